@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+# The whole build. `make help` lists the targets; O=DIR builds outside the tree, V=1 shows commands.
+
+.DEFAULT_GOAL := all
+.SUFFIXES:
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+O ?= build
+ARCH ?= $(shell uname -m | sed 's/aarch64/arm64/')
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo 0.1.0)
+CC = gcc
+CLANG ?= clang
+BPFTOOL ?= bpftool
+PKG_CONFIG ?= pkg-config
+
+ifeq ($(V),1)
+  Q :=
+  say = @:
+else
+  Q := @
+  say = @printf '  %-7s %s\n'
+endif
+
+# --- Flags -------------------------------------------------------------------------------------
+
+packages := libbpf libelf libsystemd libmicrohttpd libcjson yaml-0.1 sqlite3
+PACKAGE_CFLAGS = $(shell $(PKG_CONFIG) --cflags $(packages))
+PACKAGE_LIBS = $(shell $(PKG_CONFIG) --libs $(packages))
+
+WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
+	-Wundef -Wvla -Wformat=2 -Wwrite-strings -Wimplicit-fallthrough -Wno-unused-parameter
+HARDENING := -fstack-protector-strong -fPIE
+ifeq ($(SANITIZE),)
+  OPTIMISE := -O2 -D_FORTIFY_SOURCE=2
+else
+  OPTIMISE := -O1 -fno-omit-frame-pointer -fsanitize=$(SANITIZE) -fno-sanitize-recover=undefined
+endif
+ifeq ($(WERROR),1)
+  WARNINGS += -Werror
+endif
+CFLAGS ?= -g
+ALL_CFLAGS = -std=gnu17 -D_GNU_SOURCE $(OPTIMISE) $(HARDENING) $(WARNINGS) $(CFLAGS) \
+	-Iuser -I$(O)/include -include user/base/banned.h $(PACKAGE_CFLAGS)
+ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now -Wl,-z,noexecstack $(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(LDFLAGS)
+BPF_CFLAGS = -g -O2 -target bpf -Wall -Wextra -Wno-unused-parameter -Wno-missing-declarations \
+	$(if $(filter 1,$(WERROR)),-Werror)
+
+# --- Sources: every file found is part of the program --------------------------------------------
+
+layers := base core host detect store chain sources api agent cli
+plugins := collectors diagnosers recoverers
+layer_sources = $(sort $(wildcard user/$(1)/*.c))
+plugin_sources := $(sort $(wildcard $(addsuffix /*.c,$(plugins))))
+sources := $(foreach layer,$(layers),$(call layer_sources,$(layer))) $(plugin_sources)
+objects := $(sources:%.c=$(O)/%.o)
+bpf_sources := $(sort $(wildcard bpf/*.bpf.c))
+skeletons := $(bpf_sources:bpf/%.bpf.c=$(O)/include/%.skel.h)
+
+.PHONY: all
+all: $(O)/lifeboat
+
+$(O)/lifeboat: $(objects)
+	$(say) LD $@
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PACKAGE_LIBS)
+
+$(O)/%.o: %.c $(O)/include/version.h | $(skeletons)
+	$(say) CC $<
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(O)/include/version.h: FORCE
+	@mkdir -p $(@D)
+	@printf '#define LIFEBOAT_VERSION "%s"\n' '$(VERSION)' | cmp -s - $@ || \
+		printf '#define LIFEBOAT_VERSION "%s"\n' '$(VERSION)' > $@
+
+# --- BPF ---------------------------------------------------------------------------------------
+
+bpf_arch_x86_64 := x86
+bpf_arch_arm64 := arm64
+
+# The same rule for each architecture: the objects of this machine's become skeletons, the others
+# prove that the detectors compile there (make bpf-all).
+define bpf_rules
+$(O)/bpf/$(1)/%.bpf.o: bpf/%.bpf.c $$(wildcard bpf/*.h vmlinux/*.h vmlinux/$(1)/*.h)
+	$$(say) BPF "$$< ($(1))"
+	@mkdir -p $$(@D)
+	$$(Q)$$(CLANG) $$(BPF_CFLAGS) -D__TARGET_ARCH_$(bpf_arch_$(1)) -Ivmlinux -Ivmlinux/$(1) -Ibpf -c -o $$@ $$<
+endef
+$(foreach arch,x86_64 arm64,$(eval $(call bpf_rules,$(arch))))
+
+$(O)/include/%.skel.h: $(O)/bpf/$(ARCH)/%.bpf.o
+	$(say) SKEL $@
+	@mkdir -p $(@D)
+	$(Q)$(BPFTOOL) gen object $(O)/bpf/$*.linked.o $< && \
+		$(BPFTOOL) gen skeleton $(O)/bpf/$*.linked.o name $*_bpf > $@
+
+.PHONY: bpf-all
+bpf-all: $(foreach arch,x86_64 arm64,$(bpf_sources:bpf/%.bpf.c=$(O)/bpf/$(arch)/%.bpf.o)) ## compile the detectors for every architecture
+
+# --- Unit tests: tests/unit/LAYER/test_X.c may use LAYER and what LAYER may depend on --------------
+
+uses_base := base
+uses_core := core base
+uses_host := host base
+uses_detect := detect host base
+uses_store := store core base
+uses_chain := chain store core host base
+uses_plugins := plugins chain store core host base
+uses_sources := sources chain store core detect host base
+uses_api := api chain store core detect host base
+uses_agent := agent api sources chain store core detect host base
+uses_cli := cli agent api sources chain store core detect host base
+
+archive_sources = $(if $(filter plugins,$(1)),$(plugin_sources),$(call layer_sources,$(1)))
+define archive_rule
+$(O)/lib/$(1).a: $(patsubst %.c,$(O)/%.o,$(call archive_sources,$(1)))
+	@mkdir -p $$(@D); rm -f $$@
+	$$(Q)ar rcs $$@ $$(filter %.o,$$^)
+endef
+$(foreach layer,$(layers) plugins,$(eval $(call archive_rule,$(layer))))
+
+unit_sources := $(sort $(wildcard tests/unit/*/test_*.c))
+unit_tests := $(unit_sources:%.c=$(O)/%)
+test_layer = $(word 3,$(subst /, ,$(1)))
+
+define unit_rule
+$(O)/$(1): $(O)/$(1).o $(foreach layer,$(uses_$(call test_layer,$(1))),$(O)/lib/$(layer).a)
+	$$(say) LD $$@
+	$$(Q)$$(CC) $$(ALL_CFLAGS) $$(ALL_LDFLAGS) -o $$@ $$< -Wl,--whole-archive \
+		$(foreach layer,$(uses_$(call test_layer,$(1))),$(O)/lib/$(layer).a) -Wl,--no-whole-archive \
+		-lcmocka $$(PACKAGE_LIBS)
+endef
+$(foreach test,$(unit_sources:%.c=%),$(eval $(call unit_rule,$(test))))
+
+.PHONY: unit-tests
+unit-tests: $(unit_tests)
+
+.PHONY: check-unit
+check-unit: $(unit_tests) ## the unit tests alone
+	@for test in $(unit_tests); do echo "== $${test##*/}"; $$test || exit 1; done
+
+.PHONY: clean
+clean: ## remove what was built
+	$(Q)rm -rf $(O)
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST) | sort
+
+.PHONY: FORCE
+FORCE:
+
+-include $(objects:.o=.d) $(unit_sources:%.c=$(O)/%.d)

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Clocks, RFC 3339 times, durations. */
+#include "base/clock.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <time.h>
+
+static uint64_t read_clock(clockid_t id)
+{
+	struct timespec now;
+
+	clock_gettime(id, &now);
+	return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
+}
+
+static uint64_t system_monotonic(_unused_ void *userdata)
+{
+	return read_clock(CLOCK_MONOTONIC);
+}
+
+static uint64_t system_boot(_unused_ void *userdata)
+{
+	return read_clock(CLOCK_BOOTTIME);
+}
+
+static int64_t system_realtime(_unused_ void *userdata)
+{
+	return (int64_t)read_clock(CLOCK_REALTIME);
+}
+
+const struct clock *clock_system(void)
+{
+	static const struct clock real = {
+		.monotonic_ns = system_monotonic, .boot_ns = system_boot, .realtime_ns = system_realtime};
+
+	return &real;
+}
+
+int64_t clock_realtime_of_boot(const struct clock *clock, uint64_t boot_ns)
+{
+	return clock_realtime(clock) - (int64_t)(clock_boot(clock) - boot_ns);
+}
+
+const char *time_format(int64_t realtime_ns, char text[TIME_TEXT_SIZE])
+{
+	int64_t seconds = realtime_ns / (int64_t)NS_PER_S, fraction = realtime_ns % (int64_t)NS_PER_S;
+	struct tm utc;
+
+	if (fraction < 0) {
+		fraction += (int64_t)NS_PER_S;
+		seconds--;
+	}
+	time_t whole = (time_t)seconds;
+	gmtime_r(&whole, &utc);
+	size_t length = strftime(text, TIME_TEXT_SIZE, "%Y-%m-%dT%H:%M:%S", &utc);
+	if (fraction) {
+		length += (size_t)snprintf(text + length, TIME_TEXT_SIZE - length, ".%09lld", (long long)fraction);
+		while (text[length - 1] == '0')
+			length--;
+	}
+	snprintf(text + length, TIME_TEXT_SIZE - length, "Z");
+	return text;
+}
+
+/* Exactly COUNT digits at *TEXT, which is moved past them. */
+static int take_digits(const char **text, int count, int *ret_value)
+{
+	int value = 0;
+
+	for (int i = 0; i < count; i++, (*text)++) {
+		if (!isdigit((unsigned char)**text))
+			return -EINVAL;
+		value = value * 10 + (**text - '0');
+	}
+	*ret_value = value;
+	return 0;
+}
+
+static int take_char(const char **text, char expected)
+{
+	return *(*text)++ == expected ? 0 : -EINVAL;
+}
+
+int time_parse(const char *text, int64_t *ret_realtime_ns)
+{
+	struct tm utc = {0};
+	int64_t fraction = 0, offset_s = 0;
+
+	if (take_digits(&text, 4, &utc.tm_year) || take_char(&text, '-') || take_digits(&text, 2, &utc.tm_mon) ||
+	    take_char(&text, '-') || take_digits(&text, 2, &utc.tm_mday))
+		return -EINVAL;
+	if (*text != 'T' && *text != 't' && *text != ' ')
+		return -EINVAL;
+	text++;
+	if (take_digits(&text, 2, &utc.tm_hour) || take_char(&text, ':') || take_digits(&text, 2, &utc.tm_min) ||
+	    take_char(&text, ':') || take_digits(&text, 2, &utc.tm_sec))
+		return -EINVAL;
+	if (utc.tm_mon < 1 || utc.tm_mon > 12 || utc.tm_mday < 1 || utc.tm_mday > 31 || utc.tm_hour > 23 ||
+	    utc.tm_min > 59 || utc.tm_sec > 60 || utc.tm_year < 1970 || utc.tm_year > 2261)
+		return -EINVAL;
+	if (*text == '.') {
+		int64_t unit = (int64_t)NS_PER_S / 10;
+
+		if (!isdigit((unsigned char)*++text))
+			return -EINVAL;
+		for (; isdigit((unsigned char)*text); text++, unit /= 10)
+			fraction += (*text - '0') * unit;
+	}
+	if (*text == '+' || *text == '-') {
+		int sign = *text++ == '-' ? -1 : 1, hours, minutes;
+
+		if (take_digits(&text, 2, &hours) || take_char(&text, ':') || take_digits(&text, 2, &minutes) ||
+		    hours > 23 || minutes > 59)
+			return -EINVAL;
+		offset_s = sign * (hours * 3600 + minutes * 60);
+	} else if (*text == 'Z' || *text == 'z') {
+		text++;
+	} else {
+		return -EINVAL;
+	}
+	if (*text)
+		return -EINVAL;
+	int day = utc.tm_mday, month = utc.tm_mon;
+	utc.tm_year -= 1900;
+	utc.tm_mon -= 1;
+	time_t seconds = timegm(&utc);
+	if (utc.tm_mday != day || utc.tm_mon != month - 1) /* 31 April */
+		return -EINVAL;
+	*ret_realtime_ns = ((int64_t)seconds - offset_s) * (int64_t)NS_PER_S + fraction;
+	return 0;
+}
+
+static const struct {
+	const char *name;
+	uint64_t ns;
+} units[] = {{"d", 86400 * NS_PER_S}, {"h", 3600 * NS_PER_S}, {"ms", NS_PER_MS}, {"m", 60 * NS_PER_S},
+	     {"s", NS_PER_S},	      {"us", NS_PER_US},      {"ns", 1}};
+
+int duration_parse(const char *text, uint64_t *ret_ns)
+{
+	uint64_t total = 0;
+
+	if (!*text)
+		return -EINVAL;
+	while (*text) {
+		uint64_t number = 0;
+		size_t i;
+
+		if (!isdigit((unsigned char)*text))
+			return -EINVAL;
+		for (; isdigit((unsigned char)*text); text++)
+			if (__builtin_mul_overflow(number, UINT64_C(10), &number) ||
+			    __builtin_add_overflow(number, (uint64_t)(*text - '0'), &number))
+				return -ERANGE;
+		for (i = 0; i < ARRAY_SIZE(units); i++)
+			if (startswith(text, units[i].name))
+				break;
+		if (i == ARRAY_SIZE(units))
+			return -EINVAL;
+		text += strlen(units[i].name);
+		if (__builtin_mul_overflow(number, units[i].ns, &number) ||
+		    __builtin_add_overflow(total, number, &total) || total > INT64_MAX)
+			return -ERANGE;
+	}
+	*ret_ns = total;
+	return 0;
+}
+
+const char *duration_format(uint64_t ns, char text[TIME_TEXT_SIZE])
+{
+	uint64_t seconds = ns / NS_PER_S;
+	unsigned long long days = seconds / 86400, hours = seconds / 3600 % 24, minutes = seconds / 60 % 60,
+			   rest = seconds % 60;
+
+	if (ns < NS_PER_S)
+		snprintf(text, TIME_TEXT_SIZE, "%llums", (unsigned long long)(ns / NS_PER_MS));
+	else if (days)
+		snprintf(text, TIME_TEXT_SIZE, hours ? "%llud%lluh" : "%llud", days, hours);
+	else if (hours)
+		snprintf(text, TIME_TEXT_SIZE, minutes ? "%lluh%llum" : "%lluh", hours, minutes);
+	else if (minutes)
+		snprintf(text, TIME_TEXT_SIZE, rest ? "%llum%llus" : "%llum", minutes, rest);
+	else
+		snprintf(text, TIME_TEXT_SIZE, "%llus", rest);
+	return text;
+}

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Reading and writing whole small files. */
+#include "base/file.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "base/buffer.h"
+
+int file_read_fd(int fd, size_t maximum, char **ret_text, size_t *ret_length)
+{
+	_cleanup_buffer_ struct buffer content = BUFFER(maximum);
+	ssize_t length;
+
+	do {
+		length = buffer_read(&content, fd);
+		if (length == -EINTR)
+			continue;
+		if (length < 0)
+			return (int)length;
+	} while (length != 0 && content.cut == 0);
+	if (content.cut)
+		return -EFBIG;
+	size_t total = content.length;
+	char *text = buffer_take(&content);
+	if (!text)
+		return -ENOMEM;
+	*ret_text = text;
+	if (ret_length)
+		*ret_length = total;
+	return 0;
+}
+
+int file_read(int dir_fd, const char *path, size_t maximum, char **ret_text, size_t *ret_length)
+{
+	_cleanup_close_ int fd = openat(dir_fd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+
+	if (fd < 0)
+		return -errno;
+	return file_read_fd(fd, maximum, ret_text, ret_length);
+}
+
+int file_read_u64(int dir_fd, const char *path, uint64_t *ret_value)
+{
+	_cleanup_free_ char *text = NULL;
+	char *end;
+	int r = file_read(dir_fd, path, 4096, &text, NULL);
+
+	if (r < 0)
+		return r;
+	if (startswith(text, "max")) {
+		*ret_value = UINT64_MAX;
+		return 0;
+	}
+	errno = 0;
+	unsigned long long value = strtoull(text, &end, 10);
+	if (errno || end == text)
+		return -EINVAL;
+	*ret_value = value;
+	return 0;
+}
+
+int file_write_fd(int fd, const void *data, size_t length)
+{
+	const char *next = data;
+
+	while (length) {
+		ssize_t written = write(fd, next, length);
+
+		if (written < 0 && errno == EINTR)
+			continue;
+		if (written < 0)
+			return -errno;
+		next += written;
+		length -= (size_t)written;
+	}
+	return 0;
+}
+
+int file_write_atomic(const char *path, const void *data, size_t length, mode_t mode)
+{
+	char temporary[PATH_MAX];
+	_cleanup_close_ int fd = -1;
+
+	if (snprintf(temporary, sizeof(temporary), "%s.XXXXXX", path) >= (int)sizeof(temporary))
+		return -ENAMETOOLONG;
+	fd = mkostemp(temporary, O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	int r = file_write_fd(fd, data, length);
+	if (r == 0 && (fchmod(fd, mode) < 0 || fsync(fd) < 0 || rename(temporary, path) < 0))
+		r = -errno;
+	if (r < 0)
+		unlink(temporary);
+	return r;
+}
+
+int directory_make(const char *path, mode_t mode)
+{
+	char partial[PATH_MAX];
+
+	if (snprintf(partial, sizeof(partial), "%s", path) >= (int)sizeof(partial))
+		return -ENAMETOOLONG;
+	for (char *slash = partial + 1; (slash = strchr(slash, '/')); slash++) {
+		*slash = '\0';
+		if (mkdir(partial, mode) < 0 && errno != EEXIST)
+			return -errno;
+		*slash = '/';
+	}
+	return mkdir(partial, mode) < 0 && errno != EEXIST ? -errno : 0;
+}

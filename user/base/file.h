@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Whole small files, read and written with a cap and without surprises. */
+#pragma once
+
+#include <sys/types.h>
+
+#include "base/macro.h"
+
+/*
+ * Reads PATH (relative to DIR_FD, or AT_FDCWD) whole, up to MAXIMUM bytes; works for files of /proc
+ * and /sys, whose size is 0. ret_text is NUL-terminated and the caller's to free.
+ * Returns 0, -EFBIG if there is more than MAXIMUM, or a negative errno.
+ */
+int file_read(int dir_fd, const char *path, size_t maximum, char **ret_text, size_t *ret_length);
+
+/* The same for an open descriptor, from its current offset. */
+int file_read_fd(int fd, size_t maximum, char **ret_text, size_t *ret_length);
+
+/* One number alone in a small file of /proc or /sys ("max" gives UINT64_MAX). 0 or a negative errno. */
+int file_read_u64(int dir_fd, const char *path, uint64_t *ret_value);
+
+/* Writes all of DATA to FD, resuming after EINTR and short writes. Returns 0 or a negative errno. */
+int file_write_fd(int fd, const void *data, size_t length);
+
+/* Replaces PATH by way of a temporary file beside it, synced, with MODE. Returns 0 or a negative errno. */
+int file_write_atomic(const char *path, const void *data, size_t length, mode_t mode);
+
+/* Creates PATH and its parents with MODE where they are missing. Returns 0 or a negative errno. */
+int directory_make(const char *path, mode_t mode);

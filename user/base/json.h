@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cJSON with limits, ownership by scope and errors that name the place. */
+#pragma once
+
+#include <cjson/cJSON.h>
+
+#include "base/cleanup.h"
+#include "base/problem.h"
+
+/* Deepest nesting of objects and lists accepted from outside. */
+#define JSON_DEPTH_MAX 64
+
+static inline void json_freep(cJSON **json)
+{
+	cJSON_Delete(*json);
+}
+#define _cleanup_json_ _cleanup_(json_freep)
+
+/*
+ * Parses exactly one JSON value; trailing bytes other than white space, nesting over
+ * JSON_DEPTH_MAX, a duplicate key and a NUL inside are errors.
+ * Returns 0, -EINVAL (with line and column in PROBLEM) or -ENOMEM.
+ */
+int json_parse(const char *text, size_t length, cJSON **ret_json, struct problem *problem);
+
+/* Compact text, the caller's to free; NULL when out of memory. */
+char *json_print(const cJSON *json);
+/* Indented by two spaces, as kubectl prints. */
+char *json_print_pretty(const cJSON *json);
+
+/* A member that is a string, or NULL. The string belongs to JSON. */
+const char *json_string(const cJSON *json, const char *name);
+/* A member that is a number, or FALLBACK. */
+double json_number(const cJSON *json, const char *name, double fallback);
+bool json_bool(const cJSON *json, const char *name, bool fallback);
+/* A member by a dotted path ("spec.kernelEvent.process"), or NULL. */
+cJSON *json_at(const cJSON *json, const char *path);
+
+/* Sets (replaces or adds) a member, which JSON then owns, and on failure is freed. Returns 0 or -ENOMEM. */
+int json_set(cJSON *json, const char *name, cJSON *value);
+int json_set_string(cJSON *json, const char *name, const char *value); /* NULL: nothing is set */
+int json_set_number(cJSON *json, const char *name, double value);
+int json_set_bool(cJSON *json, const char *name, bool value);
+int json_set_time(cJSON *json, const char *name, int64_t realtime_ns);
+
+/* True if both hold the same value, whatever the order of members. NULL equals NULL only. */
+bool json_equal(const cJSON *a, const cJSON *b);

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Typed objects from tables: a `struct schema` tells how a C struct looks in JSON, and one engine
+ * decodes, validates, encodes, copies and frees all of them. Abnormals, script headers and the
+ * configuration are such objects; a new field is one line in a table.
+ *
+ * In the C struct:
+ *   FIELD_STRING      char *            NULL when absent
+ *   FIELD_BOOL        bool              false when absent; absent and false are written alike (not at all)
+ *   FIELD_TRISTATE    int               -1 absent, 0 false, 1 true (the engine sets -1 when absent)
+ *   FIELD_INTEGER     int64_t           0 when absent; range checked; must be a whole number
+ *   FIELD_TIME        int64_t           nanoseconds since 1970, TIME_ABSENT when absent (RFC 3339)
+ *   FIELD_DURATION    uint64_t          nanoseconds, 0 when absent ("90s")
+ *   FIELD_ENUM        int               index into NAMES, 0 when absent (NAMES[0] may be "")
+ *   FIELD_OBJECT      struct x *        NULL when absent; described by SCHEMA
+ *   FIELD_STRUCT      struct x          an object embedded by value; absent means all members absent
+ *   FIELD_LIST        struct list       elements of SCHEMA, contiguous
+ *   FIELD_STRINGS     struct strings    a list of strings
+ *   FIELD_STRING_MAP  cJSON *           an object whose values are strings
+ *   FIELD_JSON        cJSON *           any JSON object, kept as it is
+ *   FIELD_ANY         cJSON *           any JSON value, kept as it is
+ * An integer, time, duration or enum that is absent is not written.
+ */
+#pragma once
+
+#include "base/json.h"
+
+#define TIME_ABSENT INT64_MIN
+
+enum field_kind {
+	FIELD_STRING,
+	FIELD_BOOL,
+	FIELD_TRISTATE,
+	FIELD_INTEGER,
+	FIELD_TIME,
+	FIELD_DURATION,
+	FIELD_ENUM,
+	FIELD_OBJECT,
+	FIELD_STRUCT,
+	FIELD_LIST,
+	FIELD_STRINGS,
+	FIELD_STRING_MAP,
+	FIELD_JSON,
+	FIELD_ANY,
+};
+
+struct list {
+	void *items; /* of the schema's size each */
+	size_t count;
+};
+
+struct strings {
+	char **items;
+	size_t count;
+};
+
+struct schema;
+
+struct field {
+	const char *name; /* in JSON */
+	enum field_kind kind;
+	bool required;		       /* must be present, and a string not empty */
+	size_t offset;		       /* in the C struct */
+	const struct schema *schema;   /* of OBJECT, STRUCT, LIST */
+	const char *const *names;      /* of ENUM, ended by NULL */
+	int64_t minimum, maximum;      /* of INTEGER and DURATION (ns), when either is not 0; most characters of
+					  STRING and items of LIST in maximum */
+	/* A further check of the decoded value at OFFSET, or NULL. Returns 0 or fills PROBLEM's text. */
+	int (*check)(const void *value, struct problem *problem);
+};
+
+struct schema {
+	const char *name; /* of the object, for messages */
+	size_t size;
+	const struct field *fields;
+	size_t field_count;
+	/*
+	 * Where the struct keeps members that the table does not know (cJSON *, an object or NULL), so
+	 * that they survive a round trip; or SCHEMA_STRICT: an unknown member is an error naming it.
+	 */
+	ssize_t extra_offset;
+	/* Relations between fields, after all are decoded, or NULL. */
+	int (*check)(const void *object, struct problem *problem);
+};
+
+#define SCHEMA_STRICT ((ssize_t)-1)
+
+/*
+ * Decodes JSON into a fresh object of SCHEMA. On error nothing is returned, and PROBLEM names the
+ * field by its full path ("spec.assignedDiagnosers[1].name"). Every unknown enum value lists the
+ * known ones; every unknown member of a strict schema names the nearest known one if one is near.
+ * JSON null counts as absent. Returns 0, -EINVAL or -ENOMEM.
+ */
+int schema_decode(const struct schema *schema, const cJSON *json, void **ret_object, struct problem *problem);
+
+/* Encodes a valid object; unknown members come after the known. Returns 0 or -ENOMEM. */
+int schema_encode(const struct schema *schema, const void *object, cJSON **ret_json);
+
+/* A fresh object with every field absent, or NULL. */
+void *schema_new(const struct schema *schema);
+
+/* A deep copy, or NULL when out of memory. */
+void *schema_copy(const struct schema *schema, const void *object);
+
+/* Frees what the object owns, and the object itself; NULL is fine. */
+void schema_free(const struct schema *schema, void *object);
+
+/* Frees what the object owns and sets every field absent; for FIELD_STRUCT members and stack objects. */
+void schema_clear(const struct schema *schema, void *object);
+
+/* Appends one zeroed element (every field absent) to a list of SCHEMA and returns it, or NULL. */
+void *list_append(struct list *list, const struct schema *schema);
+
+/* Appends a copy of TEXT. Returns 0 or -ENOMEM. */
+int strings_append(struct strings *strings, const char *text);
+bool strings_contain(const struct strings *strings, const char *text);

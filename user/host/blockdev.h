@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Block devices: is one making progress. */
+#pragma once
+
+#include "host/host.h"
+
+struct blockdev {
+	unsigned major, minor;
+	char name[32];
+	uint64_t completed; /* reads, writes, discards and flushes completed since boot */
+	uint64_t in_flight;
+	bool suspended; /* a device-mapper device that somebody suspended */
+};
+
+/* Every whole disk in /sys/block (nothing here waits for a device). The caller frees. 0 or a negative errno. */
+int blockdev_list(const struct host *host, struct blockdev **ret_devices, size_t *ret_count);

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which container a cgroup path belongs to: runtime, container id, pod uid, from the path alone (the
+ * container may be gone). Names of pod and container come later, from the OCI configuration.
+ */
+#pragma once
+
+#include "base/json.h"
+
+struct container {
+	const char *runtime; /* "containerd", "cri-o", "docker", "podman", or "" when the path does not tell */
+	char id[65];	     /* 64 hexadecimal digits, or the name that plain `ctr` gave; "" if none */
+	char pod_uid[37];    /* with dashes; "" if none */
+};
+
+/*
+ * Reads PATH ("/kubepods.slice/…/cri-containerd-ID.scope", "/docker/ID", "/default/ID" …), cgroupfs and systemd
+ * drivers, nested ones too (the outermost container wins). Returns true if it belongs to a container.
+ */
+bool container_from_cgroup(const char *path, struct container *ret_container);

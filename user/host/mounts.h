@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Mount tables: which mount a device is, and what kind. */
+#pragma once
+
+#include "host/host.h"
+
+struct mount {
+	unsigned major, minor;
+	char *root, *mount_point, *fs_type, *source, *options;
+};
+
+struct mounts {
+	struct mount *items;
+	size_t count;
+};
+
+/*
+ * /proc/PID/mountinfo (PID 0: our own); at most 65536 mounts. Reading it does not touch the
+ * filesystems themselves. Returns 0 or a negative errno.
+ */
+int mounts_read(const struct host *host, int64_t pid, struct mounts **ret_mounts);
+void mounts_free(struct mounts *mounts);
+DEFINE_CLEANUP(struct mounts, mounts_free);
+#define _cleanup_mounts_ _cleanup_(mounts_freep)
+
+/* The first mount of that device whose root is "/", else the first of it, or NULL. */
+const struct mount *mounts_find_device(const struct mounts *mounts, unsigned major, unsigned minor);

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The durable store, as the agent sees it: requests go to a process of their own (store_worker.h),
+ * which owns the SQLite database, and answers come back as callbacks on the event loop. So a disk
+ * that hangs — perhaps the very one that a fault is about — blocks the worker, never the agent.
+ *
+ * Durability: when the callback of store_write has been called with 0 on medium STORE_DISK, the
+ * record survives kill -9 and power loss. Records become durable in the order they were written,
+ * several in one transaction when many are waiting.
+ *
+ * Trouble: when the database cannot be opened, written or answered within the deadline, the store
+ * goes on in memory: a fresh worker with an in-memory database gets the live Abnormals that the
+ * store's owner hands it (on_medium), and every write not yet acknowledged. The disk is tried again
+ * every 30 s; once it is back, what memory holds is merged into it. on_medium tells of each change,
+ * with the reason for a person.
+ */
+#pragma once
+
+#include <systemd/sd-event.h>
+
+#include "base/cleanup.h"
+#include "core/abnormal.h"
+
+struct store;
+
+enum store_medium { STORE_OPENING, STORE_DISK, STORE_MEMORY };
+extern const char *const store_medium_names[]; /* "opening", "disk", "memory" */
+
+/* One durable transaction. Members may be NULL/0 where not needed; nothing is kept after the call. */
+struct store_record {
+	const struct abnormal *abnormal; /* put whole (by namespace and name) */
+	const char *transition;		 /* name of the transition taken, for the history; or NULL */
+	/* Deletes instead of puts. */
+	const char *delete_namespace, *delete_name;
+	/* A source's position, opaque to the store. */
+	const char *position_source, *position;
+};
+
+struct store_counts {
+	uint64_t abnormals, writes, write_errors, pending, commits, bytes;
+};
+
+/* The state found at start. */
+struct store_loaded {
+	struct abnormal **live; /* not final; the callee takes each it wants with TAKE_PTR */
+	size_t live_count;
+	/* Final ones that ended within the options' history_ns, newest first (for cooldown and rate). */
+	struct abnormal **recent;
+	size_t recent_count;
+	cJSON *positions; /* {source: position} */
+};
+
+struct store_handlers {
+	/* Once, when the state is loaded (from disk, or empty in memory). */
+	void (*on_ready)(void *userdata, struct store_loaded *loaded);
+	/*
+	 * The medium changed; REASON is for a person ("" for STORE_DISK). On STORE_MEMORY the owner
+	 * calls store_write for every live Abnormal it holds.
+	 */
+	void (*on_medium)(void *userdata, enum store_medium medium, const char *reason);
+	void *userdata;
+};
+
+struct store_options {
+	sd_event *event;
+	const char *directory;	    /* made when missing, mode 0700; NULL: memory only, by choice */
+	uint64_t retention_age_ns;  /* final Abnormals older than this are removed; 0: none */
+	uint64_t retention_count;   /* and the oldest over this many; 0: none */
+	uint64_t history_ns;
+	uint64_t deadline_ns;	    /* of an answer, before the disk counts as hung; 0: 10 s */
+	const char *worker_program; /* what to execute as `PROGRAM store-worker`; NULL: /proc/self/exe */
+};
+
+/* Starts the worker. on_ready follows on the loop. Returns 0 or a negative errno. */
+int store_start(const struct store_options *options, const struct store_handlers *handlers, struct store **ret_store);
+
+/*
+ * Lets the worker commit what it has, for at most TIMEOUT_NS (blocking: for the end of the agent
+ * only), and frees the store. Callbacks that were still waiting get -ECANCELED.
+ */
+void store_stop(struct store *store, uint64_t timeout_ns);
+void store_free(struct store *store); /* store_stop with one second */
+DEFINE_CLEANUP(struct store, store_free);
+
+enum store_medium store_medium(const struct store *store, const char **ret_reason);
+const struct store_counts *store_counts(const struct store *store);
+
+/* RESULT is 0, or a negative errno: -ENOSPC-like errors never reach here, as the store then goes on in memory. */
+typedef void (*store_written)(void *userdata, int result);
+
+/* Queues one record. CALLBACK may be NULL. Returns 0, -ENOBUFS (too many waiting: 65536) or -ENOMEM. */
+int store_write(struct store *store, const struct store_record *record, store_written callback, void *userdata);
+
+/*
+ * Reading. TEXT is JSON, valid during the callback: for store_get the Abnormal, for store_list a
+ * list of them by namespace and creation time, for store_history a list of {time, from, to,
+ * transition}; NULL with a negative errno (-ENOENT: there is none; -ETIMEDOUT).
+ */
+typedef void (*store_answer)(void *userdata, int result, const char *text, size_t length);
+int store_get(struct store *store, const char *namespace, const char *name, store_answer callback, void *userdata);
+/* NAMESPACE NULL: all of them. */
+int store_list(struct store *store, const char *namespace, store_answer callback, void *userdata);
+int store_history(struct store *store, const char *namespace, const char *name, store_answer callback, void *userdata);

@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The process behind the store: it alone touches the database. */
+#pragma once
+
+/*
+ * Runs the worker on the socket SOCKET_FD until the other end closes it, then commits what it has
+ * been sent and returns. DIRECTORY NULL: an in-memory database. Returns the exit status.
+ */
+int store_worker_run(int socket_fd, const char *directory);
