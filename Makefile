@@ -25,8 +25,9 @@ endif
 # --- Flags -------------------------------------------------------------------------------------
 
 packages := libbpf libelf libsystemd libmicrohttpd libcjson yaml-0.1 sqlite3
-PACKAGE_CFLAGS = $(shell $(PKG_CONFIG) --cflags $(packages))
-PACKAGE_LIBS = $(shell $(PKG_CONFIG) --libs $(packages))
+# Asked once, and only when something is compiled: the packages may be installed by this very run.
+PACKAGE_CFLAGS = $(eval PACKAGE_CFLAGS := $$(shell $(PKG_CONFIG) --cflags $(packages)))$(PACKAGE_CFLAGS)
+PACKAGE_LIBS = $(eval PACKAGE_LIBS := $$(shell $(PKG_CONFIG) --libs $(packages)))$(PACKAGE_LIBS)
 
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
 	-Wundef -Wvla -Wformat=2 -Wwrite-strings -Wimplicit-fallthrough -Wno-unused-parameter
@@ -136,9 +137,77 @@ $(foreach test,$(unit_sources:%.c=%),$(eval $(call unit_rule,$(test))))
 .PHONY: unit-tests
 unit-tests: $(unit_tests)
 
+# --- For people --------------------------------------------------------------------------------
+
+# The distribution's Python, where install-deps puts pytest.
+PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
+
+.PHONY: deps
+deps: ## install what is missing (scripts/install-deps)
+	@scripts/install-deps --check 2>/dev/null || scripts/install-deps
+
+.PHONY: demo
+demo: deps ## watch real faults being found, diagnosed, repaired and proven
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)scripts/demo $(O)/lifeboat
+
+.PHONY: check
+check: deps ## all tests: unit, and real faults on this host (root)
+	$(Q)$(MAKE) --no-print-directory all bpf-all unit-tests
+	$(Q)$(PYTHON) tests/run --build $(O) $(TESTS)
+
 .PHONY: check-unit
 check-unit: $(unit_tests) ## the unit tests alone
-	@for test in $(unit_tests); do echo "== $${test##*/}"; $$test || exit 1; done
+	$(Q)$(PYTHON) tests/run --build $(O) unit
+
+.PHONY: asan
+asan: ## all tests again under AddressSanitizer and UBSan, in O/asan
+	$(Q)$(MAKE) --no-print-directory O=$(O)/asan SANITIZE=address,undefined check
+
+.PHONY: run
+run: all ## the agent in the foreground on this host, with scratch state (ARGS= for its flags)
+	@mkdir -p $(O)/run
+	$(Q)$(O)/lifeboat agent --state-dir $(O)/run/state --socket $(O)/run/lifeboat.sock $(ARGS)
+
+formatted := $(filter-out vmlinux/%,$(wildcard user/*/*.[ch] bpf/*.[ch] tests/unit/*/*.[ch] tests/fuzz/*.c \
+	collectors/*.[ch] diagnosers/*.[ch] recoverers/*.[ch]))
+
+.PHONY: format
+format: ## put the sources into the project's format
+	$(Q)clang-format -i $(formatted)
+
+.PHONY: lint
+lint: $(skeletons) $(O)/include/version.h ## format, static analysis, shell scripts, man page
+	$(Q)scripts/lint $(O) "$(formatted)" "$(filter-out $(wildcard tests/unit/*/*.c),$(sources))" \
+		"-std=gnu17 -D_GNU_SOURCE -Iuser -I$(O)/include -include user/base/banned.h $(PACKAGE_CFLAGS)"
+
+# --- Installing ----------------------------------------------------------------------------------
+
+PREFIX ?= /usr/local
+sbindir ?= $(PREFIX)/sbin
+mandir ?= $(PREFIX)/share/man
+docdir ?= $(PREFIX)/share/doc/lifeboat
+unitdir ?= $(if $(filter /usr,$(PREFIX)),/usr/lib/systemd/system,$(PREFIX)/lib/systemd/system)
+bashcompdir ?= $(PREFIX)/share/bash-completion/completions
+zshcompdir ?= $(PREFIX)/share/zsh/site-functions
+sysconfdir ?= /etc
+
+.PHONY: install
+install: all ## into PREFIX (/usr/local), below DESTDIR: program, unit, man page, completion
+	install -D -m 0755 $(O)/lifeboat $(DESTDIR)$(sbindir)/lifeboat
+	install -D -m 0644 deploy/man/lifeboat.8 $(DESTDIR)$(mandir)/man8/lifeboat.8
+	mkdir -p $(DESTDIR)$(unitdir) $(DESTDIR)$(bashcompdir) $(DESTDIR)$(zshcompdir)
+	sed 's|@sbindir@|$(sbindir)|' deploy/systemd/lifeboat.service.in > $(DESTDIR)$(unitdir)/lifeboat.service
+	$(O)/lifeboat completion bash > $(DESTDIR)$(bashcompdir)/lifeboat
+	$(O)/lifeboat completion zsh > $(DESTDIR)$(zshcompdir)/_lifeboat
+	install -d -m 0755 $(addprefix $(DESTDIR)$(sysconfdir)/lifeboat/,collectors.d diagnosers.d recoverers.d)
+	test -e $(DESTDIR)$(sysconfdir)/lifeboat/lifeboat.yaml || \
+		install -m 0644 deploy/lifeboat.yaml $(DESTDIR)$(sysconfdir)/lifeboat/lifeboat.yaml
+
+.PHONY: uninstall
+uninstall: ## remove what install put there; configuration and state stay
+	rm -f $(DESTDIR)$(sbindir)/lifeboat $(DESTDIR)$(mandir)/man8/lifeboat.8 \
+		$(DESTDIR)$(unitdir)/lifeboat.service $(DESTDIR)$(bashcompdir)/lifeboat $(DESTDIR)$(zshcompdir)/_lifeboat
 
 .PHONY: clean
 clean: ## remove what was built
