@@ -15,6 +15,7 @@ struct container {
 
 /*
  * Reads PATH ("/kubepods.slice/…/cri-containerd-ID.scope", "/docker/ID", "/default/ID" …), cgroupfs and systemd
- * drivers, nested ones too (the outermost container wins). Returns true if it belongs to a container.
+ * drivers, nested ones too (the outermost container wins). Returns true if it belongs to a container,
+ * or to a pod alone (id "": the pod's own group, whose limit is that of all its containers).
  */
 bool container_from_cgroup(const char *path, struct container *ret_container);

@@ -5,13 +5,16 @@
 #include "host/host.h"
 
 struct mount {
+	int64_t id; /* mnt_id of /proc/PID/fdinfo/FD */
 	unsigned major, minor;
-	char *root, *mount_point, *fs_type, *source, *options;
+	char *root, *mount_point, *fs_type, *source;
+	char *options; /* of the mount, then of the filesystem: "rw,relatime,rw,memory" */
 };
 
 struct mounts {
 	struct mount *items;
 	size_t count;
+	size_t cut; /* mounts over the cap */
 };
 
 /*
