@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Real faults, each a context manager that puts everything back, also after a failure."""
+import contextlib
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+
+def run(*command, check=True, **options):
+    done = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, **options)
+    if check and done.returncode:
+        raise RuntimeError(f"{' '.join(map(str, command))}: exit {done.returncode}\n{done.stdout}")
+    return done.stdout
+
+
+def wait_for(condition, seconds, what, seen=None):
+    """Polls CONDITION until it gives something true; says what was SEEN when time runs out."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            detail = f"\nseen:\n{seen() if callable(seen) else seen}" if seen else ""
+            raise AssertionError(f"after {seconds} s still not: {what}{detail}")
+        time.sleep(0.05)
+
+
+def process_state(pid):
+    """The letter of proc_pid_stat(5), or None when the process is gone."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def end_process(process):
+    """Ends a child that this test started; one stuck in the kernel is left to its fault's cleanup."""
+    if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(10)
+
+
+class Filesystem:
+    """An ext4 on a loop device, mounted below FOLDER, that can be frozen."""
+
+    def __init__(self, folder, megabytes=32):
+        self.image = pathlib.Path(folder) / "image"
+        self.mount = pathlib.Path(folder) / "mnt"
+        self.megabytes = megabytes
+        self.frozen = False
+        self.device = None
+        self.processes = []
+
+    def __enter__(self):
+        self.mount.mkdir(parents=True)
+        with open(self.image, "wb") as image:
+            image.truncate(self.megabytes << 20)
+        run("mkfs.ext4", "-q", "-F", self.image)
+        try:
+            self.device = run("losetup", "--find", "--show", self.image).strip()
+            run("mount", self.device, self.mount)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def freeze(self):
+        run("fsfreeze", "--freeze", self.mount)
+        self.frozen = True
+
+    def thaw(self):
+        # Somebody else, the agent perhaps, may have thawed it already.
+        run("fsfreeze", "--unfreeze", self.mount, check=False)
+        self.frozen = False
+
+    def writer(self, name="file", data="hello"):
+        """A process that writes to the filesystem: on a frozen one it hangs in D."""
+        script = f"import sys; open(sys.argv[1], 'w').write({data!r})"
+        process = subprocess.Popen([sys.executable, "-c", script, str(self.mount / name)])
+        self.processes.append(process)
+        return process
+
+    def hanging_writer(self, name="file", data="hello"):
+        process = self.writer(name, data)
+        wait_for(lambda: process_state(process.pid) == "D", 10, f"writer {process.pid} in state D",
+                 lambda: process_state(process.pid))
+        return process
+
+    def __exit__(self, *_):
+        if self.frozen:
+            self.thaw()
+        for process in self.processes:
+            end_process(process)
+        if os.path.ismount(self.mount):
+            run("umount", self.mount, check=False)
+        if os.path.ismount(self.mount):
+            run("umount", "--lazy", self.mount, check=False)
+        if self.device:
+            run("losetup", "--detach", self.device, check=False)
+
+
+def memory_hierarchy():
+    """(folder, version) of the memory controller, or (None, reason)."""
+    for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines():
+        fields, _, rest = line.partition(" - ")
+        kind, _, options = rest.split(" ", 2)
+        folder = pathlib.Path(fields.split(" ")[4])
+        if kind == "cgroup" and "memory" in options.split(" ")[-1].split(","):
+            return folder, 1
+        if kind == "cgroup2" and "memory" in (folder / "cgroup.controllers").read_text().split():
+            return folder, 2
+    return None, "no memory controller is mounted"
+
+
+class MemoryGroup:
+    """A memory cgroup of its own with a limit, v1 or v2, whichever this host has."""
+
+    def __init__(self, name, megabytes=20):
+        root, self.version = memory_hierarchy()
+        self.path = "/" + name
+        self.folder = root / name
+        self.limit = megabytes << 20
+        self.processes = []
+
+    def __enter__(self):
+        self.folder.mkdir()
+        try:
+            if self.version == 1:
+                (self.folder / "memory.limit_in_bytes").write_text(str(self.limit))
+            else:
+                (self.folder / "memory.max").write_text(str(self.limit))
+                (self.folder / "memory.swap.max").write_text("0")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def spawn(self, script, *arguments):
+        """A Python process that has joined the group before SCRIPT runs."""
+        join = f"import os; open({str(self.folder / 'cgroup.procs')!r}, 'w').write(str(os.getpid()))\n"
+        process = subprocess.Popen([sys.executable, "-c", join + script, *map(str, arguments)])
+        self.processes.append(process)
+        return process
+
+    def sleeper(self):
+        process = self.spawn("import time; time.sleep(600)")
+        wait_for(lambda: str(process.pid) in (self.folder / "cgroup.procs").read_text().split(), 10,
+                 "the sleeper has joined its cgroup")
+        return process
+
+    def hog(self, megabytes=64):
+        """Takes more memory than the limit; returns once the kernel has killed it."""
+        process = self.spawn("b = bytearray()\n"
+                             f"for i in range({megabytes}): b += bytearray(b'x' * (1 << 20))")
+        process.wait(30)
+        assert process.returncode == -signal.SIGKILL, f"the hog ended with {process.returncode}"
+        return process
+
+    def __exit__(self, *_):
+        for process in self.processes:
+            end_process(process)
+        wait_for(self._remove, 10, f"{self.folder} can be removed")
+
+    def _remove(self):
+        try:
+            self.folder.rmdir()
+        except FileNotFoundError:
+            pass
+        except OSError:
+            return False
+        return True
