@@ -19,6 +19,7 @@ struct detect_options {
 	const struct host *host;
 	const struct clock *clock;
 	const char *bpffs; /* folder for pins; NULL: nothing is pinned */
+	size_t ring_bytes; /* a power of two of pages; 0: 256 KiB */
 	/* {NAME: {enabled, hook, …}}: the configuration's `detectors`, checked by detect_check_settings; or NULL. */
 	const cJSON *settings;
 	void (*on_finding)(void *userdata, struct finding *finding);

@@ -11,6 +11,7 @@
 
 #include "../../bpf/events_types.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/schema.h"
 #include "host/host.h"
 
@@ -27,6 +28,9 @@ void finding_clear(struct finding *finding);
 
 struct detector_run;
 
+/* Hooks whose name starts so need neither BTF nor the right to load BPF programs; all others do. */
+#define HOOK_POLL "poll/"
+
 /* One way to see the fault. */
 struct hook {
 	const char *name; /* "tp_btf/mark_victim", "iter/task", "poll/proc" */
@@ -34,10 +38,14 @@ struct hook {
 	const char *shortfall;
 	/*
 	 * Whether the running kernel offers it, judged from its BTF and /proc, never from its version.
-	 * BTF is NULL when the kernel has none. Returns 0, or a negative errno with REASON filled.
+	 * BTF is NULL when the kernel has none (only HOOK_POLL hooks are asked then). Returns 0, or a
+	 * negative errno with REASON filled.
 	 */
 	int (*probe)(const struct btf *btf, const struct host *host, char *reason, size_t reason_size);
-	/* Loads and attaches. On error REASON tells why, and the next hook is tried. */
+	/*
+	 * Loads and attaches. On error REASON tells why (detector_fail), stop is called with whatever
+	 * state there is, the state is zeroed, and the next hook is tried.
+	 */
 	int (*start)(struct detector_run *run, char *reason, size_t reason_size);
 };
 
@@ -49,11 +57,16 @@ struct detector {
 	/* A fresh settings object has this many bytes and these defaults. */
 	void (*defaults)(void *settings);
 	size_t state_size; /* of run->state, zeroed before start */
+	/* Releases what is in run->state; called after a start that failed half-way, too. */
 	void (*stop)(struct detector_run *run);
 	/* A ring record of one of EVENT_TYPES; checked for header, version and minimal size already. */
 	void (*event)(struct detector_run *run, const struct event_header *header);
-	const uint16_t *event_types; /* ended by EVENT_NONE, or NULL */
-	/* A periodic look. Returns ns until the next one (0: no more). NULL if there is none. */
+	const uint16_t *event_types; /* ended by EVENT_NONE, or NULL; no two detectors share one */
+	size_t event_size;	     /* least bytes of such a record */
+	/*
+	 * A look, the first as soon as the loop runs. Returns ns until the next one (0: no more, until
+	 * detector_look_in). NULL if there is none.
+	 */
 	uint64_t (*look)(struct detector_run *run);
 };
 
@@ -76,6 +89,15 @@ struct detector_run {
 /* Hands a finding over; taken whole (finding_clear is not needed after). */
 void detector_report(struct detector_run *run, struct finding *finding);
 
+/* The next look comes in DELAY_NS, whatever the last one returned. */
+void detector_look_in(struct detector_run *run, uint64_t delay_ns);
+
+/*
+ * Fills REASON with "WHAT: error text", and what libbpf and the verifier said last, which is then
+ * forgotten. Returns CODE (a negative errno), so that a start can `return detector_fail(...)`.
+ */
+int detector_fail(char *reason, size_t reason_size, int code, const char *what_format, ...) _printf_(4, 5);
+
 /*
  * Shares ring and loss counters with OBJECT's maps `events` and `lost`, where it has them. To be
  * called between open and load.
@@ -92,7 +114,29 @@ bool btf_has_function(const struct btf *btf, const char *name);
 bool btf_has_iterator(const struct btf *btf, const char *target); /* "task" */
 bool btf_has_member(const struct btf *btf, const char *type_name, const char *member);
 
+/* --- Judging a kernel by trying. 0, or a negative errno with REASON filled --- */
+
+/* Loads a program that does nothing and attaches it to FUNCTION for an instant, as fentry. */
+int probe_fentry(const struct btf *btf, const char *function, char *reason, size_t reason_size);
+/* Whether there is a kprobe PMU or a kprobe_events file, and FUNCTION. */
+int probe_kprobe(const struct btf *btf, const struct host *host, const char *function, char *reason,
+		 size_t reason_size);
+/* Whether this process may load tracing programs. */
+int probe_capabilities(char *reason, size_t reason_size);
+
 /* --- From records to JSON --- */
+
+/*
+ * Checks the header of a record of LENGTH bytes, from the ring or an iterator: 0, -EBADMSG if it is
+ * shorter than it says or than SIZE_MIN, -EPROTO if it is of another version.
+ */
+int event_check(const void *record, size_t length, size_t size_min);
+
+/* Clock ticks since boot (field 22 of proc_pid_stat(5)) of a kernel's start_boottime. */
+uint64_t event_start_time(uint64_t start_boot_ns);
+
+/* A copy of TEXT (at most SIZE bytes, or up to its NUL) that is UTF-8 without control characters: others are '?'. */
+char *event_text(const char *text, size_t size);
 
 /* {pid, tgid, startTime (clock ticks), comm, uid, parent} of spec.kernelEvent.process, or NULL. */
 cJSON *event_task_json(const struct event_task *task);
