@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Climbing down one detector's ladder until a rung holds, and driving its looks. */
+#include "detect/slot.h"
+
+#include <fcntl.h>
+
+#define LOOK_ACCURACY_MAX_NS NS_PER_S
+
+void ground_read(struct ground *ground, const struct host *host)
+{
+	_cleanup_free_ char *path = NULL;
+
+	*ground = (struct ground){};
+	ground->capabilities = probe_capabilities(ground->capabilities_reason, sizeof(ground->capabilities_reason));
+	if (asprintf(&path, "%s/sys/kernel/btf/vmlinux", host->root) < 0) {
+		path = NULL;
+		return;
+	}
+	errno = 0;
+	ground->btf = access(path, F_OK) == 0 ? btf__parse(path, NULL) : NULL;
+	if (!ground->btf)
+		snprintf(ground->btf_reason, sizeof(ground->btf_reason),
+			 "the kernel tells no types (%s: %s); it takes one built with CONFIG_DEBUG_INFO_BTF=y", path,
+			 strerror(errno));
+}
+
+void ground_clear(struct ground *ground)
+{
+	btf__free(ground->btf);
+	ground->btf = NULL;
+}
+
+size_t hook_count(const struct detector *detector)
+{
+	size_t count = 0;
+
+	while (detector->hooks[count].name)
+		count++;
+	return count;
+}
+
+/* What a hook that loads BPF programs needs before it is worth asking. */
+static int check_ground(const struct detect *detect, const struct ground *ground, char *reason, size_t size)
+{
+	if (ground->capabilities < 0) {
+		snprintf(reason, size, "%s", ground->capabilities_reason);
+		return ground->capabilities;
+	}
+	if (!ground->btf) {
+		snprintf(reason, size, "%s", ground->btf_reason);
+		return -ENOENT;
+	}
+	if (detect && !detect->ring) {
+		snprintf(reason, size, "%s", detect->ring_reason);
+		return -EOPNOTSUPP;
+	}
+	return 0;
+}
+
+void hook_probe(const struct hook *hook, const struct detect *detect, const struct ground *ground,
+		const struct host *host, struct hook_state *state)
+{
+	int r = 0;
+
+	if (state->probed)
+		return;
+	state->probed = true;
+	state->reason[0] = '\0';
+	if (!startswith(hook->name, HOOK_POLL))
+		r = check_ground(detect, ground, state->reason, sizeof(state->reason));
+	if (r == 0 && hook->probe)
+		r = hook->probe(ground->btf, host, state->reason, sizeof(state->reason));
+	state->available = r == 0;
+	if (r < 0 && !state->reason[0])
+		snprintf(state->reason, sizeof(state->reason), "%s", strerror(-r));
+}
+
+static void stop_run(struct slot *slot)
+{
+	const struct detector *detector = slot->run.detector;
+
+	if (!slot->run.state)
+		return;
+	if (detector->stop)
+		detector->stop(&slot->run);
+	free(slot->run.state);
+	slot->run.state = NULL;
+}
+
+/* One rung: probed, then started. On error the hook's state has the reason. */
+static int try_hook(struct slot *slot, const struct hook *hook, struct hook_state *state,
+		    const struct ground *ground)
+{
+	int r;
+
+	hook_probe(hook, slot->run.detect, ground, slot->run.host, state);
+	if (!state->available)
+		return -ENOTSUP;
+	slot->run.hook = hook;
+	slot->run.state = calloc(1, MAX(slot->run.detector->state_size, (size_t)1));
+	r = slot->run.state ? hook->start(&slot->run, state->reason, sizeof(state->reason)) : -ENOMEM;
+	if (r == 0)
+		return 0;
+	if (!state->reason[0])
+		snprintf(state->reason, sizeof(state->reason), "%s", strerror(-r));
+	state->available = false;
+	stop_run(slot);
+	slot->run.hook = NULL;
+	return r;
+}
+
+static void add_reason(struct slot *slot, const char *name, const char *reason)
+{
+	size_t length = strlen(slot->reason);
+
+	snprintf(slot->reason + length, sizeof(slot->reason) - length, "%s%s: %s", length ? "; " : "", name, reason);
+}
+
+static int on_look(sd_event_source *source, uint64_t usec _unused_, void *userdata)
+{
+	struct slot *slot = userdata;
+	uint64_t begin_ns = clock_monotonic(slot->run.clock);
+	uint64_t delay_ns = slot->run.detector->look(&slot->run);
+
+	slot->looks++;
+	slot->look_ns += clock_monotonic(slot->run.clock) - begin_ns;
+	if (delay_ns > 0)
+		detector_look_in(&slot->run, delay_ns);
+	return 0;
+}
+
+void detector_look_in(struct detector_run *run, uint64_t delay_ns)
+{
+	struct slot *slot = (struct slot *)run;
+
+	if (!slot->look_timer)
+		return;
+	/* A tenth late does not matter to a look, and lets the kernel wake us once for several timers. */
+	uint64_t accuracy_ns = MIN(delay_ns / 10, LOOK_ACCURACY_MAX_NS);
+
+	sd_event_source_set_time_accuracy(slot->look_timer, MAX(accuracy_ns / NS_PER_US, UINT64_C(1)));
+	sd_event_source_set_time_relative(slot->look_timer, delay_ns / NS_PER_US);
+	sd_event_source_set_enabled(slot->look_timer, SD_EVENT_ONESHOT);
+}
+
+static int start_looks(struct slot *slot)
+{
+	sd_event *event = slot->run.detect->options.event;
+
+	if (!slot->run.detector->look || !event)
+		return 0;
+	int r = sd_event_add_time_relative(event, &slot->look_timer, CLOCK_MONOTONIC, 0, 1, on_look, slot);
+
+	if (r < 0)
+		return r;
+	sd_event_source_set_description(slot->look_timer, slot->run.detector->name);
+	return sd_event_source_set_enabled(slot->look_timer, SD_EVENT_ONESHOT);
+}
+
+/* Tries the rungs in order, or the one that is forced. */
+static void climb_down(struct slot *slot, const struct ground *ground)
+{
+	const struct detector *detector = slot->run.detector;
+
+	slot->status = DETECTOR_UNSUPPORTED;
+	for (size_t i = 0; i < hook_count(detector); i++) {
+		const struct hook *hook = &detector->hooks[i];
+
+		if (slot->settings.hook && slot->settings.hook != hook)
+			continue;
+		if (try_hook(slot, hook, &slot->hooks[i], ground) < 0) {
+			add_reason(slot, hook->name, slot->hooks[i].reason);
+			continue;
+		}
+		int r = start_looks(slot);
+
+		if (r < 0) {
+			add_reason(slot, hook->name, "the event loop takes no more timers");
+			stop_run(slot);
+			return;
+		}
+		slot->started = true;
+		slot->status = hook->degraded ? DETECTOR_DEGRADED : DETECTOR_ACTIVE;
+		if (hook->degraded) {
+			char better[sizeof(slot->reason)];
+
+			memcpy(better, slot->reason, sizeof(better));
+			snprintf(slot->reason, sizeof(slot->reason), "%.*s%s%.*s", REASON_SIZE / 2, hook->shortfall,
+				 better[0]		     ? ". Better hooks: "
+				 : slot->settings.hook ? ". This hook was asked for in the configuration"
+						       : "",
+				 REASON_SIZE, better);
+		} else {
+			slot->reason[0] = '\0';
+		}
+		return;
+	}
+}
+
+int slot_start(struct slot *slot, const cJSON *configured, const struct ground *ground)
+{
+	struct problem problem = {};
+	char line[sizeof(problem.field) + sizeof(problem.text) + 4];
+
+	slot->reason[0] = '\0';
+	cJSON_Delete(slot->configured);
+	slot->configured = configured ? cJSON_Duplicate(configured, true) : NULL;
+	if (configured && !slot->configured)
+		return -ENOMEM;
+	int r = detector_settings_read(slot->run.detector, configured, &slot->settings, &problem);
+
+	if (r < 0) {
+		slot->status = DETECTOR_DISABLED;
+		snprintf(slot->reason, sizeof(slot->reason), "its settings are wrong: %s",
+			 problem_line(&problem, line, sizeof(line)));
+		return r == -ENOMEM ? r : 0;
+	}
+	slot->run.settings = slot->settings.own;
+	if (!slot->settings.enabled) {
+		slot->status = DETECTOR_DISABLED;
+		snprintf(slot->reason, sizeof(slot->reason), "disabled in the configuration");
+		return 0;
+	}
+	climb_down(slot, ground);
+	return 0;
+}
+
+void slot_stop(struct slot *slot)
+{
+	slot->look_timer = sd_event_source_disable_unref(slot->look_timer);
+	stop_run(slot);
+	slot->started = false;
+	slot->run.hook = NULL;
+	slot->run.settings = NULL;
+	detector_settings_clear(slot->run.detector, &slot->settings);
+	/* What a hook said when it was tried with other settings is asked again. */
+	memset(slot->hooks, 0, hook_count(slot->run.detector) * sizeof(*slot->hooks));
+}
+
+uint64_t slot_lost(const struct slot *slot)
+{
+	const uint16_t *type = slot->run.detector->event_types;
+	const struct ring *ring = slot->run.detect->ring;
+	uint64_t sum = 0;
+
+	for (; ring && type && *type != EVENT_NONE; type++)
+		sum += ring_lost(ring, *type);
+	return sum;
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One detector in its place: its settings, which rung of its ladder it stands on and why, its looks and its
+ * counters. Only detect.c, slot.c and status.c know this.
+ */
+#pragma once
+
+#include "detect/detect.h"
+#include "detect/ring.h"
+#include "detect/settings.h"
+
+#define REASON_SIZE 768
+
+/* What is known of one hook on this kernel. */
+struct hook_state {
+	bool probed, available;
+	char reason[REASON_SIZE];
+};
+
+struct slot {
+	struct detector_run run; /* first: a run is its slot */
+	cJSON *configured;	 /* the configuration's object, or NULL */
+	struct detector_settings settings;
+	enum detector_status status;
+	char reason[2 * REASON_SIZE];
+	struct hook_state *hooks; /* one for each of detector->hooks */
+	sd_event_source *look_timer;
+	bool started;
+	uint64_t events, lost_told, looks, look_ns;
+};
+
+/* What hooks need of the node, looked up once. */
+struct ground {
+	struct btf *btf; /* NULL: none */
+	char btf_reason[REASON_SIZE];
+	int capabilities; /* 0, or -EPERM */
+	char capabilities_reason[REASON_SIZE];
+};
+
+struct detect {
+	struct detect_options options;
+	char *lost_pin; /* path, or NULL */
+	struct ring *ring;
+	char ring_reason[REASON_SIZE]; /* why there is none */
+	struct slot *slots;
+	size_t slot_count;
+	struct slot *by_type[EVENT_TYPE_COUNT];
+};
+
+/* Reads the node's BTF and this process's rights. GROUND is then to be cleared. */
+void ground_read(struct ground *ground, const struct host *host);
+void ground_clear(struct ground *ground);
+#define _cleanup_ground_ _cleanup_(ground_clear)
+
+/* Fills STATE, once. DETECT may be NULL. */
+void hook_probe(const struct hook *hook, const struct detect *detect, const struct ground *ground,
+		const struct host *host, struct hook_state *state);
+size_t hook_count(const struct detector *detector);
+
+/* Reads CONFIGURED and starts the detector as far as it can be. Never fails but for -ENOMEM. */
+int slot_start(struct slot *slot, const cJSON *configured, const struct ground *ground);
+void slot_stop(struct slot *slot);
+
+/* Records of the slot's types that found no room in the ring. */
+uint64_t slot_lost(const struct slot *slot);
