@@ -138,3 +138,20 @@ const struct mount *mounts_find_device(const struct mounts *mounts, unsigned maj
 	}
 	return found;
 }
+
+int mounts_locate(const struct host *host, unsigned major, unsigned minor, const int64_t *pids,
+		  size_t count, int64_t *ret_pid, struct mounts **ret_mounts)
+{
+	for (size_t i = 0; i < count + 2; i++) {
+		_cleanup_mounts_ struct mounts *mounts = NULL;
+		int64_t pid = i < 2 ? (int64_t)i : pids[i - 2];
+
+		/* A process that ended meanwhile has no table (-ENOENT, or -EINVAL as a zombie). */
+		if (mounts_read(host, pid, &mounts) < 0 || !mounts_find_device(mounts, major, minor))
+			continue;
+		*ret_pid = pid;
+		*ret_mounts = TAKE_PTR(mounts);
+		return 0;
+	}
+	return -ENOENT;
+}

@@ -28,3 +28,11 @@ DEFINE_CLEANUP(struct mounts, mounts_free);
 
 /* The first mount of that device whose root is "/", else the first of it, or NULL. */
 const struct mount *mounts_find_device(const struct mounts *mounts, unsigned major, unsigned minor);
+
+/*
+ * The mount table in which the device is seen: our own namespace's, init's, or that of one of PIDS, in
+ * this order. ret_pid is 0, 1 or the pid whose /proc/PID/root leads to its mount points. Returns 0 or
+ * -ENOENT.
+ */
+int mounts_locate(const struct host *host, unsigned major, unsigned minor, const int64_t *pids, size_t count,
+		  int64_t *ret_pid, struct mounts **ret_mounts);
