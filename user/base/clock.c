@@ -83,6 +83,14 @@ static int take_char(const char **text, char expected)
 	return *(*text)++ == expected ? 0 : -EINVAL;
 }
 
+static int days_in_month(int year, int month)
+{
+	static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+	bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+
+	return days[month - 1] + (month == 2 && leap);
+}
+
 int time_parse(const char *text, int64_t *ret_realtime_ns)
 {
 	struct tm utc = {0};
@@ -97,7 +105,7 @@ int time_parse(const char *text, int64_t *ret_realtime_ns)
 	if (take_digits(&text, 2, &utc.tm_hour) || take_char(&text, ':') || take_digits(&text, 2, &utc.tm_min) ||
 	    take_char(&text, ':') || take_digits(&text, 2, &utc.tm_sec))
 		return -EINVAL;
-	if (utc.tm_mon < 1 || utc.tm_mon > 12 || utc.tm_mday < 1 || utc.tm_mday > 31 || utc.tm_hour > 23 ||
+	if (utc.tm_mon < 1 || utc.tm_mon > 12 || utc.tm_mday < 1 || utc.tm_hour > 23 ||
 	    utc.tm_min > 59 || utc.tm_sec > 60 || utc.tm_year < 1970 || utc.tm_year > 2261)
 		return -EINVAL;
 	if (*text == '.') {
@@ -122,12 +130,11 @@ int time_parse(const char *text, int64_t *ret_realtime_ns)
 	}
 	if (*text)
 		return -EINVAL;
-	int day = utc.tm_mday, month = utc.tm_mon;
+	if (utc.tm_mday > days_in_month(utc.tm_year, utc.tm_mon))
+		return -EINVAL;
 	utc.tm_year -= 1900;
 	utc.tm_mon -= 1;
 	time_t seconds = timegm(&utc);
-	if (utc.tm_mday != day || utc.tm_mon != month - 1) /* 31 April */
-		return -EINVAL;
 	*ret_realtime_ns = ((int64_t)seconds - offset_s) * (int64_t)NS_PER_S + fraction;
 	return 0;
 }
@@ -138,32 +145,53 @@ static const struct {
 } units[] = {{"d", 86400 * NS_PER_S}, {"h", 3600 * NS_PER_S}, {"ms", NS_PER_MS}, {"m", 60 * NS_PER_S},
 	     {"s", NS_PER_S},	      {"us", NS_PER_US},      {"ns", 1}};
 
+/* A number and its unit, "90s" or "1.5h", at *TEXT, which is moved past them. */
+static int take_quantity(const char **text, uint64_t *ret_ns)
+{
+	const char *digits = *text, *point = NULL;
+	uint64_t whole = 0, ns, decimals = 0;
+	size_t i;
+
+	if (!isdigit((unsigned char)*digits))
+		return -EINVAL;
+	for (; isdigit((unsigned char)**text); (*text)++)
+		if (__builtin_mul_overflow(whole, UINT64_C(10), &whole) ||
+		    __builtin_add_overflow(whole, (uint64_t)(**text - '0'), &whole))
+			return -ERANGE;
+	if (**text == '.') {
+		point = ++*text;
+		if (!isdigit((unsigned char)*point))
+			return -EINVAL;
+		*text += strspn(point, "0123456789");
+	}
+	for (i = 0; i < ARRAY_SIZE(units); i++)
+		if (startswith(*text, units[i].name))
+			break;
+	if (i == ARRAY_SIZE(units))
+		return -EINVAL;
+	*text += strlen(units[i].name);
+	/* The greatest unit, 864 * 10^11 ns, times 9 is far from an overflow. */
+	for (uint64_t scale = 10; point && isdigit((unsigned char)*point) && scale <= units[i].ns; scale *= 10)
+		decimals += units[i].ns * (uint64_t)(*point++ - '0') / scale;
+	if (__builtin_mul_overflow(whole, units[i].ns, &ns) || __builtin_add_overflow(ns, decimals, &ns))
+		return -ERANGE;
+	*ret_ns = ns;
+	return 0;
+}
+
 int duration_parse(const char *text, uint64_t *ret_ns)
 {
 	uint64_t total = 0;
 
-	if (!*text)
-		return -EINVAL;
-	while (*text) {
-		uint64_t number = 0;
-		size_t i;
+	do {
+		uint64_t ns;
+		int r = take_quantity(&text, &ns);
 
-		if (!isdigit((unsigned char)*text))
-			return -EINVAL;
-		for (; isdigit((unsigned char)*text); text++)
-			if (__builtin_mul_overflow(number, UINT64_C(10), &number) ||
-			    __builtin_add_overflow(number, (uint64_t)(*text - '0'), &number))
-				return -ERANGE;
-		for (i = 0; i < ARRAY_SIZE(units); i++)
-			if (startswith(text, units[i].name))
-				break;
-		if (i == ARRAY_SIZE(units))
-			return -EINVAL;
-		text += strlen(units[i].name);
-		if (__builtin_mul_overflow(number, units[i].ns, &number) ||
-		    __builtin_add_overflow(total, number, &total) || total > INT64_MAX)
+		if (r < 0)
+			return r;
+		if (__builtin_add_overflow(total, ns, &total) || total > INT64_MAX)
 			return -ERANGE;
-	}
+	} while (*text);
 	*ret_ns = total;
 	return 0;
 }
@@ -184,5 +212,34 @@ const char *duration_format(uint64_t ns, char text[TIME_TEXT_SIZE])
 		snprintf(text, TIME_TEXT_SIZE, rest ? "%llum%llus" : "%llum", minutes, rest);
 	else
 		snprintf(text, TIME_TEXT_SIZE, "%llus", rest);
+	return text;
+}
+
+const char *duration_format_exact(uint64_t ns, char text[TIME_TEXT_SIZE])
+{
+	unsigned long long minutes = ns / NS_PER_S / 60, unit = NS_PER_S, rest = ns % (60 * NS_PER_S);
+	const char *name = "s";
+	size_t length = 0;
+	int digits = 9;
+
+	text[0] = '\0';
+	if (minutes >= 60)
+		length += (size_t)snprintf(text, TIME_TEXT_SIZE, "%lluh", minutes / 60);
+	if (minutes % 60)
+		length += (size_t)snprintf(text + length, TIME_TEXT_SIZE - length, "%llum", minutes % 60);
+	if (!rest && length)
+		return text;
+	if (ns && ns < NS_PER_S) {
+		unit = ns < NS_PER_US ? 1 : ns < NS_PER_MS ? NS_PER_US : NS_PER_MS;
+		digits = ns < NS_PER_US ? 0 : ns < NS_PER_MS ? 3 : 6;
+		name = ns < NS_PER_US ? "ns" : ns < NS_PER_MS ? "us" : "ms";
+	}
+	length += (size_t)snprintf(text + length, TIME_TEXT_SIZE - length, "%llu", rest / unit);
+	if (rest % unit) {
+		length += (size_t)snprintf(text + length, TIME_TEXT_SIZE - length, ".%0*llu", digits, rest % unit);
+		while (text[length - 1] == '0')
+			length--;
+	}
+	snprintf(text + length, TIME_TEXT_SIZE - length, "%s", name);
 	return text;
 }

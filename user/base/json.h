@@ -4,6 +4,7 @@
 
 #include <cjson/cJSON.h>
 
+#include "base/buffer.h"
 #include "base/cleanup.h"
 #include "base/problem.h"
 
@@ -18,15 +19,18 @@ static inline void json_freep(cJSON **json)
 
 /*
  * Parses exactly one JSON value; trailing bytes other than white space, nesting over
- * JSON_DEPTH_MAX, a duplicate key and a NUL inside are errors.
+ * JSON_DEPTH_MAX, a duplicate key, a NUL inside and text that is not UTF-8 are errors. Numbers are
+ * doubles: whole numbers are exact up to 2^53.
  * Returns 0, -EINVAL (with line and column in PROBLEM) or -ENOMEM.
  */
 int json_parse(const char *text, size_t length, cJSON **ret_json, struct problem *problem);
 
-/* Compact text, the caller's to free; NULL when out of memory. */
+/* Compact text, the caller's to free; NULL when out of memory. Bytes that are not UTF-8 become U+FFFD. */
 char *json_print(const cJSON *json);
 /* Indented by two spaces, as kubectl prints. */
 char *json_print_pretty(const cJSON *json);
+/* Appends the compact text to OUT. Returns 0, -ENOBUFS when it would pass the buffer's cap, or -ENOMEM. */
+int json_print_to(const cJSON *json, struct buffer *out);
 
 /* A member that is a string, or NULL. The string belongs to JSON. */
 const char *json_string(const cJSON *json, const char *name);

@@ -19,7 +19,17 @@
  *   FIELD_STRING_MAP  cJSON *           an object whose values are strings
  *   FIELD_JSON        cJSON *           any JSON object, kept as it is
  *   FIELD_ANY         cJSON *           any JSON value, kept as it is
- * An integer, time, duration or enum that is absent is not written.
+ * An integer, time, duration or enum that is absent is not written. Where 0 says something that
+ * absence does not (user 0, processor 0), the field's `absent` is another value; where nothing and 0
+ * are the same but the reader should see it (lost events), `always` writes it.
+ *
+ * A table that maps a struct has one line a field:
+ *
+ *     static const struct field point_fields[] = {
+ *             SCHEMA_FIELD(struct point, x, "x", FIELD_INTEGER, .required = true),
+ *             SCHEMA_FIELD(struct point, label, "label", FIELD_STRING, .maximum = 63),
+ *     };
+ *     const struct schema point_schema = SCHEMA("Point", struct point, point_fields, .extra_offset = SCHEMA_STRICT);
  */
 #pragma once
 
@@ -64,8 +74,13 @@ struct field {
 	const struct schema *schema;   /* of OBJECT, STRUCT, LIST */
 	const char *const *names;      /* of ENUM, ended by NULL */
 	int64_t minimum, maximum;      /* of INTEGER and DURATION (ns), when either is not 0; most characters of
-					  STRING and items of LIST in maximum */
-	/* A further check of the decoded value at OFFSET, or NULL. Returns 0 or fills PROBLEM's text. */
+					  STRING, items of LIST and STRINGS, members of STRING_MAP in maximum */
+	int64_t absent;		       /* of INTEGER: the value that stands for absent, 0 unless told */
+	bool always;		       /* of INTEGER: written also when absent */
+	/*
+	 * A further check of the decoded value at OFFSET, or NULL; not called for an absent field.
+	 * Returns 0, or fills PROBLEM's text (and field, with a path below this field, or "").
+	 */
 	int (*check)(const void *value, struct problem *problem);
 };
 
@@ -84,6 +99,12 @@ struct schema {
 };
 
 #define SCHEMA_STRICT ((ssize_t)-1)
+
+#define SCHEMA_FIELD(type, member, json_name, field_kind, ...)                                     \
+	{.name = (json_name), .kind = (field_kind), .offset = offsetof(type, member), __VA_ARGS__}
+#define SCHEMA(object_name, type, table, ...)                                                      \
+	{.name = (object_name), .size = sizeof(type), .fields = (table), .field_count = ARRAY_SIZE(table), \
+	 __VA_ARGS__}
 
 /*
  * Decodes JSON into a fresh object of SCHEMA. On error nothing is returned, and PROBLEM names the
@@ -108,7 +129,7 @@ void schema_free(const struct schema *schema, void *object);
 /* Frees what the object owns and sets every field absent; for FIELD_STRUCT members and stack objects. */
 void schema_clear(const struct schema *schema, void *object);
 
-/* Appends one zeroed element (every field absent) to a list of SCHEMA and returns it, or NULL. */
+/* Appends one element, every field absent, to a list of SCHEMA and returns it, or NULL. */
 void *list_append(struct list *list, const struct schema *schema);
 
 /* Appends a copy of TEXT. Returns 0 or -ENOMEM. */

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The Abnormal as a whole: made, read, written, and the few changes that several parts make to it. */
+#include "core/abnormal.h"
+
+struct abnormal *abnormal_new(void)
+{
+	_cleanup_abnormal_ struct abnormal *abnormal = schema_new(&abnormal_schema);
+
+	if (!abnormal || string_set(&abnormal->api_version, ABNORMAL_API_VERSION) < 0 ||
+	    string_set(&abnormal->kind, ABNORMAL_KIND) < 0)
+		return NULL;
+	return TAKE_PTR(abnormal);
+}
+
+void abnormal_free(struct abnormal *abnormal)
+{
+	schema_free(&abnormal_schema, abnormal);
+}
+
+struct abnormal *abnormal_copy(const struct abnormal *abnormal)
+{
+	return schema_copy(&abnormal_schema, abnormal);
+}
+
+static int refuse_size(struct problem *problem)
+{
+	return problem_set(problem, -EFBIG, NULL, "is larger than %zu KiB, the greatest Abnormal accepted",
+			   ABNORMAL_BYTES_MAX / KIB);
+}
+
+int abnormal_decode(const cJSON *json, struct abnormal **ret_abnormal, struct problem *problem)
+{
+	_cleanup_buffer_ struct buffer text = BUFFER(ABNORMAL_BYTES_MAX);
+	void *object;
+	int r = json_print_to(json, &text);
+
+	if (r == -ENOBUFS)
+		return refuse_size(problem);
+	if (r == 0)
+		r = schema_decode(&abnormal_schema, json, &object, problem);
+	if (r < 0)
+		return r;
+	*ret_abnormal = object;
+	return 0;
+}
+
+int abnormal_parse(const char *text, size_t length, struct abnormal **ret_abnormal, struct problem *problem)
+{
+	_cleanup_json_ cJSON *json = NULL;
+
+	if (length > ABNORMAL_BYTES_MAX)
+		return refuse_size(problem);
+	int r = json_parse(text, length, &json, problem);
+	return r < 0 ? r : abnormal_decode(json, ret_abnormal, problem);
+}
+
+int abnormal_encode(const struct abnormal *abnormal, cJSON **ret_json)
+{
+	return schema_encode(&abnormal_schema, abnormal, ret_json);
+}
+
+int abnormal_print(const struct abnormal *abnormal, char **ret_text)
+{
+	_cleanup_json_ cJSON *json = NULL;
+	int r = abnormal_encode(abnormal, &json);
+
+	if (r < 0)
+		return r;
+	char *text = json_print(json);
+	if (!text)
+		return -ENOMEM;
+	*ret_text = text;
+	return 0;
+}
+
+const struct condition *abnormal_condition(const struct abnormal *abnormal, enum condition_type type)
+{
+	const struct condition *conditions = abnormal->status.conditions.items;
+
+	for (size_t i = 0; i < abnormal->status.conditions.count; i++)
+		if (conditions[i].type == (int)type)
+			return &conditions[i];
+	return NULL;
+}
+
+int abnormal_set_condition(struct abnormal *abnormal, enum condition_type type, enum condition_status status,
+			   const char *reason, const char *message, int64_t now_realtime_ns)
+{
+	_cleanup_free_ char *new_reason = NULL, *new_message = NULL;
+	/* Const for those who only look; the Abnormal itself is ours to change. */
+	struct condition *condition = (struct condition *)abnormal_condition(abnormal, type);
+
+	if (string_set(&new_reason, reason) < 0 || string_set(&new_message, message) < 0)
+		return -ENOMEM;
+	if (!condition)
+		condition = list_append(&abnormal->status.conditions, &condition_schema);
+	if (!condition)
+		return -ENOMEM;
+	if (condition->status != (int)status || condition->last_transition_time == TIME_ABSENT)
+		condition->last_transition_time = now_realtime_ns;
+	condition->type = (int)type;
+	condition->status = (int)status;
+	free(condition->reason);
+	free(condition->message);
+	condition->reason = TAKE_PTR(new_reason);
+	condition->message = TAKE_PTR(new_message);
+	return 0;
+}
+
+int string_set(char **member, const char *text)
+{
+	char *copy = text ? strdup(text) : NULL;
+
+	if (text && !copy)
+		return -ENOMEM;
+	free(*member);
+	*member = copy;
+	return 0;
+}
+
+const char *abnormal_label(const struct abnormal *abnormal, const char *name)
+{
+	return json_string(abnormal->metadata.labels, name);
+}
+
+const char *abnormal_annotation(const struct abnormal *abnormal, const char *name)
+{
+	return json_string(abnormal->metadata.annotations, name);
+}
+
+cJSON *abnormal_context(struct abnormal *abnormal)
+{
+	if (!abnormal->status.context)
+		abnormal->status.context = cJSON_CreateObject();
+	return abnormal->status.context;
+}
