@@ -1,0 +1,684 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Finds tasks that have been in one and the same wait for longer than the threshold: uninterruptible
+ * sleeps, killable ones too, and sleeps in a request to a FUSE server. It runs only when the agent
+ * reads the iterator; between looks nothing is hooked. What the wait is about is told as far as the
+ * kernel's own structures tell it; what that means is the agent's to say.
+ *
+ * The kernel calls an iterator's program again for the same task when its record did not fit into
+ * the buffer, and drops what it had written: so a wait is updated once a look, and what is written
+ * does not depend on how often it is called.
+ */
+#include "common.bpf.h"
+#include "hung_task.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+#define TASK_INTERRUPTIBLE 0x1
+#define TASK_UNINTERRUPTIBLE 0x2
+#define TASK_NOLOAD 0x400
+#define PF_FROZEN 0x00010000 /* up to 5.19: a frozen task is TASK_UNINTERRUPTIBLE there */
+#define PF_KTHREAD 0x00200000
+
+#define STACK_WORDS 96	      /* of the sleeping task's stack, which are looked at for pointers */
+#define FREEZE_LEVELS 3	      /* SB_FREEZE_LEVELS - 1 percpu_rw_semaphores a super block */
+#define WALK_STEPS 48	      /* super blocks a task */
+#define WALK_TOTAL_MAX 65536
+#define DETAILED_LOOKS 3
+#define BDEVFS_MAGIC 0x62646576
+#define MODE_FORMAT 0170000
+#define MODE_BLOCK_DEVICE 0060000
+
+struct hung_task_control control;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, BLOCKED_TASKS_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct blocked_wait);
+} blocked_tasks SEC(".maps");
+
+struct scratch {
+	struct blocked_task_event event;
+	struct frozen_filesystem_event frozen;
+	struct blocked_wait fresh;
+	__u64 words[STACK_WORDS];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct scratch);
+} blocked_scratch SEC(".maps");
+
+/* --- Kernel structures that differ --- */
+
+/* task_struct.blocker came with 6.16: kernel commit e711faaafbe5. */
+struct task_struct___blocker {
+	unsigned long blocker;
+} FLAVOUR;
+struct semaphore___last_holder {
+	unsigned long last_holder;
+} FLAVOUR;
+/* int until 6.6, short since: read by its size. */
+struct sb_writers___frozen {
+	int frozen;
+} FLAVOUR;
+/* A bio names its disk up to 5.11, its block device since: kernel commit 309dca309fc3. */
+struct bio___disk {
+	struct gendisk *bi_disk;
+} FLAVOUR;
+struct bio___device {
+	struct block_device *bi_bdev;
+} FLAVOUR;
+/* request_queue.disk came with 5.15: kernel commit d152c682f03c. */
+struct request_queue___disk {
+	struct gendisk *disk;
+} FLAVOUR;
+/* task_struct.ioac is there with CONFIG_TASK_IO_ACCOUNTING alone. */
+struct task_struct___ioac {
+	struct task_io_accounting ioac;
+} FLAVOUR;
+struct fs_struct___root {
+	struct path root;
+} FLAVOUR;
+
+static __always_inline struct pt_regs *user_registers(struct task_struct *task)
+{
+	/* 5.15: kernel commit dd6e10fbd9fb. */
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs))
+		return (struct pt_regs *)bpf_task_pt_regs(task);
+#if defined(__TARGET_ARCH_x86)
+	/* As task_pt_regs() does: at the end of the stack, of 16 KiB on x86-64 since 3.15. */
+	void *stack = BPF_CORE_READ(task, stack);
+	struct pt_regs *registers = stack + 16384 - bpf_core_type_size(struct pt_regs);
+	unsigned long segment = 0;
+
+	bpf_probe_read_kernel(&segment, sizeof(__u16), &registers->cs);
+	if (stack && (segment & 3) == 3)
+		return registers;
+#endif
+	return NULL;
+}
+
+#if defined(__TARGET_ARCH_x86)
+
+static __always_inline long syscall_number(struct pt_regs *registers)
+{
+	return (long)BPF_CORE_READ(registers, orig_ax);
+}
+
+static __always_inline long syscall_argument(struct pt_regs *registers)
+{
+	return (long)BPF_CORE_READ(registers, di);
+}
+
+static __always_inline __u64 stack_pointer(struct task_struct *task)
+{
+	return BPF_CORE_READ(task, thread.sp);
+}
+
+/* Neither text nor modules nor per-CPU data of this kernel, which are above. */
+static __always_inline bool is_heap_pointer(__u64 word)
+{
+	return word >= 0xffff800000000000 && word < 0xffffffff80000000 && !(word & 7);
+}
+
+/* System calls that sleep as a matter of course, and reach no file system. */
+static __always_inline bool sleeps_by_nature(long number)
+{
+	switch (number) {
+	case 7: case 23: case 270: case 271:		     /* poll, select, pselect6, ppoll */
+	case 232: case 281: case 441:			     /* epoll_wait, epoll_pwait, epoll_pwait2 */
+	case 202: case 219: case 449: case 455:		     /* futex, restart_syscall, futex_waitv, futex_wait */
+	case 34: case 35: case 230: case 128: case 130:	     /* pause, nanosleep, clock_nanosleep, rt_sigtimedwait, rt_sigsuspend */
+	case 61: case 247:				     /* wait4, waitid */
+	case 43: case 288: case 45: case 47: case 299:	     /* accept, accept4, recvfrom, recvmsg, recvmmsg */
+	case 65: case 70: case 220: case 208: case 333:	     /* semop, msgrcv, semtimedop, io_getevents, io_pgetevents */
+		return true;
+	}
+	return false;
+}
+
+/* System calls whose first argument is the file that they work on. */
+static __always_inline bool works_on_descriptor(long number)
+{
+	switch (number) {
+	case 0: case 1: case 5: case 8: case 16: case 17: case 18: case 19: case 20: case 40: case 72: case 73: case 74:
+	case 75: case 77: case 78: case 91: case 93: case 187: case 190: case 193: case 196: case 217: case 221: case 275:
+	case 277: case 278: case 285: case 295: case 296: case 306: case 326: case 327: case 328:
+		return true;
+	}
+	return false;
+}
+
+#elif defined(__TARGET_ARCH_arm64)
+
+static __always_inline long syscall_number(struct pt_regs *registers)
+{
+	return BPF_CORE_READ(registers, syscallno);
+}
+
+static __always_inline long syscall_argument(struct pt_regs *registers)
+{
+	return (long)BPF_CORE_READ(registers, orig_x0);
+}
+
+static __always_inline __u64 stack_pointer(struct task_struct *task)
+{
+	return BPF_CORE_READ(task, thread.cpu_context.sp);
+}
+
+static __always_inline bool is_heap_pointer(__u64 word)
+{
+	return word >= 0xffff000000000000 && !(word & 7);
+}
+
+static __always_inline bool sleeps_by_nature(long number)
+{
+	switch (number) {
+	case 72: case 73: case 22: case 441: case 98: case 128: case 449: case 455: case 101: case 115: case 133: case 137:
+	case 260: case 95: case 202: case 242: case 207: case 212: case 243: case 192: case 193: case 188: case 4: case 292:
+		return true;
+	}
+	return false;
+}
+
+static __always_inline bool works_on_descriptor(long number)
+{
+	switch (number) {
+	case 5: case 8: case 11: case 14: case 16: case 25: case 29: case 32: case 44: case 46: case 47: case 50: case 52:
+	case 55: case 61: case 62: case 63: case 64: case 65: case 66: case 67: case 68: case 69: case 70: case 71: case 75:
+	case 76: case 77: case 80: case 82: case 83: case 84: case 213: case 267: case 285: case 286: case 287:
+		return true;
+	}
+	return false;
+}
+
+#endif
+
+/* --- File systems and devices --- */
+
+static __always_inline bool is_super_block(struct super_block *sb)
+{
+	struct dentry *root = NULL;
+
+	if (!is_heap_pointer((__u64)sb))
+		return false;
+	root = BPF_CORE_READ(sb, s_root);
+	return root && BPF_CORE_READ(root, d_sb) == sb;
+}
+
+static __always_inline __u32 freeze_level(struct super_block *sb)
+{
+	if (bpf_core_field_size(sb->s_writers.frozen) == 2)
+		return (__u16)BPF_CORE_READ(sb, s_writers.frozen);
+	struct sb_writers___frozen *writers =
+		(void *)sb + bpf_core_field_offset(struct super_block, s_writers);
+	return BPF_CORE_READ(writers, frozen);
+}
+
+static __always_inline void filesystem_fill(struct event_filesystem *event, struct super_block *sb)
+{
+	__u32 device = BPF_CORE_READ(sb, s_dev), disk = BPF_CORE_READ(sb, s_bdev, bd_dev);
+
+	event->known = 1;
+	event->major = device >> 20;
+	event->minor = device & 0xfffff;
+	event->device_major = disk >> 20;
+	event->device_minor = disk & 0xfffff;
+	event->freeze_level = freeze_level(sb);
+	BPF_CORE_READ_STR_INTO(&event->id, sb, s_id);
+	bpf_probe_read_kernel_str(event->type, sizeof(event->type), BPF_CORE_READ(sb, s_type, name));
+}
+
+static __always_inline bool is_disk(struct gendisk *disk)
+{
+	struct request_queue *queue;
+
+	if (!is_heap_pointer((__u64)disk))
+		return false;
+	queue = BPF_CORE_READ(disk, queue);
+	if (!is_heap_pointer((__u64)queue))
+		return false;
+	struct request_queue___disk *with_disk = (void *)queue;
+	return !bpf_core_field_exists(with_disk->disk) || BPF_CORE_READ(with_disk, disk) == disk;
+}
+
+/* The device number of a block_device, or 0 if it is none. */
+static __always_inline __u32 device_number(struct block_device *device)
+{
+	if (!is_heap_pointer((__u64)device) || !is_disk(BPF_CORE_READ(device, bd_disk)))
+		return 0;
+	return BPF_CORE_READ(device, bd_dev);
+}
+
+static __always_inline __u32 bio_device(__u64 word)
+{
+	struct bio___disk *old = (void *)word;
+
+	if (bpf_core_field_exists(old->bi_disk)) {
+		struct gendisk *disk = BPF_CORE_READ(old, bi_disk);
+
+		if (!is_disk(disk))
+			return 0;
+		return (__u32)BPF_CORE_READ(disk, major) << 20 | (__u32)BPF_CORE_READ(disk, first_minor);
+	}
+	return device_number(BPF_CORE_READ((struct bio___device *)word, bi_bdev));
+}
+
+/* The super block that WORD is, or the structure at WORD belongs to; NULL if it is no such pointer. */
+static __always_inline struct super_block *word_super_block(__u64 word, __u32 *device)
+{
+	struct super_block *sb = (void *)word;
+	struct inode *inode = (void *)word;
+	struct dentry *dentry = (void *)word;
+	struct vfsmount *mount = (void *)word;
+
+	if (is_super_block(sb))
+		return sb;
+	sb = BPF_CORE_READ(inode, i_sb);
+	if (is_super_block(sb)) {
+		/* A block device's own inode: the file system is a pseudo one, the number is what counts. */
+		if (BPF_CORE_READ(sb, s_magic) == BDEVFS_MAGIC) {
+			*device = BPF_CORE_READ(inode, i_rdev);
+			return NULL;
+		}
+		return sb;
+	}
+	sb = BPF_CORE_READ(dentry, d_sb);
+	if (is_super_block(sb))
+		return sb;
+	sb = BPF_CORE_READ(mount, mnt_sb);
+	if (is_super_block(sb) && BPF_CORE_READ(mount, mnt_root, d_sb) == sb)
+		return sb;
+	return NULL;
+}
+
+/* The frozen super block whose percpu_rw_semaphore WORD is, or NULL. */
+static __always_inline struct super_block *word_freeze_lock(__u64 word)
+{
+	__u64 first = bpf_core_field_offset(struct super_block, s_writers) +
+		      bpf_core_field_offset(struct sb_writers, rw_sem);
+
+#pragma unroll
+	for (int level = 0; level < FREEZE_LEVELS; level++) {
+		struct super_block *sb =
+			(void *)(word - first - level * bpf_core_type_size(struct percpu_rw_semaphore));
+
+		if (is_super_block(sb))
+			return sb;
+	}
+	return NULL;
+}
+
+/*
+ * What the sleeping task's frames hold pointers to. Every candidate is proven by a second pointer
+ * that leads back (a super block's root, a disk's queue), so that a number that merely looks like
+ * an address is not taken for one.
+ */
+static __always_inline void stack_scan(struct scratch *scratch, struct task_struct *task)
+{
+	struct blocked_task_event *event = &scratch->event;
+	__u64 from = stack_pointer(task);
+
+	/* Near the end of the stack there are fewer words: then half of them, or none. */
+	if (bpf_probe_read_kernel(scratch->words, sizeof(scratch->words), (void *)from)) {
+		__builtin_memset(scratch->words, 0, sizeof(scratch->words));
+		bpf_probe_read_kernel(scratch->words, sizeof(scratch->words) / 2, (void *)from);
+	}
+	for (int i = 0; i < STACK_WORDS; i++) {
+		__u64 word = scratch->words[i];
+		__u32 device = 0;
+
+		if (!is_heap_pointer(word))
+			continue;
+		struct super_block *sb = word_super_block(word, &device);
+		if (!sb && !device) {
+			device = device_number(BPF_CORE_READ((struct buffer_head *)word, b_bdev));
+			if (!device)
+				device = bio_device(word);
+		}
+		if (device && !event->stack_device_major) {
+			event->stack_device_major = device >> 20;
+			event->stack_device_minor = device & 0xfffff;
+		}
+		if (sb && !event->stack_filesystem.known)
+			filesystem_fill(&event->stack_filesystem, sb);
+		if (!sb)
+			sb = word_freeze_lock(word);
+		if (sb && !event->frozen_filesystem.known && freeze_level(sb))
+			filesystem_fill(&event->frozen_filesystem, sb);
+	}
+}
+
+static __always_inline void file_fill(struct blocked_task_event *event, struct task_struct *task,
+				      __u32 descriptor)
+{
+	struct fdtable *table = BPF_CORE_READ(task, files, fdt);
+	struct file **files, *file = NULL;
+	struct super_block *sb;
+	struct inode *inode;
+
+	if (!table || descriptor >= BPF_CORE_READ(table, max_fds))
+		return;
+	files = BPF_CORE_READ(table, fd);
+	if (bpf_probe_read_kernel(&file, sizeof(file), &files[descriptor]) || !file)
+		return;
+	event->fd = descriptor;
+	inode = BPF_CORE_READ(file, f_inode);
+	if ((BPF_CORE_READ(inode, i_mode) & MODE_FORMAT) == MODE_BLOCK_DEVICE) {
+		__u32 device = BPF_CORE_READ(inode, i_rdev);
+
+		event->file_device_major = device >> 20;
+		event->file_device_minor = device & 0xfffff;
+		return;
+	}
+	sb = BPF_CORE_READ(inode, i_sb);
+	if (is_super_block(sb))
+		filesystem_fill(&event->file_filesystem, sb);
+}
+
+/*
+ * One after another from the agent's own root, a few at every task, all of them over a look: the list
+ * is circular. It is not locked here: a link that does not lead back ends the walk, and the next look
+ * starts anew.
+ */
+static __always_inline void walk_filesystems(struct seq_file *seq, struct scratch *scratch)
+{
+	__u64 offset = bpf_core_field_offset(struct super_block, s_list);
+	__u64 cursor = control.walk_cursor, steps = control.filesystems;
+
+	if (control.walk != WALK_WANTED)
+		return;
+	if (!cursor) {
+		struct task_struct *agent = (void *)bpf_get_current_task();
+		struct fs_struct___root *fs = (void *)BPF_CORE_READ(agent, fs);
+
+		cursor = (__u64)BPF_CORE_READ(fs, root.mnt, mnt_sb) + offset;
+		control.walk_first = cursor;
+	}
+	for (int i = 0; i < WALK_STEPS; i++) {
+		struct super_block *sb = (void *)(cursor - offset);
+		struct list_head *link = (void *)cursor, *next;
+
+		if (is_super_block(sb) && freeze_level(sb)) {
+			event_fill_header(&scratch->frozen.header, EVENT_FROZEN_FILESYSTEM,
+					  sizeof(scratch->frozen));
+			filesystem_fill(&scratch->frozen.filesystem, sb);
+			if (bpf_seq_write(seq, &scratch->frozen, sizeof(scratch->frozen)))
+				return; /* all that this call did is dropped, and it is called again */
+		}
+		next = BPF_CORE_READ(link, next);
+		if (++steps > WALK_TOTAL_MAX || BPF_CORE_READ(next, prev) != link) {
+			control.walk = WALK_BROKEN;
+			return;
+		}
+		cursor = (__u64)next;
+		if (cursor == control.walk_first) {
+			control.walk = WALK_COMPLETE;
+			break;
+		}
+	}
+	control.walk_cursor = cursor;
+	control.filesystems = steps;
+}
+
+/* --- Waits --- */
+
+static __always_inline bool stack_has(const struct blocked_task_event *event,
+				      const struct address_range *range)
+{
+	if (!range->start)
+		return false;
+#pragma unroll
+	for (int i = 0; i < 8; i++)
+		if (event->stack[i] >= range->start && event->stack[i] < range->end)
+			return true;
+	return false;
+}
+
+/* The innermost frames, by which two sleeps are told apart. */
+static __always_inline __u64 stack_hash(const struct blocked_task_event *event)
+{
+	__u64 hash = 0xcbf29ce484222325;
+
+#pragma unroll
+	for (int i = 0; i < 16; i++)
+		hash = (hash ^ event->stack[i]) * 0x100000001b3;
+	return hash;
+}
+
+static __always_inline void stack_fill(struct blocked_task_event *event, struct task_struct *task)
+{
+	long length;
+
+	__builtin_memset(event->stack, 0, 16 * sizeof(event->stack[0]));
+	length = bpf_get_task_stack(task, event->stack, sizeof(event->stack), 0);
+	event->stack_depth = length > 0 ? length / sizeof(event->stack[0]) : 0;
+}
+
+static __always_inline __u64 io_accounting(struct task_struct *task)
+{
+	struct task_struct___ioac *accounted = (void *)task;
+
+	if (!bpf_core_field_exists(accounted->ioac))
+		return 0;
+	return BPF_CORE_READ(accounted, ioac.rchar) + BPF_CORE_READ(accounted, ioac.wchar) +
+	       BPF_CORE_READ(accounted, ioac.syscr) + BPF_CORE_READ(accounted, ioac.syscw) +
+	       BPF_CORE_READ(accounted, ioac.read_bytes) + BPF_CORE_READ(accounted, ioac.write_bytes);
+}
+
+/*
+ * A waiter in direct I/O is woken every half hung_task_timeout, sees that nothing has come, and sleeps
+ * on (blk_io_schedule, submit_bio_wait). Nothing else may have moved.
+ */
+static __always_inline bool only_ticked(const struct blocked_wait *wait, struct blocked_task_event *event,
+					struct task_struct *task, __u64 switches, __u64 now)
+{
+	if (!control.tick_ns ||
+	    switches - wait->switches > (now - wait->since_boot_ns) / control.tick_ns + 1 ||
+	    io_accounting(task) != wait->io_accounting)
+		return false;
+	stack_fill(event, task);
+	if (stack_hash(event) != wait->stack_hash)
+		return false;
+#pragma unroll
+	for (int i = 0; i < TICKING_FUNCTIONS_MAX; i++)
+		if (stack_has(event, &control.ticking[i]))
+			return true;
+	return false;
+}
+
+static __always_inline void lock_fill(struct blocked_task_event *event, struct task_struct *task)
+{
+	struct task_struct___blocker *with_blocker = (void *)task;
+	struct task_struct *owner = NULL;
+	__u64 blocker, address;
+
+	if (!bpf_core_field_exists(with_blocker->blocker))
+		return;
+	blocker = BPF_CORE_READ(with_blocker, blocker);
+	if (!blocker)
+		return;
+	address = blocker & ~3ULL;
+	event->lock = address;
+	event->lock_kind = blocker & 3;
+	if (event->lock_kind == LOCK_MUTEX) {
+		owner = (void *)(BPF_CORE_READ((struct mutex *)address, owner.counter) & ~7ULL);
+	} else if (event->lock_kind == LOCK_SEMAPHORE) {
+		struct semaphore___last_holder *semaphore = (void *)address;
+
+		if (bpf_core_field_exists(semaphore->last_holder))
+			owner = (void *)BPF_CORE_READ(semaphore, last_holder);
+	} else {
+		owner = (void *)(BPF_CORE_READ((struct rw_semaphore *)address, owner.counter) & ~7ULL);
+	}
+	if (!is_heap_pointer((__u64)owner))
+		return;
+	event->owner_pid = BPF_CORE_READ(owner, pid);
+	event->owner_tgid = BPF_CORE_READ(owner, tgid);
+	event->owner_start_boot_ns = BPF_CORE_READ(owner, start_boottime);
+	event->owner_state = task_state(owner);
+	bpf_probe_read_kernel(event->owner_comm, sizeof(event->owner_comm), &owner->comm);
+}
+
+static __always_inline void detail_fill(struct scratch *scratch, struct task_struct *task)
+{
+	struct blocked_task_event *event = &scratch->event;
+	struct pt_regs *registers = NULL;
+	struct cgroup_subsys_state *css;
+
+	event->syscall = -1;
+	event->fd = -1;
+	event->file_filesystem.known = 0;
+	event->stack_filesystem.known = 0;
+	event->frozen_filesystem.known = 0;
+	event->file_device_major = event->file_device_minor = 0;
+	event->stack_device_major = event->stack_device_minor = 0;
+	if (!(event->flags & BLOCKED_KERNEL_THREAD))
+		registers = user_registers(task);
+	if (registers) {
+		event->syscall = syscall_number(registers);
+		if (works_on_descriptor(event->syscall))
+			file_fill(event, task, syscall_argument(registers));
+	}
+	stack_fill(event, task);
+	stack_scan(scratch, task);
+	css = task_css(task, memory_cgrp_id);
+	cgroup_fill(&event->cgroup, css ? BPF_CORE_READ(css, cgroup) :
+					  BPF_CORE_READ(task, cgroups, dfl_cgrp));
+}
+
+/* True if TASK sleeps, interruptibly, for the answer of a FUSE server; its stack is filled then. */
+static __always_inline bool waits_for_fuse(struct blocked_task_event *event, struct task_struct *task)
+{
+	struct pt_regs *registers;
+
+	if (!control.fuse_wait.start)
+		return false;
+	registers = user_registers(task);
+	if (!registers || sleeps_by_nature(syscall_number(registers)))
+		return false;
+	__builtin_memset(event->stack, 0, 8 * sizeof(event->stack[0]));
+	bpf_get_task_stack(task, event->stack, 8 * sizeof(event->stack[0]), 0);
+	return stack_has(event, &control.fuse_wait);
+}
+
+/* The wait that TASK is in, new or known; NULL if there is no room for it. */
+static __always_inline struct blocked_wait *wait_update(struct scratch *scratch, struct task_struct *task,
+							__u32 pid, long state, __u64 now)
+{
+	__u64 switches = BPF_CORE_READ(task, nvcsw) + BPF_CORE_READ(task, nivcsw);
+	__u64 start = BPF_CORE_READ(task, start_boottime);
+	struct blocked_wait *wait = bpf_map_lookup_elem(&blocked_tasks, &pid);
+	struct blocked_wait *fresh = &scratch->fresh;
+
+	if (wait && wait->start_boot_ns == start) {
+		if (wait->look == control.look)
+			return wait;
+		if (wait->look == control.look - 1 &&
+		    (wait->switches == switches ||
+		     only_ticked(wait, &scratch->event, task, switches, now))) {
+			wait->look = control.look;
+			return wait;
+		}
+	}
+	stack_fill(&scratch->event, task);
+	fresh->start_boot_ns = start;
+	fresh->since_boot_ns = now;
+	fresh->look = control.look;
+	fresh->switches = switches;
+	fresh->io_accounting = io_accounting(task);
+	fresh->stack_hash = stack_hash(&scratch->event);
+	fresh->state = state;
+	fresh->looks_detailed = 0;
+	fresh->freeze_wait = stack_has(&scratch->event, &control.freeze_wait);
+	bpf_probe_read_kernel(fresh->comm, sizeof(fresh->comm), &task->comm);
+	if (bpf_map_update_elem(&blocked_tasks, &pid, fresh, BPF_ANY)) {
+		event_count_lost(EVENT_BLOCKED_TASK);
+		return NULL;
+	}
+	return bpf_map_lookup_elem(&blocked_tasks, &pid);
+}
+
+/* Returns false if the record did not fit, and the kernel will call again. */
+static __always_inline bool task_visit(struct seq_file *seq, struct scratch *scratch,
+				       struct task_struct *task)
+{
+	struct blocked_task_event *event = &scratch->event;
+	__u32 pid = BPF_CORE_READ(task, pid), flags = BPF_CORE_READ(task, flags);
+	bool again = pid == control.last_pid, kernel_thread = flags & PF_KTHREAD;
+	long state = task_state(task);
+	struct blocked_wait *wait;
+	__u64 now;
+
+	control.last_pid = pid;
+	if (!again)
+		control.tasks++;
+	if (flags & PF_FROZEN || (kernel_thread && !control.kernel_threads) || BPF_CORE_READ(task, exit_state))
+		return true;
+	if (state & TASK_UNINTERRUPTIBLE) {
+		if (state & TASK_NOLOAD)
+			return true;
+	} else if (!(state & TASK_INTERRUPTIBLE) || kernel_thread || !waits_for_fuse(event, task)) {
+		return true;
+	}
+	if (!again)
+		control.blocked++;
+	now = bpf_ktime_get_boot_ns();
+	wait = wait_update(scratch, task, pid, state, now);
+	if (!wait || wait->since_boot_ns == now)
+		return true;
+	if (!again) {
+		control.waiting++;
+		control.freeze_waiting += wait->freeze_wait;
+	}
+	if (now - wait->since_boot_ns < control.threshold_ns)
+		return true;
+
+	event->since_boot_ns = wait->since_boot_ns;
+	event->state = state;
+	event->flags = (kernel_thread ? BLOCKED_KERNEL_THREAD : 0) |
+		       (BPF_CORE_READ_BITFIELD_PROBED(task, in_iowait) ? BLOCKED_IO_WAIT : 0);
+	event->lock = 0;
+	event->lock_kind = 0;
+	event->owner_pid = event->owner_tgid = event->owner_state = 0;
+	event->owner_start_boot_ns = 0;
+	__builtin_memset(event->owner_comm, 0, sizeof(event->owner_comm));
+	task_fill(&event->task, task);
+	lock_fill(event, task);
+	if (wait->looks_detailed >= DETAILED_LOOKS) {
+		event_fill_header(&event->header, EVENT_BLOCKED_TASK, BLOCKED_TASK_FIRST_HALF);
+		if (bpf_seq_write(seq, event, BLOCKED_TASK_FIRST_HALF))
+			return false;
+	} else {
+		event->flags |= BLOCKED_DETAILED;
+		detail_fill(scratch, task);
+		event_fill_header(&event->header, EVENT_BLOCKED_TASK, sizeof(*event));
+		if (bpf_seq_write(seq, event, sizeof(*event)))
+			return false;
+		wait->looks_detailed++;
+	}
+	control.records++;
+	return true;
+}
+
+SEC("iter/task")
+int find_blocked(struct bpf_iter__task *ctx)
+{
+	struct task_struct *task = ctx->task;
+	struct seq_file *seq = ctx->meta->seq;
+	__u32 zero = 0;
+	struct scratch *scratch = bpf_map_lookup_elem(&blocked_scratch, &zero);
+
+	if (!scratch)
+		return 0;
+	/* No task: the end of the list, and the last call of this look. */
+	if (task && !task_visit(seq, scratch, task))
+		return 0;
+	walk_filesystems(seq, scratch);
+	return 0;
+}
