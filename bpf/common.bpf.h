@@ -17,11 +17,6 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 
-_Static_assert(sizeof(struct event_header) == 24, "the agent reads the same layout");
-_Static_assert(sizeof(struct event_task) == 56, "the agent reads the same layout");
-_Static_assert(sizeof(struct event_cgroup) == 16 + EVENT_CGROUP_LEVELS * EVENT_CGROUP_NAME_SIZE,
-	       "the agent reads the same layout");
-
 #define EVENT_RING_BYTES (256 * 1024)
 
 /* Records on their way to the agent. The size here is for a stand-alone load; the agent sets its own. */
