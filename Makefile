@@ -109,7 +109,7 @@ uses_store := store core base
 uses_chain := chain store core host base
 uses_plugins := plugins chain store core host base
 uses_sources := sources chain store core detect host base
-uses_api := api chain store core detect host base
+uses_api := api sources chain store core detect host base
 uses_agent := agent api sources chain store core detect host base
 uses_cli := cli agent api sources chain store core detect host base
 
