@@ -273,22 +273,31 @@ static cJSON **sorted_members(const cJSON *object, size_t *ret_count)
 }
 
 /* By sorting: comparing each pair would let an object of many members hold the agent up for minutes. */
-static int refuse_duplicates(struct parser *parser, const cJSON *object, size_t start)
+int json_find_duplicate(const cJSON *object, const char **ret_name)
 {
 	size_t count;
 	_cleanup_free_ cJSON **members = sorted_members(object, &count);
-	char what[128];
 
 	if (!members)
 		return -ENOMEM;
-	for (size_t i = 1; i < count; i++)
-		if (streq(members[i - 1]->string, members[i]->string)) {
-			snprintf(what, sizeof(what), "the object that starts here has the key \"%.*s\" twice",
-				 (int)utf8_cut(members[i]->string, MIN(strlen(members[i]->string), (size_t)64)),
-				 members[i]->string);
-			return fail_at(parser, start, what);
-		}
+	*ret_name = NULL;
+	for (size_t i = 1; i < count && !*ret_name; i++)
+		if (streq(members[i - 1]->string, members[i]->string))
+			*ret_name = members[i]->string;
 	return 0;
+}
+
+static int refuse_duplicates(struct parser *parser, const cJSON *object, size_t start)
+{
+	const char *name;
+	char what[128];
+	int r = json_find_duplicate(object, &name);
+
+	if (r < 0 || !name)
+		return r;
+	snprintf(what, sizeof(what), "the object that starts here has the key \"%.*s\" twice",
+		 (int)utf8_cut(name, MIN(strlen(name), (size_t)64)), name);
+	return fail_at(parser, start, what);
 }
 
 static int parse_member(struct parser *parser, cJSON *object)

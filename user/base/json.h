@@ -47,5 +47,8 @@ int json_set_number(cJSON *json, const char *name, double value);
 int json_set_bool(cJSON *json, const char *name, bool value);
 int json_set_time(cJSON *json, const char *name, int64_t realtime_ns);
 
+/* A key that OBJECT holds more than once, or NULL; belongs to OBJECT. Returns 0 or -ENOMEM. */
+int json_find_duplicate(const cJSON *object, const char **ret_name);
+
 /* True if both hold the same value, whatever the order of members. NULL equals NULL only. */
 bool json_equal(const cJSON *a, const cJSON *b);

@@ -244,7 +244,7 @@ static const struct {
 	{CUSTOM ",\"status\":{\"information\":[{\"collector\":\"a\",\"duration\":5}]}}",
 	 "status.information[0].duration", "must be a duration such as"},
 	{CUSTOM ",\"status\":{\"actions\":[{}]}}", "status.actions[0].recoverer", "is required"},
-	{CUSTOM ",}", "", "line 1, column 85: expected a key"},
+	{CUSTOM ",}", "", "line 1, column 84: expected a key"},
 };
 
 static void a_refusal_names_the_field_and_what_would_be_right(void **state)
