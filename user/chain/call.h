@@ -23,6 +23,7 @@ struct call_result {
 	struct abnormal *answer;
 	uint64_t start_realtime_ns, duration_ns;
 	struct list artifacts; /* of struct artifact: files found in the artifact directory after a collector */
+	char *note; /* for a person, about what was cut: "2 files over the limit of 64 MiB were removed"; or NULL */
 };
 void call_result_clear(struct call_result *result);
 
@@ -36,10 +37,14 @@ struct call_pool_options {
 	unsigned parallel;	    /* calls at once; more wait in order; 0: 4 */
 	const char *worker_program; /* executed as `PROGRAM plugin-supervisor`; NULL: /proc/self/exe */
 	const char *host_root;	    /* passed on to host_open in the worker; NULL: "/" */
+	const char *api_socket;	    /* LIFEBOAT_SOCKET of scripts; NULL: as in the agent's own environment */
 };
 
 int call_pool_new(const struct call_pool_options *options, struct call_pool **ret_pool);
-/* Ends every running call (its processes are killed) without calling back. */
+/*
+ * Ends every running call (its processes are killed) without calling back. Waits for the end of the
+ * supervisors, at most a second: for the end of the agent.
+ */
 void call_pool_free(struct call_pool *pool);
 DEFINE_CLEANUP(struct call_pool, call_pool_free);
 
@@ -63,9 +68,13 @@ struct call_counts {
 const struct call_counts *call_pool_counts(const struct call_pool *pool);
 
 /*
- * Merges the allowed members of ANSWER's status into ABNORMAL (context member by member). Pure.
- * Returns 0 or -ENOMEM.
+ * Merges the allowed members of ANSWER's status into ABNORMAL: texts that ANSWER has, both booleans, and
+ * context member by member (what ANSWER lacks stays). Pure. Returns 0, -EFBIG if ABNORMAL would grow
+ * over ABNORMAL_BYTES_MAX, or -ENOMEM; on error ABNORMAL is unchanged.
  */
 int answer_merge(struct abnormal *abnormal, const struct abnormal *answer);
-/* Checks that ANSWER changes nothing but what a plug-in may change. PROBLEM names the field. 0 or -EINVAL. */
+/*
+ * Checks that ANSWER changes nothing but what a plug-in may change. PROBLEM names the field.
+ * Returns 0, -EINVAL or -ENOMEM.
+ */
 int answer_check(const struct abnormal *sent, const struct abnormal *answer, struct problem *problem);
