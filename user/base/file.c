@@ -35,7 +35,8 @@ int file_read_fd(int fd, size_t maximum, char **ret_text, size_t *ret_length)
 
 int file_read(int dir_fd, const char *path, size_t maximum, char **ret_text, size_t *ret_length)
 {
-	_cleanup_close_ int fd = openat(dir_fd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	/* O_NONBLOCK: a FIFO that lies where a file is expected must not hold the agent up. */
+	_cleanup_close_ int fd = openat(dir_fd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 
 	if (fd < 0)
 		return -errno;
@@ -50,16 +51,48 @@ int file_read_u64(int dir_fd, const char *path, uint64_t *ret_value)
 
 	if (r < 0)
 		return r;
-	if (startswith(text, "max")) {
+	text[strcspn(text, "\n")] = '\0';
+	if (streq(text, "max")) {
 		*ret_value = UINT64_MAX;
 		return 0;
 	}
+	/* strtoull would take "-1" and blanks. */
+	if (*text < '0' || *text > '9')
+		return -EINVAL;
 	errno = 0;
 	unsigned long long value = strtoull(text, &end, 10);
-	if (errno || end == text)
+	if (errno || *end)
 		return -EINVAL;
 	*ret_value = value;
 	return 0;
+}
+
+int file_read_keyed_u64(int dir_fd, const char *path, const char *key, uint64_t *ret_value)
+{
+	_cleanup_free_ char *text = NULL;
+	int r = file_read(dir_fd, path, MIB, &text, NULL);
+
+	if (r < 0)
+		return r;
+	char *rest = text;
+
+	for (const char *line; (line = strsep(&rest, "\n"));) {
+		const char *value = startswith(line, key);
+
+		if (!value || (*value != ' ' && *value != '\t'))
+			continue;
+		value += strspn(value, " \t");
+		if (*value < '0' || *value > '9')
+			return -EINVAL;
+		errno = 0;
+		unsigned long long number = strtoull(value, NULL, 10);
+
+		if (errno)
+			return -errno;
+		*ret_value = number;
+		return 0;
+	}
+	return -ENODATA;
 }
 
 int file_write_fd(int fd, const void *data, size_t length)
@@ -71,11 +104,26 @@ int file_write_fd(int fd, const void *data, size_t length)
 
 		if (written < 0 && errno == EINTR)
 			continue;
-		if (written < 0)
-			return -errno;
+		if (written <= 0)
+			return written < 0 ? -errno : -EIO;
 		next += written;
 		length -= (size_t)written;
 	}
+	return 0;
+}
+
+/* The rename itself is on disk only when the folder is. */
+static int sync_parent(const char *path)
+{
+	char parent[PATH_MAX];
+
+	snprintf(parent, sizeof(parent), "%s", path);
+	char *slash = strrchr(parent, '/');
+	if (slash)
+		slash[slash == parent] = '\0';
+	_cleanup_close_ int fd = open(slash ? parent : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || fsync(fd) < 0)
+		return -errno;
 	return 0;
 }
 
@@ -92,15 +140,20 @@ int file_write_atomic(const char *path, const void *data, size_t length, mode_t 
 	int r = file_write_fd(fd, data, length);
 	if (r == 0 && (fchmod(fd, mode) < 0 || fsync(fd) < 0 || rename(temporary, path) < 0))
 		r = -errno;
-	if (r < 0)
+	if (r < 0) {
 		unlink(temporary);
-	return r;
+		return r;
+	}
+	return sync_parent(path);
 }
 
 int directory_make(const char *path, mode_t mode)
 {
 	char partial[PATH_MAX];
+	struct stat status;
 
+	if (!*path)
+		return -ENOENT;
 	if (snprintf(partial, sizeof(partial), "%s", path) >= (int)sizeof(partial))
 		return -ENAMETOOLONG;
 	for (char *slash = partial + 1; (slash = strchr(slash, '/')); slash++) {
@@ -109,5 +162,9 @@ int directory_make(const char *path, mode_t mode)
 			return -errno;
 		*slash = '/';
 	}
-	return mkdir(partial, mode) < 0 && errno != EEXIST ? -errno : 0;
+	if (mkdir(partial, mode) == 0)
+		return 0;
+	if (errno != EEXIST || stat(partial, &status) < 0)
+		return -errno;
+	return S_ISDIR(status.st_mode) ? 0 : -ENOTDIR;
 }

@@ -34,6 +34,7 @@ int detect_check_settings(const cJSON *settings, struct problem *problem);
 
 /* Starts every enabled detector. Detectors that fail are reported by detect_status, not here. 0 or -ENOMEM. */
 int detect_start(const struct detect_options *options, struct detect **ret_detect);
+/* A finding that was held back is handed over first: what on_finding uses must still be there. */
 void detect_free(struct detect *detect);
 DEFINE_CLEANUP(struct detect, detect_free);
 

@@ -141,8 +141,13 @@ char *event_text(const char *text, size_t size);
 /* {pid, tgid, startTime (clock ticks), comm, uid, parent} of spec.kernelEvent.process, or NULL. */
 cJSON *event_task_json(const struct event_task *task);
 /* Text of the path, root first, "/" for the root. Returns PATH. */
+#define EVENT_CGROUP_PATH_SIZE (EVENT_CGROUP_LEVELS * (EVENT_CGROUP_NAME_SIZE + 1) + 8)
 const char *event_cgroup_path(const struct event_cgroup *cgroup, char *path, size_t size);
-/* {runtime, id, pod, cgroupPath, cgroupId} of spec.kernelEvent.container, or NULL. */
+/*
+ * {runtime, id, pod, cgroupPath, cgroupId} of spec.kernelEvent.container, or NULL. The first three
+ * only where the path tells them; `pod` is the pod's uid.
+ */
 cJSON *event_container_json(const struct event_cgroup *cgroup);
+cJSON *event_container_json_of_path(const char *path, uint64_t cgroup_id);
 /* The event object with detector, type, time (RFC 3339), cpu and count 1, or NULL. */
 cJSON *event_json(const struct detector_run *run, const char *type, uint64_t boot_ns, uint32_t cpu);

@@ -93,15 +93,13 @@ const char *event_cgroup_path(const struct event_cgroup *cgroup, char *path, siz
 	return path;
 }
 
-cJSON *event_container_json(const struct event_cgroup *cgroup)
+cJSON *event_container_json_of_path(const char *path, uint64_t cgroup_id)
 {
-	char path[EVENT_CGROUP_LEVELS * EVENT_CGROUP_NAME_SIZE + 8];
 	_cleanup_json_ cJSON *json = cJSON_CreateObject();
 	struct container container = {};
 
 	if (!json)
 		return NULL;
-	event_cgroup_path(cgroup, path, sizeof(path));
 	if (container_from_cgroup(path, &container)) {
 		if (container.runtime && *container.runtime &&
 		    json_set_string(json, "runtime", container.runtime) < 0)
@@ -113,9 +111,16 @@ cJSON *event_container_json(const struct event_cgroup *cgroup)
 			return NULL;
 	}
 	if (json_set_string(json, "cgroupPath", path) < 0 ||
-	    json_set_number(json, "cgroupId", (double)cgroup->id) < 0)
+	    json_set_number(json, "cgroupId", (double)cgroup_id) < 0)
 		return NULL;
 	return TAKE_PTR(json);
+}
+
+cJSON *event_container_json(const struct event_cgroup *cgroup)
+{
+	char path[EVENT_CGROUP_PATH_SIZE];
+
+	return event_container_json_of_path(event_cgroup_path(cgroup, path, sizeof(path)), cgroup->id);
 }
 
 cJSON *event_json(const struct detector_run *run, const char *type, uint64_t boot_ns, uint32_t cpu)
