@@ -48,18 +48,25 @@ enum submit_result {
 	SUBMIT_COOLDOWN, /* the same fault ended a moment ago: counted in that Abnormal's occurrences */
 };
 /* RESULT 0 or a negative errno (-EEXIST: another spec under that name; -EDQUOT: too many live). NAME is the
- * Abnormal's own or that of the one it was folded into. */
+ * Abnormal's own or that of the one it was folded into; NULL with an error. Applying the same name
+ * and spec again changes nothing and answers SUBMIT_FOLDED. */
 typedef void (*pipeline_submitted)(void *userdata, int result, enum submit_result how, const char *namespace,
 				   const char *name);
 
 /*
  * Takes ABNORMAL (always) into the pipeline: defaults are filled in (name, namespace "default", uid,
  * nodeName, times), the fingerprint decides between a new one and a repeat. CALLBACK (may be NULL)
- * comes when it is durable. Returns 0 or a negative errno, then without a callback.
+ * comes when it is durable, never from within this call. A status that it brings is dropped. Returns 0 or
+ * a negative errno, then without a callback: -EXDEV (spec.nodeName is another node's), -EDQUOT,
+ * -EAGAIN (before pipeline_resume), -ENOMEM …
  */
 int pipeline_submit(struct pipeline *pipeline, struct abnormal *abnormal, pipeline_submitted callback, void *userdata);
 
-/* Its detector no longer sees the fault of FINGERPRINT. */
+/*
+ * Its detector no longer sees the fault of FINGERPRINT. Evidence and diagnosis under way are finished,
+ * then it ends Succeeded instead of being recovered; an action under way counts as verified. One that
+ * ended Failed keeps its phase and gets status.context.cleared {time}.
+ */
 void pipeline_cleared(struct pipeline *pipeline, const char *fingerprint, int64_t realtime_ns);
 
 /* Removes it, live or ended; a running plug-in is ended first. RESULT of the callback: 0, -ENOENT … */
@@ -77,9 +84,16 @@ void pipeline_unwatch(struct pipeline_watch *watch);
 
 /*
  * Runs one plug-in by hand on ABNORMAL (not kept), outside its chain: collector or diagnoser. A recoverer
- * goes through the same plan, limits, journal and verification as in the chain, and needs a stored
- * Abnormal, by name. CALLBACK gets the changed Abnormal as JSON, or a negative errno and an
- * explanation.
+ * goes through the same plan, limits, journal and verification as in the chain, also when it is not
+ * enabled, and needs a stored Abnormal that has ended, of which only namespace and name are read here: the
+ * action joins its journal and its message, and its phase stays.
+ *
+ * CALLBACK gets RESULT, the changed Abnormal (NULL if there is none) and an explanation (or NULL): 0, also for a
+ * collector or diagnoser that says it is not for it (identifiable is false then), and for a dry run; -EIO:
+ * the plug-in failed; for a recoverer also -EOPNOTSUPP: not for it; -EPERM: held back by a limit;
+ * -ETIME: done but not verified; -ENOENT, -EBUSY, -ECANCELED.
+ * Returns 0, or without a callback -ENOENT: no such plug-in; -EACCES: a script that is refused; -EBUSY: the
+ * Abnormal or its subject is being handled; -EINVAL: no name; -EAGAIN: before pipeline_resume.
  */
 typedef void (*pipeline_answered)(void *userdata, int result, const struct abnormal *abnormal, const char *explanation);
 int pipeline_run_plugin(struct pipeline *pipeline, enum plugin_kind kind, const char *name,
