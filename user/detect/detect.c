@@ -65,6 +65,22 @@ int detector_share_maps(const struct detector_run *run, struct bpf_object *objec
 
 /* --- Pins --- */
 
+/* Whether FOLDER, or the nearest above it that there is, lies in a BPF file system. */
+static bool in_bpffs(const char *folder)
+{
+	_cleanup_free_ char *path = strdup(folder);
+	struct statfs status;
+
+	while (path && statfs(path, &status) < 0) {
+		char *slash = strrchr(path, '/');
+
+		if (errno != ENOENT || !slash || slash == path)
+			return false;
+		*slash = '\0';
+	}
+	return path && status.f_type == BPF_FS_MAGIC;
+}
+
 /*
  * Shows the loss counters under the pin folder, for bpftool. Nothing here depends on it: without a
  * bpffs, or with another agent's pin in the way, all goes on.
@@ -73,16 +89,15 @@ static void pin_lost(struct detect *detect)
 {
 	_cleanup_free_ char *path = NULL;
 	const char *folder = detect->options.bpffs;
-	struct statfs status;
 
 	if (!folder || !detect->ring)
 		return;
-	int r = directory_make(folder, 0700);
+	int r = in_bpffs(folder) ? directory_make(folder, 0700) : -EXDEV;
 
-	if (r < 0 || statfs(folder, &status) < 0 || status.f_type != BPF_FS_MAGIC) {
+	if (r < 0) {
 		log_info("not pinning BPF maps under %s: %s; all else works without (mount -t bpf bpf /sys/fs/bpf, or "
 			 "--bpffs)",
-			 folder, r < 0 ? strerror(-r) : "it is not in a BPF file system");
+			 folder, r == -EXDEV ? "it is not in a BPF file system" : strerror(-r));
 		return;
 	}
 	if (asprintf(&path, "%s/lost", folder) < 0) {
@@ -189,8 +204,10 @@ void detect_free(struct detect *detect)
 		free(slot->hooks);
 	}
 	free(detect->slots);
-	if (detect->lost_pin)
+	if (detect->lost_pin) {
 		unlink(detect->lost_pin);
+		rmdir(detect->options.bpffs); /* stays if anything else is in it */
+	}
 	free(detect->lost_pin);
 	ring_free(detect->ring);
 	free(detect);

@@ -109,14 +109,26 @@ static int try_hook(struct slot *slot, const struct hook *hook, struct hook_stat
 	return r;
 }
 
-static void add_reason(struct slot *slot, const char *name, const char *reason)
+void hooks_explain(const struct detector *detector, const struct hook_state *states, char *text, size_t size)
 {
-	size_t length = strlen(slot->reason);
+	size_t count = hook_count(detector), length = 0;
 
-	snprintf(slot->reason + length, sizeof(slot->reason) - length, "%s%s: %s", length ? "; " : "", name, reason);
+	*text = '\0';
+	for (size_t i = 0; i < count && length < size; i++) {
+		if (!states[i].probed || states[i].available)
+			continue;
+		bool next_same = i + 1 < count && states[i + 1].probed && !states[i + 1].available &&
+				 streq(states[i].reason, states[i + 1].reason);
+
+		length += (size_t)snprintf(text + length, size - length, "%s%s%s%s", detector->hooks[i].name,
+					   next_same ? "" : ": ", next_same ? "" : states[i].reason,
+					   next_same ? ", " : "; ");
+	}
+	if (endswith(text, "; "))
+		text[strlen(text) - 2] = '\0';
 }
 
-static int on_look(sd_event_source *source, uint64_t usec _unused_, void *userdata)
+static int on_look(sd_event_source *source _unused_, uint64_t usec _unused_, void *userdata)
 {
 	struct slot *slot = userdata;
 	uint64_t begin_ns = clock_monotonic(slot->run.clock);
@@ -157,6 +169,27 @@ static int start_looks(struct slot *slot)
 	return sd_event_source_set_enabled(slot->look_timer, SD_EVENT_ONESHOT);
 }
 
+/* Says why it stands where it does; nothing when that is the place to be. */
+static void explain(struct slot *slot)
+{
+	const struct hook *hook = slot->run.hook;
+	char missing[REASON_SIZE];
+
+	hooks_explain(slot->run.detector, slot->hooks, missing, sizeof(missing));
+	if (!hook)
+		snprintf(slot->reason, sizeof(slot->reason), "%s%s",
+			 slot->settings.hook ? "the only hook that the configuration allows cannot be used: " : "",
+			 missing);
+	else if (hook->degraded)
+		snprintf(slot->reason, sizeof(slot->reason), "%s%s%s", hook->shortfall,
+			 slot->settings.hook ? ". This hook was asked for in the configuration"
+			 : missing[0]	     ? ". Better hooks cannot be used: "
+					     : "",
+			 slot->settings.hook ? "" : missing);
+	else
+		slot->reason[0] = '\0';
+}
+
 /* Tries the rungs in order, or the one that is forced. */
 static void climb_down(struct slot *slot, const struct ground *ground)
 {
@@ -168,33 +201,20 @@ static void climb_down(struct slot *slot, const struct ground *ground)
 
 		if (slot->settings.hook && slot->settings.hook != hook)
 			continue;
-		if (try_hook(slot, hook, &slot->hooks[i], ground) < 0) {
-			add_reason(slot, hook->name, slot->hooks[i].reason);
+		if (try_hook(slot, hook, &slot->hooks[i], ground) < 0)
 			continue;
-		}
-		int r = start_looks(slot);
-
-		if (r < 0) {
-			add_reason(slot, hook->name, "the event loop takes no more timers");
+		if (start_looks(slot) < 0) {
+			snprintf(slot->hooks[i].reason, REASON_SIZE, "the event loop takes no more timers");
+			slot->hooks[i].available = false;
 			stop_run(slot);
-			return;
+			slot->run.hook = NULL;
+			continue;
 		}
 		slot->started = true;
 		slot->status = hook->degraded ? DETECTOR_DEGRADED : DETECTOR_ACTIVE;
-		if (hook->degraded) {
-			char better[sizeof(slot->reason)];
-
-			memcpy(better, slot->reason, sizeof(better));
-			snprintf(slot->reason, sizeof(slot->reason), "%.*s%s%.*s", REASON_SIZE / 2, hook->shortfall,
-				 better[0]		     ? ". Better hooks: "
-				 : slot->settings.hook ? ". This hook was asked for in the configuration"
-						       : "",
-				 REASON_SIZE, better);
-		} else {
-			slot->reason[0] = '\0';
-		}
-		return;
+		break;
 	}
+	explain(slot);
 }
 
 int slot_start(struct slot *slot, const cJSON *configured, const struct ground *ground)

@@ -57,6 +57,9 @@ void hook_probe(const struct hook *hook, const struct detect *detect, const stru
 		const struct host *host, struct hook_state *state);
 size_t hook_count(const struct detector *detector);
 
+/* "NAME, NAME: why; NAME: why" of the hooks that were tried and cannot be used. */
+void hooks_explain(const struct detector *detector, const struct hook_state *states, char *text, size_t size);
+
 /* Reads CONFIGURED and starts the detector as far as it can be. Never fails but for -ENOMEM. */
 int slot_start(struct slot *slot, const cJSON *configured, const struct ground *ground);
 void slot_stop(struct slot *slot);

@@ -75,20 +75,14 @@ static void foresee(struct slot *slot)
 	const struct hook *hooks = slot->run.detector->hooks;
 
 	slot->status = DETECTOR_UNSUPPORTED;
-	for (size_t i = 0; hooks[i].name; i++) {
-		size_t length = strlen(slot->reason);
-
-		if (!slot->hooks[i].available) {
-			snprintf(slot->reason + length, sizeof(slot->reason) - length, "%s%s: %s", length ? "; " : "",
-				 hooks[i].name, slot->hooks[i].reason);
+	for (size_t i = 0; hooks[i].name && !slot->run.hook; i++) {
+		if (!slot->hooks[i].available)
 			continue;
-		}
 		slot->run.hook = &hooks[i];
 		slot->status = hooks[i].degraded ? DETECTOR_DEGRADED : DETECTOR_ACTIVE;
-		if (!hooks[i].degraded)
-			slot->reason[0] = '\0';
-		return;
 	}
+	if (slot->status != DETECTOR_ACTIVE)
+		hooks_explain(slot->run.detector, slot->hooks, slot->reason, sizeof(slot->reason));
 }
 
 static int add_foreseen(cJSON *list, const struct detector *detector, const struct host *host,
