@@ -15,7 +15,7 @@ struct buffer {
 	char *data;	   /* NULL until the first byte */
 	size_t length;	   /* without the NUL */
 	size_t capacity;
-	size_t maximum;	   /* greatest length */
+	size_t maximum;	   /* greatest length; far below SIZE_MAX */
 	uint64_t cut;	   /* bytes that the cap kept out */
 };
 

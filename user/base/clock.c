@@ -202,7 +202,7 @@ const char *duration_format(uint64_t ns, char text[TIME_TEXT_SIZE])
 	unsigned long long days = seconds / 86400, hours = seconds / 3600 % 24, minutes = seconds / 60 % 60,
 			   rest = seconds % 60;
 
-	if (ns < NS_PER_S)
+	if (ns && ns < NS_PER_S)
 		snprintf(text, TIME_TEXT_SIZE, "%llums", (unsigned long long)(ns / NS_PER_MS));
 	else if (days)
 		snprintf(text, TIME_TEXT_SIZE, hours ? "%llud%lluh" : "%llud", days, hours);

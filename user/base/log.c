@@ -65,8 +65,9 @@ void log_write(enum log_level level, const char *format, ...)
 	va_start(arguments, format);
 	vsnprintf(text, sizeof(text), format, arguments);
 	va_end(arguments);
+	/* One line, and no control sequences: names of processes and files come from anybody. */
 	for (char *p = text; *p; p++)
-		if (*p == '\n')
+		if ((unsigned char)*p < ' ' || *p == 0x7f)
 			*p = ' ';
 	if (stderr_is_journal()) {
 		dprintf(STDERR_FILENO, "%s%s\n", levels[level].journal_prefix, text);
