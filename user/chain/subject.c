@@ -123,24 +123,18 @@ const char *subject_container_text(const struct abnormal *abnormal, const char *
 
 int subject_report(struct plugin_call *call, const char *format, ...)
 {
-	struct abnormal_status *status = &call->abnormal->status;
-	_cleanup_free_ char *sentence = NULL, *whole = NULL;
+	_cleanup_free_ char *words = NULL;
 	cJSON *context = plugin_context(call);
 	va_list arguments;
 
 	va_start(arguments, format);
-	int length = vasprintf(&sentence, format, arguments);
+	int length = vasprintf(&words, format, arguments);
 	va_end(arguments);
 	if (length < 0) {
-		sentence = NULL;
+		words = NULL; /* vasprintf leaves it undefined */
 		return -ENOMEM;
 	}
-	if (!context || json_set_string(context, "message", sentence) < 0)
+	if (!context || json_set_string(context, "message", words) < 0)
 		return -ENOMEM;
-	if (asprintf(&whole, "%s%s%s", status->message ? status->message : "",
-		     status->message ? "\n" : "", sentence) < 0) {
-		whole = NULL;
-		return -ENOMEM;
-	}
-	return string_set(&status->message, whole);
+	return string_set(&call->abnormal->status.message, words);
 }

@@ -44,7 +44,8 @@ char *subject_cgroup(const struct plugin_call *call);
 const char *subject_container_text(const struct abnormal *abnormal, const char *path, char text[SUBJECT_TEXT_SIZE]);
 
 /*
- * A recoverer's word on what it did or found: kept as status.context[NAME].message, and added to
- * status.message below the diagnosis, which stays. Returns 0 or -ENOMEM.
+ * A recoverer's words on what it did or found, a clause without a full stop: kept as
+ * status.context[NAME].message, and handed to the chain as status.message, which puts them into the
+ * journal and leaves the diagnosis in place. Returns 0 or -ENOMEM.
  */
 int subject_report(struct plugin_call *call, const char *format, ...) _printf_(2, 3);
