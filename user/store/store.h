@@ -12,7 +12,11 @@
  * goes on in memory: a fresh worker with an in-memory database gets the live Abnormals that the
  * store's owner hands it (on_medium), and every write not yet acknowledged. The disk is tried again
  * every 30 s; once it is back, what memory holds is merged into it. on_medium tells of each change,
- * with the reason for a person.
+ * with the reason for a person. A worker that dies is started anew and gets what it had not
+ * acknowledged; after three deaths within a minute the store goes on in memory too.
+ *
+ * No handler or callback is called from within store_start, store_write or a question, and none may
+ * call store_stop or store_free.
  */
 #pragma once
 
@@ -50,14 +54,29 @@ struct store_loaded {
 	cJSON *positions; /* {source: position} */
 };
 
+/* Each may be NULL. */
 struct store_handlers {
 	/* Once, when the state is loaded (from disk, or empty in memory). */
 	void (*on_ready)(void *userdata, struct store_loaded *loaded);
 	/*
-	 * The medium changed; REASON is for a person ("" for STORE_DISK). On STORE_MEMORY the owner
-	 * calls store_write for every live Abnormal it holds.
+	 * The medium changed, or there is something to tell of it; REASON is for a person. Not called
+	 * when the store starts on a sound disk: on_ready says that. STORE_DISK with a REASON that is
+	 * not "": a damaged database was set aside. On STORE_MEMORY, also when it comes again (the
+	 * worker in memory died), the owner calls store_write for every live Abnormal it holds.
 	 */
 	void (*on_medium)(void *userdata, enum store_medium medium, const char *reason);
+	/*
+	 * The store had started in memory, and the disk now answers: this is what it held that memory
+	 * does not know. Comes after on_medium(STORE_DISK); on_ready came before, with nothing.
+	 */
+	void (*on_recovered)(void *userdata, struct store_loaded *loaded);
+	/* Retention removed the Abnormal of UID, or another of the same name took its place. */
+	void (*on_removed)(void *userdata, const char *uid);
+	/*
+	 * At start: another agent uses the directory. The store does nothing more and is to be freed,
+	 * later. Without this handler it goes on in memory.
+	 */
+	void (*on_refused)(void *userdata, const char *reason);
 	void *userdata;
 };
 
@@ -68,6 +87,8 @@ struct store_options {
 	uint64_t retention_count;   /* and the oldest over this many; 0: none */
 	uint64_t history_ns;
 	uint64_t deadline_ns;	    /* of an answer, before the disk counts as hung; 0: 10 s */
+	uint64_t retry_ns;	    /* between two tries of a disk that failed; 0: 30 s */
+	uint64_t retention_interval_ns; /* between two removals, besides the one at start; 0: 1 min */
 	const char *worker_program; /* what to execute as `PROGRAM store-worker`; NULL: /proc/self/exe */
 };
 
@@ -76,7 +97,8 @@ int store_start(const struct store_options *options, const struct store_handlers
 
 /*
  * Lets the worker commit what it has, for at most TIMEOUT_NS (blocking: for the end of the agent
- * only), and frees the store. Callbacks that were still waiting get -ECANCELED.
+ * only), and frees the store. What is in memory gets a last try of the disk. Callbacks that were
+ * still waiting get -ECANCELED; handlers are not called any more.
  */
 void store_stop(struct store *store, uint64_t timeout_ns);
 void store_free(struct store *store); /* store_stop with one second */
@@ -85,16 +107,25 @@ DEFINE_CLEANUP(struct store, store_free);
 enum store_medium store_medium(const struct store *store, const char **ret_reason);
 const struct store_counts *store_counts(const struct store *store);
 
-/* RESULT is 0, or a negative errno: -ENOSPC-like errors never reach here, as the store then goes on in memory. */
+/*
+ * RESULT is 0, or a negative errno that concerns this record alone: -ENOENT (there was nothing to
+ * delete), -EINVAL, -ENOBUFS (in memory: over 256 MiB), -ECANCELED (store_stop). Errors of the disk
+ * never reach here, as the store then goes on in memory.
+ */
 typedef void (*store_written)(void *userdata, int result);
 
-/* Queues one record. CALLBACK may be NULL. Returns 0, -ENOBUFS (too many waiting: 65536) or -ENOMEM. */
+/*
+ * Queues one record. CALLBACK may be NULL. Returns 0, -ENOBUFS (too many waiting: 65536, or 64 MiB),
+ * -EFBIG (the Abnormal has over 4 MiB), -EINVAL (it has no name, or the record nothing) or -ENOMEM.
+ */
 int store_write(struct store *store, const struct store_record *record, store_written callback, void *userdata);
 
 /*
  * Reading. TEXT is JSON, valid during the callback: for store_get the Abnormal, for store_list a
  * list of them by namespace and creation time, for store_history a list of {time, from, to,
- * transition}; NULL with a negative errno (-ENOENT: there is none; -ETIMEDOUT).
+ * transition}; NULL with a negative errno (-ENOENT: there is none; -ETIMEDOUT: after twice the
+ * deadline; -EFBIG: over 64 MiB; -ECANCELED). They see every record queued before them. In memory
+ * they see what was written since the disk failed. Returns 0, -ENOBUFS (1024 are waiting) or -ENOMEM.
  */
 typedef void (*store_answer)(void *userdata, int result, const char *text, size_t length);
 int store_get(struct store *store, const char *namespace, const char *name, store_answer callback, void *userdata);

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Gathering the state that the store's worker found. */
+#include "store/store_loaded.h"
+
+static int list_add(struct abnormal ***list, size_t *count, size_t *capacity, struct abnormal *abnormal)
+{
+	if (*count == *capacity) {
+		size_t more = MAX(*capacity * 2, (size_t)16);
+		struct abnormal **larger = reallocarray(*list, more, sizeof(struct abnormal *));
+
+		if (!larger)
+			return -ENOMEM;
+		*list = larger;
+		*capacity = more;
+	}
+	(*list)[(*count)++] = abnormal;
+	return 0;
+}
+
+int loading_add(struct loading *loading, bool live, const char *text, size_t length, struct problem *problem)
+{
+	struct store_loaded *loaded = &loading->loaded;
+	_cleanup_abnormal_ struct abnormal *abnormal = NULL;
+	_cleanup_json_ cJSON *json = NULL;
+	int r = json_parse(text, length, &json, problem);
+
+	/* Not abnormal_parse: its limit is for what comes from outside, and handling adds to it. */
+	if (r == 0)
+		r = abnormal_decode(json, &abnormal, problem);
+	if (r == 0 && live)
+		r = list_add(&loaded->live, &loaded->live_count, &loading->live_capacity, abnormal);
+	else if (r == 0)
+		r = list_add(&loaded->recent, &loaded->recent_count, &loading->recent_capacity, abnormal);
+	if (r == 0)
+		abnormal = NULL;
+	return r;
+}
+
+int loading_add_position(struct loading *loading, const char *source, const char *position)
+{
+	if (!loading->loaded.positions)
+		loading->loaded.positions = cJSON_CreateObject();
+	if (!loading->loaded.positions)
+		return -ENOMEM;
+	return json_set_string(loading->loaded.positions, source, position);
+}
+
+void loading_clear(struct loading *loading)
+{
+	struct store_loaded *loaded = &loading->loaded;
+
+	for (size_t i = 0; i < loaded->live_count; i++)
+		abnormal_free(loaded->live[i]);
+	for (size_t i = 0; i < loaded->recent_count; i++)
+		abnormal_free(loaded->recent[i]);
+	free(loaded->live);
+	free(loaded->recent);
+	cJSON_Delete(loaded->positions);
+	*loading = (struct loading){0};
+}
