@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the kernel's records look like as JSON, hostile ones too. */
+#include "../host/fake_root.h"
+
+#include "detect/detector.h"
+
+static struct event_cgroup make_cgroup(size_t count, const char *const *names_leaf_first)
+{
+	struct event_cgroup cgroup = {.id = 77, .levels = (unsigned)count};
+
+	for (size_t i = 0; i < count; i++)
+		snprintf(cgroup.names[i], sizeof(cgroup.names[i]), "%s", names_leaf_first[i]);
+	return cgroup;
+}
+
+static void a_cgroup_path_reads_from_the_root(void **state)
+{
+	static const char *const names[] = {"leaf", "middle", "top"};
+	struct event_cgroup cgroup = make_cgroup(3, names), root = {};
+	char path[EVENT_CGROUP_PATH_SIZE], tiny[8];
+
+	assert_string_equal(event_cgroup_path(&cgroup, path, sizeof(path)), "/top/middle/leaf");
+	assert_string_equal(event_cgroup_path(&root, path, sizeof(path)), "/");
+	assert_int_equal(strlen(event_cgroup_path(&cgroup, tiny, sizeof(tiny))), sizeof(tiny) - 1);
+}
+
+static void a_cgroup_path_that_was_cut_says_so(void **state)
+{
+	struct event_cgroup cgroup = {.levels = EVENT_CGROUP_LEVELS, .truncated = 1};
+	char path[EVENT_CGROUP_PATH_SIZE];
+
+	for (size_t i = 0; i < EVENT_CGROUP_LEVELS; i++)
+		memset(cgroup.names[i], 'a' + (int)i, EVENT_CGROUP_NAME_SIZE); /* without a NUL */
+	assert_non_null(startswith(event_cgroup_path(&cgroup, path, sizeof(path)), "/.../lll"));
+	assert_int_equal(strlen(path), 4 + EVENT_CGROUP_LEVELS * (EVENT_CGROUP_NAME_SIZE + 1));
+	cgroup.levels = UINT32_MAX;
+	assert_non_null(startswith(event_cgroup_path(&cgroup, path, sizeof(path)), "/.../lll"));
+}
+
+static void a_container_is_told_from_the_path(void **state)
+{
+	static const char *const names[] = {
+		"cri-containerd-0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef.scope",
+		"kubepods-burstable-podf47ac10b_58cc_4372_a567_0e02b2c3d479.slice",
+		"kubepods-burstable.slice",
+		"kubepods.slice",
+	};
+	struct event_cgroup cgroup = make_cgroup(4, names);
+	cJSON *json = event_container_json(&cgroup);
+
+	assert_string_equal(json_string(json, "runtime"), "containerd");
+	assert_string_equal(json_string(json, "id"), "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef");
+	assert_string_equal(json_string(json, "pod"), "f47ac10b-58cc-4372-a567-0e02b2c3d479");
+	assert_int_equal(json_number(json, "cgroupId", 0), 77);
+	cJSON_Delete(json);
+}
+
+static void a_process_may_call_itself_anything(void **state)
+{
+	struct event_task task = {.pid = 12, .tgid = 10, .start_boot_ns = 1234567890123, .uid = 1000, .parent_tgid = 1};
+
+	memcpy(task.comm, "a\x1b[31m\xff\xc3\xa9\"\n45678", sizeof(task.comm)); /* no NUL inside */
+	memcpy(task.parent_comm, "init", 5);
+	cJSON *json = event_task_json(&task);
+
+	assert_string_equal(json_string(json, "comm"), "a?[31m?\xc3\xa9\"?45678");
+	assert_int_equal(json_number(json, "startTime", 0), 123456);
+	assert_int_equal(json_number(json, "uid", 0), 1000);
+	assert_string_equal(json_string(cJSON_GetObjectItem(json, "parent"), "comm"), "init");
+	cJSON_Delete(json);
+	task.parent_tgid = 0;
+	json = event_task_json(&task);
+	assert_null(cJSON_GetObjectItem(json, "parent"));
+	cJSON_Delete(json);
+}
+
+static void a_record_is_checked_before_it_is_read(void **state)
+{
+	struct oom_event event = {.header = {.type = EVENT_OOM_KILL, .version = EVENTS_VERSION, .size = sizeof(event)}};
+
+	assert_int_equal(event_check(&event, sizeof(event), sizeof(event)), 0);
+	assert_int_equal(event_check(&event, sizeof(event) - 1, sizeof(event)), -EBADMSG);
+	assert_int_equal(event_check(&event, sizeof(event.header) - 1, 0), -EBADMSG);
+	assert_int_equal(event_check(&event, sizeof(event), sizeof(event) + 8), -EBADMSG);
+	event.header.size = 4;
+	assert_int_equal(event_check(&event, sizeof(event), 0), -EBADMSG);
+	event.header.size = sizeof(event);
+	event.header.version++;
+	assert_int_equal(event_check(&event, sizeof(event), sizeof(event)), -EPROTO);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_cgroup_path_reads_from_the_root),
+		cmocka_unit_test(a_cgroup_path_that_was_cut_says_so),
+		cmocka_unit_test(a_container_is_told_from_the_path),
+		cmocka_unit_test(a_process_may_call_itself_anything),
+		cmocka_unit_test(a_record_is_checked_before_it_is_read),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
