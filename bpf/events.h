@@ -11,6 +11,7 @@
 
 #define EVENT_COMM_SIZE 16
 #define EVENT_STACK_DEPTH 64
+#define EVENT_SCHEDULER_DEPTH 8
 /* A cgroup's path, leaf first: names of at most this many levels, each cut at this many bytes. */
 #define EVENT_CGROUP_LEVELS 12
 #define EVENT_CGROUP_NAME_SIZE 128
@@ -134,9 +135,11 @@ struct blocked_task_event {
 	struct event_filesystem frozen_filesystem; /* innermost frozen one that the kernel stack refers to */
 	__u32 file_device_major, file_device_minor;   /* where the descriptor is a block device */
 	__u32 stack_device_major, stack_device_minor; /* of the innermost bio or buffer on the kernel stack */
+	__u32 scheduler_depth;
 	__u32 stack_depth;
-	__u32 pad;
-	__u64 stack[EVENT_STACK_DEPTH]; /* innermost first */
+	/* Return addresses into mutex_lock, io_schedule and the like, which the kernel leaves out of a stack. */
+	__u64 scheduler_stack[EVENT_SCHEDULER_DEPTH];
+	__u64 stack[EVENT_STACK_DEPTH]; /* what called them; innermost first */
 	struct event_cgroup cgroup;
 };
 

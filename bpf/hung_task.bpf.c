@@ -323,16 +323,33 @@ static __always_inline void stack_scan(struct scratch *scratch, struct task_stru
 {
 	struct blocked_task_event *event = &scratch->event;
 	__u64 from = stack_pointer(task);
+	bool in_scheduler = true;
 
 	/* Near the end of the stack there are fewer words: then half of them, or none. */
 	if (bpf_probe_read_kernel(scratch->words, sizeof(scratch->words), (void *)from)) {
 		__builtin_memset(scratch->words, 0, sizeof(scratch->words));
 		bpf_probe_read_kernel(scratch->words, sizeof(scratch->words) / 2, (void *)from);
 	}
+	event->scheduler_depth = 0;
 	for (int i = 0; i < STACK_WORDS; i++) {
 		__u64 word = scratch->words[i];
 		__u32 device = 0;
 
+		/*
+		 * stack_trace_save_tsk() begins below the scheduler's functions, among which all lock and
+		 * wait functions are (__sched): their return addresses lie before its first one.
+		 */
+		if (word == event->stack[0])
+			in_scheduler = false;
+		if (in_scheduler && word >= control.scheduler.start && word < control.scheduler.end) {
+			__u32 depth = event->scheduler_depth;
+
+			if (depth < EVENT_SCHEDULER_DEPTH) {
+				event->scheduler_stack[depth] = word;
+				event->scheduler_depth = depth + 1;
+			}
+			continue;
+		}
 		if (!is_heap_pointer(word))
 			continue;
 		struct super_block *sb = word_super_block(word, &device);

@@ -21,6 +21,7 @@ struct hung_task_control {
 	struct address_range ticking[TICKING_FUNCTIONS_MAX];
 	struct address_range fuse_wait;	  /* request_wait_answer */
 	struct address_range freeze_wait; /* percpu_rwsem_wait */
+	struct address_range scheduler;	  /* __sched_text_start to __sched_text_end */
 	__u32 kernel_threads;		  /* whether they are looked at */
 	__u32 walk;			  /* enum filesystem_walk */
 
