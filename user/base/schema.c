@@ -40,6 +40,9 @@ static void initialise(const struct schema *schema, void *object)
 		case FIELD_TIME:
 			*(int64_t *)value = TIME_ABSENT;
 			break;
+		case FIELD_DURATION:
+			*(uint64_t *)value = (uint64_t)field->absent;
+			break;
 		case FIELD_STRUCT:
 			initialise(field->schema, value);
 			break;
@@ -66,7 +69,7 @@ static void list_clear(struct list *list, const struct schema *schema)
 	*list = (struct list){0};
 }
 
-static void strings_clear(struct strings *strings)
+void strings_clear(struct strings *strings)
 {
 	for (size_t i = 0; i < strings->count; i++)
 		free(strings->items[i]);

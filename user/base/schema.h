@@ -20,8 +20,8 @@
  *   FIELD_JSON        cJSON *           any JSON object, kept as it is
  *   FIELD_ANY         cJSON *           any JSON value, kept as it is
  * An integer, time, duration or enum that is absent is not written. Where 0 says something that
- * absence does not (user 0, processor 0), the field's `absent` is another value; where nothing and 0
- * are the same but the reader should see it (lost events), `always` writes it.
+ * absence does not (user 0, processor 0, no cooldown), the field's `absent` is another value, as -1;
+ * where nothing and 0 are the same but the reader should see it (lost events), `always` writes it.
  *
  * A table that maps a struct has one line a field:
  *
@@ -75,7 +75,7 @@ struct field {
 	const char *const *names;      /* of ENUM, ended by NULL */
 	int64_t minimum, maximum;      /* of INTEGER and DURATION (ns), when either is not 0; most characters of
 					  STRING, items of LIST and STRINGS, members of STRING_MAP in maximum */
-	int64_t absent;		       /* of INTEGER: the value that stands for absent, 0 unless told */
+	int64_t absent;		       /* of INTEGER and DURATION: the value that stands for absent, 0 unless told */
 	bool always;		       /* of INTEGER: written also when absent */
 	/*
 	 * A further check of the decoded value at OFFSET, or NULL; not called for an absent field.
@@ -134,4 +134,6 @@ void *list_append(struct list *list, const struct schema *schema);
 
 /* Appends a copy of TEXT. Returns 0 or -ENOMEM. */
 int strings_append(struct strings *strings, const char *text);
+/* Frees the items; the list is empty then. */
+void strings_clear(struct strings *strings);
 bool strings_contain(const struct strings *strings, const char *text);

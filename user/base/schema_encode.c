@@ -16,7 +16,9 @@ static int encode_duration(const struct field *field, uint64_t ns, cJSON *json)
 {
 	char text[TIME_TEXT_SIZE];
 
-	return ns ? json_set_string(json, field->name, duration_format_exact(ns, text)) : 0;
+	if (ns == (uint64_t)field->absent)
+		return 0;
+	return json_set_string(json, field->name, duration_format_exact(ns, text));
 }
 
 static int encode_enum(const struct field *field, int value, cJSON *json)

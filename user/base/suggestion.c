@@ -44,7 +44,9 @@ void suggestion_offer(struct suggestion *suggestion, const char *candidate)
 	if (!length || length > WORD_MAX || strlen(candidate) > WORD_MAX)
 		return;
 	size_t distance = edit_distance(suggestion->text, candidate);
-	if (distance > MAX(length / 3, (size_t)1) || (suggestion->best && distance >= suggestion->distance))
+	/* Any one letter is near any other: of a short word, only the case may differ. */
+	size_t near = length < 3 ? 0 : MAX(length / 3, (size_t)1);
+	if (distance > near || (suggestion->best && distance >= suggestion->distance))
 		return;
 	suggestion->best = candidate;
 	suggestion->distance = distance;
