@@ -11,7 +11,7 @@
 
 /* A file is often written, made executable and renamed in a row: one look after it. */
 #define SETTLE_US (150 * 1000)
-#define LOOK_AGAIN_US (10 * 1000 * 1000)
+#define LOOK_AGAIN_US (5 * 1000 * 1000)
 #define WATCHED                                                                                    \
 	(IN_CREATE | IN_CLOSE_WRITE | IN_ATTRIB | IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE |        \
 	 IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR)
@@ -49,7 +49,7 @@ static int on_inotify(sd_event_source *source, const struct inotify_event *event
 
 static void folder_watch(struct script_folder *folder)
 {
-	/* It fails while the folder is missing; on_look_again tries every ten seconds. */
+	/* It fails while the folder is missing; on_look_again tries again. */
 	if (folder->event && !folder->watch)
 		sd_event_add_inotify(folder->event, &folder->watch, folder->path, WATCHED, on_inotify, folder);
 }
