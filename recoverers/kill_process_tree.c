@@ -1,0 +1,447 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Recoverer kill-process-tree: kills the processes that hang, with everything below them, where SIGKILL
+ * can end their wait. The tree is stopped before it is killed, so that nothing is forked in between; each
+ * process is signalled by a pidfd that was checked against its start time. It refuses what SIGKILL
+ * cannot end, what the node stands on, and what it cannot name in full.
+ */
+#include <dirent.h>
+#include <fcntl.h>
+#include <fnmatch.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <sys/pidfd.h>
+
+#include "chain/subject.h"
+
+#define MEMBERS_MAX 4096
+#define SHOWN_MAX 256 /* in the plan; verification needs those that hang, and they come first */
+#define ROUNDS_MAX 50
+#define ROUND_NS (10 * NS_PER_MS)
+#define SECOND_LOOK_NS (200 * NS_PER_MS)
+
+struct settings {
+	struct strings processes;
+};
+
+static const struct field settings_fields[] = {
+	SCHEMA_FIELD(struct settings, processes, "processes", FIELD_STRINGS, .maximum = 256),
+};
+static const struct schema settings_schema =
+	SCHEMA("kill-process-tree", struct settings, settings_fields, .extra_offset = SCHEMA_STRICT);
+
+/* What carries others; init, kernel threads and this program's own ancestors are told apart by pid. */
+static const char *const never[] = {
+	"systemd",     "systemd-*",    "init",	       "dbus-daemon", "dbus-broker*", "sshd",  "containerd*",
+	"dockerd",     "docker-*",     "crio",	       "conmon*",     "runc",	      "crun",  "kubelet",
+	"kube-*",      "etcd",	       "k3s*",	       "rke2*",	      "lifeboat*",    "libvirtd", "qemu-*"};
+
+struct member {
+	int64_t pid;
+	uint64_t start_time;
+	bool root; /* it hangs itself */
+};
+
+struct members {
+	struct member items[MEMBERS_MAX];
+	size_t count;
+};
+
+static void pause_ns(uint64_t ns)
+{
+	nanosleep(&(struct timespec){.tv_sec = (time_t)(ns / NS_PER_S), .tv_nsec = (long)(ns % NS_PER_S)}, NULL);
+}
+
+static bool is_known(const struct members *members, int64_t pid, uint64_t start_time)
+{
+	for (size_t i = 0; i < members->count; i++)
+		if (members->items[i].pid == pid && members->items[i].start_time == start_time)
+			return true;
+	return false;
+}
+
+static int add_member(struct members *members, int64_t pid, uint64_t start_time, bool root)
+{
+	if (is_known(members, pid, start_time))
+		return 0;
+	if (members->count == MEMBERS_MAX)
+		return -E2BIG;
+	members->items[members->count++] = (struct member){.pid = pid, .start_time = start_time, .root = root};
+	return 0;
+}
+
+/* Adds whatever is now below the members. Returns how many are new, or a negative errno. */
+static int add_descendants(const struct host *host, struct members *members)
+{
+	size_t before = members->count;
+
+	for (size_t i = 0; i < members->count; i++) {
+		_cleanup_free_ struct process *tree = NULL;
+		size_t count;
+		int r = process_tree(host, members->items[i].pid, &tree, &count);
+
+		/* Another process under that pid, or none: it has ended, and its children with it or adopted. */
+		if (r == -ESRCH || (r == 0 && tree[0].start_time != members->items[i].start_time))
+			continue;
+		if (r < 0)
+			return r;
+		for (size_t t = 1; t < count && r == 0; t++)
+			r = add_member(members, tree[t].pid, tree[t].start_time, false);
+		if (r < 0)
+			return r;
+	}
+	return (int)(members->count - before);
+}
+
+static bool is_ancestor_of_this(const struct host *host, int64_t pid)
+{
+	struct process process;
+	int64_t own = getpid();
+
+	for (unsigned steps = 0; own > 0 && steps < 128; steps++) {
+		if (own == pid)
+			return true;
+		if (process_read(host, own, &process) < 0)
+			return false;
+		own = process.ppid;
+	}
+	return false;
+}
+
+static bool matches(const char *const *patterns, size_t count, const char *name)
+{
+	for (size_t i = 0; name && i < count; i++)
+		if (fnmatch(patterns[i], name, 0) == 0)
+			return true;
+	return false;
+}
+
+/* Says why PROCESS may not be killed, or returns 0. */
+static int check_process(const struct plugin_call *call, const struct process *process, bool root)
+{
+	const struct settings *settings = call->settings;
+	_cleanup_free_ char *exe = NULL;
+
+	if (process->pid == 1 || process->kernel_thread)
+		return plugin_fail(PLUGIN_NOT_MINE, "%s (pid %" PRId64 ") is %s, which is never killed", process->comm,
+				   process->pid, process->pid == 1 ? "init" : "a kernel thread");
+	if (is_ancestor_of_this(call->host, process->pid))
+		return plugin_fail(PLUGIN_NOT_MINE, "%s (pid %" PRId64 ") is lifeboat itself or what it runs under",
+				   process->comm, process->pid);
+	if (matches(never, ARRAY_SIZE(never), process->comm))
+		return plugin_fail(PLUGIN_NOT_MINE, "%s (pid %" PRId64 ") is never killed: too much depends on it",
+				   process->comm, process->pid);
+	if (!root || !settings || !settings->processes.count)
+		return 0;
+	exe = process_exe(call->host, process->pid);
+	if (matches((const char *const *)settings->processes.items, settings->processes.count, process->comm) ||
+	    matches((const char *const *)settings->processes.items, settings->processes.count, exe))
+		return 0;
+	return plugin_fail(PLUGIN_NOT_MINE,
+			   "%s (pid %" PRId64 ") is not in the list `processes` of the settings of recoverer kill-process-tree",
+			   process->comm, process->pid);
+}
+
+static bool is_killable_waiter(const struct subject_thread *waiters, size_t count, int64_t pid)
+{
+	for (size_t i = 0; i < count; i++)
+		if (waiters[i].pid == pid && waiters[i].killable)
+			return true;
+	return false;
+}
+
+static void directory_closep(DIR **directory)
+{
+	if (*directory)
+		closedir(*directory);
+}
+
+/* A thread of PID in uninterruptible sleep that the Abnormal does not call killable, or 0. */
+static int64_t find_stuck_thread(const struct host *host, int64_t pid, const struct subject_thread *waiters,
+				 size_t waiter_count)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "%" PRId64 "/task", pid);
+	int fd = openat(host->proc, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_(directory_closep) DIR *directory = fd < 0 ? NULL : fdopendir(fd);
+	if (!directory)
+		return 0; /* it has ended */
+	for (struct dirent *entry; (entry = readdir(directory));) {
+		int64_t tid = strtoll(entry->d_name, NULL, 10);
+		struct process thread;
+
+		if (tid > 0 && process_read(host, tid, &thread) == 0 && thread.state == 'D' &&
+		    !is_killable_waiter(waiters, waiter_count, tid))
+			return tid;
+	}
+	return 0;
+}
+
+/* SIGKILL is only taken by a task that wakes up, so one that does not is neither killed nor called killed. */
+static int check_stuck(const struct plugin_call *call, const struct members *members,
+		       const struct subject_thread *waiters, size_t waiter_count)
+{
+	for (size_t i = 0; i < members->count; i++) {
+		int64_t pid = members->items[i].pid;
+		int64_t stuck = find_stuck_thread(call->host, pid, waiters, waiter_count);
+
+		if (!stuck)
+			continue;
+		pause_ns(SECOND_LOOK_NS); /* whoever reads a disk is in that state for an instant */
+		if (find_stuck_thread(call->host, pid, waiters, waiter_count) == stuck)
+			return plugin_fail(PLUGIN_NOT_MINE,
+					   "task %" PRId64 " of process %" PRId64
+					   " is in uninterruptible sleep, which SIGKILL does not end",
+					   stuck, pid);
+	}
+	return 0;
+}
+
+/* The processes of all waiting tasks. */
+static int add_roots(const struct plugin_call *call, const struct subject_thread *waiters, size_t count,
+		     struct members *members)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct process thread, process;
+
+		if (!waiters[i].killable)
+			return plugin_fail(PLUGIN_NOT_MINE,
+					   "%s (pid %" PRId64 ") is in uninterruptible sleep, which SIGKILL does not end",
+					   waiters[i].comm, waiters[i].pid);
+		if (process_read_same(call->host, waiters[i].pid, waiters[i].start_time, &thread) < 0)
+			continue; /* it has ended */
+		if (process_read(call->host, thread.tgid, &process) < 0)
+			continue;
+		int r = check_process(call, &process, true);
+		if (r != 0)
+			return r;
+		r = add_member(members, process.pid, process.start_time, true);
+		if (r < 0)
+			return r;
+	}
+	return members->count ? 0 : plugin_fail(PLUGIN_NOT_MINE, "none of the waiting tasks is left");
+}
+
+static int check_members(const struct plugin_call *call, const struct members *members)
+{
+	for (size_t i = 0; i < members->count; i++) {
+		struct process process;
+
+		if (process_read_same(call->host, members->items[i].pid, members->items[i].start_time, &process) < 0)
+			continue;
+		int r = check_process(call, &process, false);
+		if (r != 0)
+			return r;
+	}
+	return 0;
+}
+
+/* The first COUNT members, by which they are found again. */
+static cJSON *members_json(const struct members *members, size_t count)
+{
+	_cleanup_json_ cJSON *list = cJSON_CreateArray();
+
+	for (size_t i = 0; list && i < MIN(count, (size_t)SHOWN_MAX); i++) {
+		cJSON *item = cJSON_CreateObject();
+
+		if (!item || json_set_number(item, "pid", (double)members->items[i].pid) < 0 ||
+		    json_set_number(item, "startTime", (double)members->items[i].start_time) < 0) {
+			cJSON_Delete(item);
+			return NULL;
+		}
+		cJSON_AddItemToArray(list, item);
+	}
+	return TAKE_PTR(list);
+}
+
+static int make_plan(struct plugin_call *call, const struct members *members)
+{
+	_cleanup_json_ cJSON *plan = cJSON_CreateObject();
+	struct process first = {.comm = "?"};
+	size_t root_count = 0;
+	char target[192];
+
+	for (size_t i = 0; i < members->count; i++)
+		root_count += members->items[i].root;
+	process_read(call->host, members->items[0].pid, &first);
+	if (root_count == 1)
+		snprintf(target, sizeof(target), "%s (pid %" PRId64 ") and the %zu processes below it", first.comm,
+			 members->items[0].pid, members->count - root_count);
+	else
+		snprintf(target, sizeof(target), "%zu hung processes, %s (pid %" PRId64 ") first, and the %zu below them",
+			 root_count, first.comm, members->items[0].pid, members->count - root_count);
+	if (!plan || json_set_string(plan, "target", target) < 0 || json_set(plan, "roots", members_json(members, root_count)) < 0 ||
+	    json_set(plan, "processes", members_json(members, members->count)) < 0)
+		return -ENOMEM;
+	return plugin_answer(call, TAKE_PTR(plan));
+}
+
+static int plan(struct plugin_call *call)
+{
+	_cleanup_free_ struct members *members = calloc(1, sizeof(*members));
+	struct subject_thread waiters[SUBJECT_WAITERS_MAX];
+	size_t count = subject_waiters(call, waiters);
+	const char *reason = call->abnormal->status.reason;
+
+	if (!members)
+		return -ENOMEM;
+	/* A frozen filesystem wants thawing, and FUSE takes SIGKILL for a request to wait on (fs/fuse/dev.c). */
+	if (!streq_ptr(reason, "BlockedOnNFS") && !streq_ptr(reason, "BlockedOnLock") && !streq_ptr(reason, "BlockedOnIO"))
+		return PLUGIN_NOT_MINE;
+	if (count == 0 || json_number(plugin_details(call), "tasks", (double)count) > (double)count)
+		return plugin_fail(PLUGIN_NOT_MINE, "more tasks hang than the Abnormal names: that is for a person");
+	int r = add_roots(call, waiters, count, members);
+	if (r != 0)
+		return r;
+	r = add_descendants(call->host, members);
+	if (r < 0)
+		return plugin_fail(r, "cannot list the processes below: %s", strerror(-r));
+	r = check_members(call, members);
+	if (r == 0)
+		r = check_stuck(call, members, waiters, count);
+	return r != 0 ? r : make_plan(call, members);
+}
+
+/* 0, or -ESRCH when it has ended; other errors are the caller's to tell. */
+static int signal_member(const struct host *host, const struct member *member, int signal)
+{
+	_cleanup_close_ int fd = process_open(host, member->pid, member->start_time);
+
+	if (fd < 0)
+		return fd;
+	return pidfd_send_signal(fd, signal, NULL, 0) < 0 ? -errno : 0;
+}
+
+/* True if the process can fork no more: stopped, asleep beyond signals, or ended. */
+static bool is_still(const struct host *host, const struct member *member)
+{
+	struct process process;
+
+	return process_read_same(host, member->pid, member->start_time, &process) < 0 || strchr("TtDZXx", process.state);
+}
+
+/* Stops the members and all that they fork until then. */
+static int stop_tree(const struct host *host, struct members *members)
+{
+	size_t stopped = 0;
+
+	for (unsigned round = 0; round < ROUNDS_MAX; round++) {
+		bool still = true;
+
+		for (; stopped < members->count; stopped++) {
+			int r = signal_member(host, &members->items[stopped], SIGSTOP);
+
+			if (r < 0 && r != -ESRCH)
+				return r;
+		}
+		for (size_t i = 0; i < members->count; i++)
+			still &= is_still(host, &members->items[i]);
+		int added = add_descendants(host, members);
+		if (added < 0)
+			return added;
+		if (still && added == 0)
+			return 0;
+		if (added == 0)
+			pause_ns(ROUND_NS);
+	}
+	return 0; /* one that will not stop yet is killed all the same, and verification looks again */
+}
+
+static void resume_tree(const struct host *host, const struct members *members)
+{
+	for (size_t i = 0; i < members->count; i++)
+		signal_member(host, &members->items[i], SIGCONT);
+}
+
+static int recover(struct plugin_call *call)
+{
+	_cleanup_free_ struct members *members = calloc(1, sizeof(*members));
+	cJSON *plan = plugin_context(call);
+	const cJSON *item;
+	struct process process;
+	size_t killed = 0;
+	int r = 0;
+
+	if (!members || !plan)
+		return -ENOMEM;
+	cJSON_ArrayForEach(item, json_at(plan, "roots"))
+	{
+		int64_t pid = (int64_t)json_number(item, "pid", 0);
+		uint64_t start_time = (uint64_t)json_number(item, "startTime", 0);
+
+		if (process_read_same(call->host, pid, start_time, &process) < 0)
+			continue;
+		r = check_process(call, &process, true);
+		if (r == 0)
+			r = add_member(members, pid, start_time, true);
+		if (r != 0)
+			return r;
+	}
+	if (members->count == 0) {
+		r = subject_report(call, "the hung processes have ended by themselves; nothing was killed");
+		return r < 0 ? r : PLUGIN_RECOGNISED;
+	}
+	r = stop_tree(call->host, members);
+	if (r >= 0)
+		r = check_members(call, members); /* of those forked since the plan */
+	if (r != 0) {
+		resume_tree(call->host, members);
+		return r < 0 ? plugin_fail(r, "cannot stop the processes: %s; none was killed", strerror(-r)) : r;
+	}
+	for (size_t i = 0; i < members->count; i++) {
+		r = signal_member(call->host, &members->items[i], SIGKILL);
+		killed += r == 0;
+		if (r < 0 && r != -ESRCH)
+			return plugin_fail(r, "cannot kill process %" PRId64 ": %s", members->items[i].pid, strerror(-r));
+	}
+	if (json_set(plan, "processes", members_json(members, members->count)) < 0)
+		return -ENOMEM;
+	r = subject_report(call, "sent SIGKILL to %zu process%s", killed, killed == 1 ? "" : "es");
+	return r < 0 ? r : PLUGIN_RECOGNISED;
+}
+
+static int verify(struct plugin_call *call)
+{
+	const cJSON *list = json_at(plugin_context_of(call, call->plugin->name), "processes"), *item;
+	int all = cJSON_GetArraySize(list), left = 0;
+	int64_t example = 0;
+
+	if (all == 0)
+		return plugin_fail(-EINVAL, "status.context.%s.processes is missing: there is no plan", call->plugin->name);
+	cJSON_ArrayForEach(item, list)
+	{
+		struct process process;
+		int64_t pid = (int64_t)json_number(item, "pid", 0);
+
+		/* A zombie is ended; it waits for its parent alone. */
+		if (process_read_same(call->host, pid, (uint64_t)json_number(item, "startTime", 0), &process) < 0 ||
+		    process.state == 'Z' || process.state == 'X')
+			continue;
+		left++;
+		example = pid;
+	}
+	if (left)
+		return plugin_fail(PLUGIN_NOT_MINE, "%d of %d processes are still there (pid %" PRId64 ")", left, all, example);
+	int r = all == 1 ? subject_report(call, "the process has ended")
+			 : subject_report(call, "all %d processes have ended", all);
+	return r < 0 ? r : PLUGIN_RECOGNISED;
+}
+
+static const char *const detectors[] = {"hung_task", NULL};
+
+PLUGIN(kill_process_tree_recoverer) = {
+	.name = "kill-process-tree",
+	.summary = "kills hung processes with all below them, where SIGKILL can end their wait",
+	.kind = PLUGIN_RECOVERER,
+	.order = 40,
+	.sources = FOR_SOURCE(SOURCE_KERNEL_EVENT),
+	.detectors = detectors,
+	.disturbs = DISTURBS_PROCESS,
+	.off_by_default = true,
+	.idempotent = true, /* (pid, start time) are gone for good once killed */
+	.settings = &settings_schema,
+	.plan = plan,
+	.recover = recover,
+	.verify = verify,
+};
