@@ -15,7 +15,8 @@
  * What the standby database could not know (the phase before its first transition) the disk does.
  */
 static const char merge_sql[] =
-	"BEGIN IMMEDIATE;"
+	/* Not IMMEDIATE, which would want to write the dump as well. */
+	"BEGIN;"
 	"DELETE FROM main.abnormals WHERE (namespace, name) IN (SELECT namespace, name FROM standby.deleted);"
 	"DELETE FROM main.abnormals WHERE EXISTS (SELECT 1 FROM standby.abnormals s WHERE"
 	" s.namespace = abnormals.namespace AND s.name = abnormals.name AND s.uid <> abnormals.uid);"

@@ -22,11 +22,13 @@ int loading_add(struct loading *loading, bool live, const char *text, size_t len
 	struct store_loaded *loaded = &loading->loaded;
 	_cleanup_abnormal_ struct abnormal *abnormal = NULL;
 	_cleanup_json_ cJSON *json = NULL;
+	void *object = NULL;
 	int r = json_parse(text, length, &json, problem);
 
-	/* Not abnormal_parse: its limit is for what comes from outside, and handling adds to it. */
+	/* Not abnormal_decode: its limit is for what comes from outside, and handling adds to that. */
 	if (r == 0)
-		r = abnormal_decode(json, &abnormal, problem);
+		r = schema_decode(&abnormal_schema, json, &object, problem);
+	abnormal = object;
 	if (r == 0 && live)
 		r = list_add(&loaded->live, &loaded->live_count, &loading->live_capacity, abnormal);
 	else if (r == 0)
