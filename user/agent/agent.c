@@ -3,7 +3,7 @@
  * The agent. Order of start, each before the next:
  *
  *   configuration, checked whole
- *   lock of the socket          a second agent ends here and has disturbed nothing
+ *   socket reserved             a second agent ends here and has disturbed nothing
  *   event loop, signals
  *   plug-ins, store             the store answers on the loop: agent_ready
  *   pipeline resumes, detectors, API, "ready" to the service manager
@@ -18,7 +18,6 @@
 #include <linux/magic.h>
 #include <malloc.h>
 #include <signal.h>
-#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/vfs.h>
 #include <systemd/sd-daemon.h>
@@ -59,39 +58,19 @@ struct agent {
 
 /* --- The process itself --- */
 
-/* One agent a socket. The kernel drops the lock when its holder dies, however it dies. */
-static int lock_take(struct agent *agent)
+/* One agent a socket: the second ends here. */
+static int socket_reserve(struct agent *agent)
 {
-	_cleanup_free_ char *path = NULL, *folder = strdup(agent->config->socket);
-	_cleanup_close_ int fd = -1;
-	char pid[32] = "";
+	struct problem problem = {0};
+	char line[700];
+	int r = api_reserve(agent->config->socket, &agent->lock, &problem);
 
-	if (!folder || asprintf(&path, "%s.lock", agent->config->socket) < 0)
-		return -ENOMEM;
-	int r = directory_make(dirname(folder), 0755);
-	if (r == 0) {
-		fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-		r = fd < 0 ? -errno : 0;
-	}
-	if (r < 0) {
-		log_error("Taking the lock %s failed: %s; run as root, or choose another place with --socket", path,
-			  strerror(-r));
-		return r;
-	}
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-		ssize_t length = pread(fd, pid, sizeof(pid) - 1, 0);
-
-		pid[MAX(length, 0)] = '\0';
-		log_error("Another agent runs on the socket %s: process %s; stop it first, or start this one with another "
-			  "--socket, --state-dir and --bpffs",
-			  agent->config->socket, *pid ? pid : "unknown");
-		return -EADDRINUSE;
-	}
-	int length = snprintf(pid, sizeof(pid), "%d", getpid());
-	if (ftruncate(fd, 0) < 0 || pwrite(fd, pid, (size_t)length, 0) != length)
-		log_debug("Writing the process id to %s failed: %s", path, strerror(errno));
-	agent->lock = TAKE_FD(fd);
-	return 0;
+	if (r < 0)
+		log_error("Reserving the socket %s failed: %s", agent->config->socket,
+			  problem_line(&problem, line, sizeof(line)));
+	if (r == -EACCES || r == -EPERM)
+		log_error("Run as root, or choose places that this user can write with --socket and --state-dir");
+	return r;
 }
 
 static void process_prepare(void)
@@ -140,7 +119,7 @@ static void detectors_tell(const struct agent *agent)
 		const char *hook = json_string(item, "hook"), *reason = json_string(item, "reason");
 
 		log_info("Detector %s: %s%s%s%s%s", name ? name : "?", status ? status : "?", hook ? ", by " : "",
-			 hook ? hook : "", reason ? ": " : "", reason ? reason : "");
+			 hook ? hook : "", reason && *reason ? ": " : "", reason ? reason : "");
 	}
 }
 
@@ -318,6 +297,7 @@ static int api_begin(struct agent *agent)
 		.node_name = config->node_name,
 		.version = LIFEBOAT_VERSION,
 		.dry_run = config->dry_run,
+		.lock_fd = TAKE_FD(agent->lock),
 	};
 	struct problem problem = {0};
 	char line[700];
@@ -508,7 +488,7 @@ int agent_run(const struct agent_options *options)
 	_cleanup_(agent_end) struct agent agent = {.options = options, .lock = -1};
 
 	process_prepare();
-	if (configuration_begin(&agent) < 0 || lock_take(&agent) < 0 || loop_begin(&agent) < 0)
+	if (configuration_begin(&agent) < 0 || socket_reserve(&agent) < 0 || loop_begin(&agent) < 0)
 		return EXIT_FAILURE;
 	int r = sd_event_loop(agent.event);
 	if (r < 0)

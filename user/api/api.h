@@ -31,7 +31,15 @@ struct api_options {
 	struct detect *detect;
 	const char *node_name, *version;
 	bool dry_run;
+	int lock_fd; /* of api_reserve; taken, also when api_start fails. 0: api_start reserves the socket itself */
 };
+
+/*
+ * Reserves the socket before anything is done that could disturb an agent that has it; nobody can
+ * connect yet. The reservation is over when ret_lock_fd is closed. Returns 0, -EADDRINUSE if an
+ * agent has the socket already (PROBLEM says which pid), or a negative errno.
+ */
+int api_reserve(const char *socket_path, int *ret_lock_fd, struct problem *problem);
 
 /* Returns 0, -EADDRINUSE if an agent answers on the socket already (PROBLEM says which pid), or a negative errno. */
 int api_start(const struct api_options *options, struct api **ret_api, struct problem *problem);

@@ -126,16 +126,22 @@ static int stale_remove(const char *path, const struct sockaddr_un *address, str
 	return 0;
 }
 
-int listen_unix(const char *path, mode_t mode, int *ret_fd, int *ret_lock_fd, struct problem *problem)
+int listen_reserve(const char *path, int *ret_lock_fd, struct problem *problem)
 {
-	_cleanup_close_ int fd = -1, lock = -1;
 	struct sockaddr_un address;
 	int r = address_of(path, &address, problem);
 
 	if (r == 0)
 		r = parent_make(path, problem);
-	if (r == 0)
-		r = lock_take(path, &address, &lock, problem);
+	return r < 0 ? r : lock_take(path, &address, ret_lock_fd, problem);
+}
+
+int listen_unix(const char *path, mode_t mode, int *ret_fd, struct problem *problem)
+{
+	_cleanup_close_ int fd = -1;
+	struct sockaddr_un address;
+	int r = address_of(path, &address, problem);
+
 	if (r == 0)
 		r = stale_remove(path, &address, problem);
 	if (r < 0)
@@ -148,7 +154,6 @@ int listen_unix(const char *path, mode_t mode, int *ret_fd, int *ret_lock_fd, st
 	    listen(fd, BACKLOG) < 0)
 		return problem_set(problem, -errno, NULL, "cannot listen on %s: %s", path, strerror(errno));
 	*ret_fd = TAKE_FD(fd);
-	*ret_lock_fd = TAKE_FD(lock);
 	return 0;
 }
 

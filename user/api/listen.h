@@ -8,11 +8,17 @@
 #include "base/problem.h"
 
 /*
- * Makes the unix socket PATH and its folder. A lock file beside it (PATH.lock) is held for as long as
- * ret_lock_fd is open, so of two agents that start at once one gets the socket. A socket that nobody
- * listens on is replaced. Returns 0, -EADDRINUSE (PROBLEM names the pid), or a negative errno.
+ * Reserves PATH for this process: its folder is made, and a lock file beside it (PATH.lock) is held for as
+ * long as ret_lock_fd is open, so of two agents that start at once one gets the socket.
+ * Returns 0, -EADDRINUSE (PROBLEM names the pid), or a negative errno.
  */
-int listen_unix(const char *path, mode_t mode, int *ret_fd, int *ret_lock_fd, struct problem *problem);
+int listen_reserve(const char *path, int *ret_lock_fd, struct problem *problem);
+
+/*
+ * Makes the unix socket PATH, which must be reserved. A socket that nobody listens on is replaced.
+ * Returns 0, -EADDRINUSE (PROBLEM names the pid), or a negative errno.
+ */
+int listen_unix(const char *path, mode_t mode, int *ret_fd, struct problem *problem);
 
 /* "127.0.0.1:9464", "[::1]:9464" or ":9464" (every address). Returns 0, -EINVAL or another negative errno. */
 int listen_tcp(const char *address, int *ret_fd, struct problem *problem);

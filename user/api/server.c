@@ -290,6 +290,11 @@ static int options_copy(struct api *api, const struct api_options *options)
 	return 0;
 }
 
+int api_reserve(const char *socket_path, int *ret_lock_fd, struct problem *problem)
+{
+	return listen_reserve(socket_path, ret_lock_fd, problem);
+}
+
 int api_start(const struct api_options *options, struct api **ret_api, struct problem *problem)
 {
 	_cleanup_(api_freep) struct api *api = calloc(1, sizeof(*api));
@@ -299,10 +304,14 @@ int api_start(const struct api_options *options, struct api **ret_api, struct pr
 		return -ENOMEM;
 	api->socket_fd = api->lock_fd = api->metrics_fd = -1;
 	int r = options_copy(api, options);
+	if (options->lock_fd > 0)
+		api->lock_fd = options->lock_fd;
+	else if (r >= 0)
+		r = listen_reserve(options->socket_path, &api->lock_fd, problem);
 	if (r < 0)
 		return r;
 	/* With others allowed the mode lets everybody connect, and the credentials decide. */
-	r = listen_unix(options->socket_path, others ? 0666 : 0660, &api->socket_fd, &api->lock_fd, problem);
+	r = listen_unix(options->socket_path, others ? 0666 : 0660, &api->socket_fd, problem);
 	if (r < 0)
 		return r;
 	api->socket_path = strdup(options->socket_path);

@@ -91,7 +91,7 @@ static void tell_collected(const struct handling *handling, struct buffer *text)
 	}
 	buffer_append_text(text, told ? ", in status.context" : " Nothing could be collected");
 	if (artifacts && handling->pipeline->artifact_root)
-		buffer_printf(text, " and as %zu files in %s/%s", artifacts, handling->pipeline->artifact_root,
+		buffer_printf(text, " and as %zu file%s in %s/%s", artifacts, artifacts == 1 ? "" : "s", handling->pipeline->artifact_root,
 			      abnormal->metadata.uid);
 	buffer_append_text(text, ".");
 }
@@ -104,8 +104,8 @@ static int not_identified(struct handling *handling)
 
 	if (handling->cleared)
 		return handling_take_cleared(handling);
-	buffer_printf(&text, "No diagnoser recognised this %s of \"%s\".", abnormal_source_names[abnormal->spec.source],
-		      handling->subject);
+	buffer_printf(&text, "No diagnoser recognised this fault (%s of \"%s\").",
+		      abnormal_source_names[abnormal->spec.source], handling->subject);
 	tell_asked(handling, &text);
 	tell_collected(handling, &text);
 	buffer_printf(&text,

@@ -19,6 +19,9 @@
 
 #include <inttypes.h>
 
+/* Bytes of an Abnormal's message that the log shows. */
+#define LOGGED_MESSAGE ((size_t)300)
+
 static int scheduler_run(sd_event_source *source, void *userdata);
 
 int pipeline_new(const struct pipeline_options *options, struct pipeline **ret_pipeline)
@@ -242,13 +245,15 @@ static void announce(struct handling *handling)
 {
 	const struct abnormal_status *status = &handling->abnormal->status;
 	const struct metadata *metadata = &handling->abnormal->metadata;
-	bool failed = status->phase == PHASE_FAILED;
+	const char *message = status->message ? status->message : "no diagnosis was asked for";
 
-	log_write(failed ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO,
-		  "%s %s (%s): %.400s — all of it: lifeboat describe abnormals %s -n %s", handling_name(handling),
-		  failed ? "needs a person" : "is over", status->reason ? status->reason : "no reason given",
-		  status->message ? status->message : "no diagnosis was asked for", metadata->name,
-		  metadata->namespace);
+	if (status->phase == PHASE_FAILED)
+		log_warning("%s needs a person (%s): %.*s — the whole story: lifeboat describe abnormals %s -n %s",
+			    handling_name(handling), status->reason ? status->reason : "no reason given",
+			    (int)MIN(strcspn(message, "\n"), LOGGED_MESSAGE), message, metadata->name,
+			    metadata->namespace);
+	else
+		log_info("%s is over (%s)", handling_name(handling), status->reason ? status->reason : "Succeeded");
 }
 
 static int handling_ended(struct handling *handling)
