@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The program's entry: finds the subcommand and lets it run. Agent, workers and command line are one binary. */
+#include <errno.h>
+#include <locale.h>
+
+#include "base/suggestion.h"
+#include "cli/cli.h"
+#include "version.h"
+
+static const char *const group_titles[] = {"Working with Abnormals", "Looking", "Running", "Other"};
+
+const struct command *command_find(const char *name)
+{
+	FOREACH_REGISTERED(commands, struct command, command)
+	{
+		if (streq(command->name, name))
+			return command;
+	}
+	return NULL;
+}
+
+static int compare_commands(const void *a, const void *b)
+{
+	const struct command *const *left = a, *const *right = b;
+
+	if ((*left)->group != (*right)->group)
+		return (*left)->group < (*right)->group ? -1 : 1;
+	return strcmp((*left)->name, (*right)->name);
+}
+
+void help_print(FILE *out)
+{
+	size_t count = 0, total = (size_t)(__stop_lifeboat_commands - __start_lifeboat_commands);
+	_cleanup_free_ const struct command **sorted = calloc(total + 1, sizeof(*sorted));
+	int group = -1;
+
+	if (!sorted)
+		return;
+	FOREACH_REGISTERED(commands, struct command, command)
+	{
+		if (!command->hidden)
+			sorted[count++] = command;
+	}
+	qsort(sorted, count, sizeof(*sorted), compare_commands);
+	fputs("lifeboat finds, diagnoses and repairs faults of this Linux node.\n\n"
+	      "Usage: lifeboat COMMAND [ARGUMENTS] [--socket PATH]\n",
+	      out);
+	for (size_t i = 0; i < count; i++) {
+		if (sorted[i]->group != group) {
+			group = sorted[i]->group;
+			fprintf(out, "\n%s:\n", group_titles[MIN((size_t)group, ARRAY_SIZE(group_titles) - 1)]);
+		}
+		fprintf(out, "  %-12s %s\n", sorted[i]->name, sorted[i]->summary);
+	}
+	fputs("\nEvery command takes --socket PATH (or LIFEBOAT_SOCKET) to name the agent's socket, and\n"
+	      "--help. `lifeboat COMMAND --help` tells more; lifeboat(8) tells all.\n",
+	      out);
+}
+
+void command_help_print(FILE *out, const struct command *command)
+{
+	if (!command) {
+		help_print(out);
+		return;
+	}
+	fprintf(out, "Usage: lifeboat %s%s%s\n\n%s.\n", command->name, *command->arguments ? " " : "", command->arguments,
+		command->summary);
+	if (command->help && *command->help)
+		fprintf(out, "\n%s%s", command->help, endswith(command->help, "\n") ? "" : "\n");
+	fprintf(out, "\n      --socket PATH    the agent's socket (LIFEBOAT_SOCKET; %s)\n  -h, --help           this text\n",
+		DEFAULT_SOCKET);
+}
+
+static int unknown_command(const char *name)
+{
+	struct suggestion suggestion = {.text = name};
+
+	FOREACH_REGISTERED(commands, struct command, command)
+	{
+		if (!command->hidden)
+			suggestion_offer(&suggestion, command->name);
+	}
+	if (suggestion.best)
+		fprintf(stderr, "lifeboat: there is no command \"%s\": did you mean \"%s\"?\n", name, suggestion.best);
+	else
+		fprintf(stderr, "lifeboat: there is no command \"%s\"\n", name);
+	fputs("See `lifeboat help`.\n", stderr);
+	return EXIT_USAGE;
+}
+
+/*
+ * Flags before the command. Returns the index of the command's name, argc if there is none, or a negative number
+ * after having answered (ret_status).
+ */
+static int flags_before_command(int argc, char **argv, int *ret_status)
+{
+	int i;
+
+	for (i = 1; i < argc && argv[i][0] == '-'; i++) {
+		const char *value = startswith(argv[i], "--socket=");
+
+		if (streq(argv[i], "--socket") && i + 1 < argc)
+			value = argv[++i];
+		if (value) {
+			setenv(SOCKET_VARIABLE, value, 1);
+		} else if (streq(argv[i], "-h") || streq(argv[i], "--help")) {
+			help_print(stdout);
+			*ret_status = EXIT_OK;
+			return -1;
+		} else if (streq(argv[i], "--version")) {
+			printf("lifeboat %s\n", LIFEBOAT_VERSION);
+			*ret_status = EXIT_OK;
+			return -1;
+		} else {
+			fprintf(stderr,
+				streq(argv[i], "--socket")
+					? "lifeboat: %s needs a value\nSee `lifeboat help`.\n"
+					: "lifeboat: there is no flag %s before a command\nSee `lifeboat help`.\n",
+				argv[i]);
+			*ret_status = EXIT_USAGE;
+			return -1;
+		}
+	}
+	return i;
+}
+
+/* Weak, so that the unit tests of this room can have a main of their own. */
+__attribute__((weak)) int main(int argc, char **argv)
+{
+	int status = EXIT_OK;
+
+	setlocale(LC_CTYPE, "");
+	int first = flags_before_command(argc, argv, &status);
+	if (first < 0)
+		return status;
+	if (first == argc) {
+		help_print(stdout);
+		return EXIT_OK;
+	}
+	const struct command *command = command_find(argv[first]);
+	if (!command)
+		return unknown_command(argv[first]);
+	status = command->run(argc - first, argv + first);
+	if (fflush(stdout) != 0 && status == EXIT_OK)
+		return report_text(EXIT_ERROR, "cannot write to standard output: %s", strerror(errno));
+	return status;
+}
+
+static int help_run(int argc, char **argv)
+{
+	if (argc < 2 || argv[1][0] == '-') {
+		help_print(stdout);
+		return EXIT_OK;
+	}
+	const struct command *command = command_find(argv[1]);
+	if (!command)
+		return unknown_command(argv[1]);
+	command_help_print(stdout, command);
+	return EXIT_OK;
+}
+
+COMMAND(help) = {
+	.name = "help",
+	.arguments = "[COMMAND]",
+	.summary = "Tell about a command, or list them all",
+	.help = "",
+	.group = 3,
+	.run = help_run,
+};
