@@ -19,7 +19,7 @@
 
 #define EVENT_RING_BYTES (256 * 1024)
 
-/* Records on their way to the agent. The size here is for a stand-alone load; the agent sets its own. */
+/* Records on their way to the agent, which puts its own ring here. */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, EVENT_RING_BYTES);
@@ -52,19 +52,19 @@ static __always_inline void event_fill_header(struct event_header *header, __u16
 }
 
 /*
- * Room for one record of EVENT_STRUCT in the ring, its header filled and the rest as the ring left it
- * (every member must be written); NULL, and counted, if there is none. The record must be given to
- * bpf_ringbuf_submit() or bpf_ringbuf_discard().
+ * Room for one record of EVENT_STRUCT in the ring, its header filled and the rest as the ring left
+ * it (every member must be written); NULL, and counted, if there is none. The record must be given
+ * to bpf_ringbuf_submit() or bpf_ringbuf_discard().
  */
-#define event_reserve(type, event_struct)                                                          \
-	({                                                                                         \
-		event_struct *event_ = bpf_ringbuf_reserve(&events, sizeof(event_struct), 0);      \
-		if (event_)                                                                        \
-			event_fill_header((struct event_header *)event_, type,                     \
-					  sizeof(event_struct));                                   \
-		else                                                                               \
-			event_count_lost(type);                                                    \
-		event_;                                                                            \
+#define event_reserve(type, event_struct)                                                     \
+	({                                                                                    \
+		event_struct *event_ = bpf_ringbuf_reserve(&events, sizeof(event_struct), 0); \
+		if (event_)                                                                   \
+			event_fill_header((struct event_header *)event_, type,                \
+					  sizeof(event_struct));                              \
+		else                                                                          \
+			event_count_lost(type);                                               \
+		event_;                                                                       \
 	})
 
 static __always_inline void task_fill(struct event_task *event, struct task_struct *task)
@@ -96,7 +96,7 @@ static __always_inline void cgroup_fill_node(struct event_cgroup *event, struct 
 			continue;
 		length = bpf_probe_read_kernel_str(event->names[i], EVENT_CGROUP_NAME_SIZE,
 						   BPF_CORE_READ(node, name));
-		/* The length counts the NUL: a full buffer means that the name was cut (or just fitted). */
+		/* Counts the NUL: a full buffer means that the name was cut (or just fitted). */
 		if (length >= EVENT_CGROUP_NAME_SIZE)
 			event->truncated = 1;
 		event->levels = i + 1;
@@ -111,14 +111,14 @@ static __always_inline void cgroup_fill(struct event_cgroup *event, struct cgrou
 	cgroup_fill_node(event, BPF_CORE_READ(cgroup, kn));
 }
 
-/* The css of CONTROLLER (memory_cgrp_id, …) that TASK is in, or NULL where the controller is off. */
-#define task_css(task, controller)                                                                 \
-	({                                                                                         \
-		struct cgroup_subsys_state *css_ = NULL;                                           \
-		struct css_set *set_ = BPF_CORE_READ(task, cgroups);                               \
-		if (bpf_core_enum_value_exists(enum cgroup_subsys_id, controller)) {               \
-			int index_ = bpf_core_enum_value(enum cgroup_subsys_id, controller);       \
-			bpf_probe_read_kernel(&css_, sizeof(css_), &set_->subsys[index_]);         \
-		}                                                                                  \
-		css_;                                                                              \
+/* The css of CONTROLLER (memory_cgrp_id, …) that TASK is in; NULL where the controller is off. */
+#define task_css(task, controller)                                                           \
+	({                                                                                   \
+		struct cgroup_subsys_state *css_ = NULL;                                     \
+		struct css_set *set_ = BPF_CORE_READ(task, cgroups);                         \
+		if (bpf_core_enum_value_exists(enum cgroup_subsys_id, controller)) {         \
+			int index_ = bpf_core_enum_value(enum cgroup_subsys_id, controller); \
+			bpf_probe_read_kernel(&css_, sizeof(css_), &set_->subsys[index_]);   \
+		}                                                                            \
+		css_;                                                                        \
 	})

@@ -4,11 +4,12 @@
  * its cgroup. Three hooks, of which the agent loads one:
  *
  *   mark_victim         the tracepoint; of use where its argument is the task (not before kernel
- *                       commit 72ba14deb40a, 6.9, which stable kernels took over: it was the pid alone)
+ *                       commit 72ba14deb40a, 6.9, which stable kernels took over: it was the pid
+ * alone)
  *   __oom_kill_process  the function around it, which is also given the text of the log line
  *
- * All run in the task whose allocation there was no memory for, under oom_lock. Nothing is judged here:
- * the counters of the victim's memory cgroups and the stack go to the agent as they are.
+ * All run in the task whose allocation there was no memory for, under oom_lock. Nothing is judged
+ * here: the counters of the victim's memory cgroups and the stack go to the agent as they are.
  */
 #include "common.bpf.h"
 

@@ -69,15 +69,16 @@ struct mm_struct___percpu_rss {
 /* MM_FILEPAGES, MM_ANONPAGES, MM_SWAPENTS, MM_SHMEMPAGES: 0 to 3 on every kernel since 4.5. */
 enum rss_kind { RSS_FILE, RSS_ANON, RSS_SWAP, RSS_SHMEM };
 
-/* In pages (or swap entries); a percpu_counter's common part can be below zero. KIND is a constant. */
-#define mm_rss_pages(mm, kind)                                                                     \
-	({                                                                                         \
-		long rss_pages_;                                                                   \
-		if (bpf_core_type_exists(struct mm_rss_stat___atomic))                             \
-			rss_pages_ = BPF_CORE_READ((struct mm_struct___atomic_rss *)(mm),          \
-						   rss_stat.count[kind].counter);                  \
-		else                                                                               \
-			rss_pages_ = BPF_CORE_READ((struct mm_struct___percpu_rss *)(mm),          \
-						   rss_stat[kind].count);                          \
-		rss_pages_;                                                                        \
+/* In pages (or swap entries); a percpu_counter's common part can be below zero. KIND is a constant.
+ */
+#define mm_rss_pages(mm, kind)                                                            \
+	({                                                                                \
+		long rss_pages_;                                                          \
+		if (bpf_core_type_exists(struct mm_rss_stat___atomic))                    \
+			rss_pages_ = BPF_CORE_READ((struct mm_struct___atomic_rss *)(mm), \
+						   rss_stat.count[kind].counter);         \
+		else                                                                      \
+			rss_pages_ = BPF_CORE_READ((struct mm_struct___percpu_rss *)(mm), \
+						   rss_stat[kind].count);                 \
+		rss_pages_;                                                               \
 	})

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a kernel offers, read from its BTF: tracepoints and their arguments, functions, iterators, members. */
+/* What a kernel offers, read from its BTF: tracepoints, functions, iterators, members. */
 #include "detect/detector.h"
 
 /* struct → anonymous union → anonymous struct …: as deep as the kernel nests them, and some. */
 #define ANONYMOUS_DEPTH_MAX 8
 
-/* The function prototype of a tracepoint's probes, or NULL; parameter 0 is the probe's own void *. */
+/* The function prototype of a tracepoint's probes, or NULL; parameter 0 is the probe's own void *.
+ */
 static const struct btf_type *tracepoint_prototype(const struct btf *btf, const char *name)
 {
 	char type_name[128];
@@ -15,7 +16,8 @@ static const struct btf_type *tracepoint_prototype(const struct btf *btf, const 
 
 	if (id < 0)
 		return NULL;
-	const struct btf_type *type = btf__type_by_id(btf, btf__type_by_id(btf, (uint32_t)id)->type);
+	const struct btf_type *type =
+		btf__type_by_id(btf, btf__type_by_id(btf, (uint32_t)id)->type);
 
 	if (!type || !btf_is_ptr(type))
 		return NULL;
@@ -40,7 +42,8 @@ int btf_tracepoint_arguments(const struct btf *btf, const char *name)
 	return prototype ? btf_vlen(prototype) - 1 : -ENOENT;
 }
 
-bool btf_tracepoint_argument_is(const struct btf *btf, const char *name, int index, const char *type_name)
+bool btf_tracepoint_argument_is(const struct btf *btf, const char *name, int index,
+				const char *type_name)
 {
 	const struct btf_type *prototype = tracepoint_prototype(btf, name);
 
@@ -51,7 +54,8 @@ bool btf_tracepoint_argument_is(const struct btf *btf, const char *name, int ind
 	if (!type || !btf_is_ptr(type))
 		return false;
 	type = type_behind(btf, type->type);
-	return type && btf_is_struct(type) && streq(btf__name_by_offset(btf, type->name_off), type_name);
+	return type && btf_is_struct(type) &&
+	       streq(btf__name_by_offset(btf, type->name_off), type_name);
 }
 
 bool btf_has_function(const struct btf *btf, const char *name)
@@ -68,7 +72,8 @@ bool btf_has_iterator(const struct btf *btf, const char *target)
 	return btf_has_function(btf, name);
 }
 
-static bool type_has_member(const struct btf *btf, const struct btf_type *type, const char *name, unsigned depth)
+static bool type_has_member(const struct btf *btf, const struct btf_type *type, const char *name,
+			    unsigned depth)
 {
 	if (!type || !btf_is_composite(type) || depth > ANONYMOUS_DEPTH_MAX)
 		return false;
@@ -79,7 +84,8 @@ static bool type_has_member(const struct btf *btf, const struct btf_type *type, 
 
 		if (member && streq(member, name))
 			return true;
-		if ((!member || !*member) && type_has_member(btf, type_behind(btf, members[i].type), name, depth + 1))
+		if ((!member || !*member) &&
+		    type_has_member(btf, type_behind(btf, members[i].type), name, depth + 1))
 			return true;
 	}
 	return false;

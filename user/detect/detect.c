@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The detectors together: one ring for all, one slot each, and the way of a finding out. Owns the ring
- * and the slots; leaves the ladder to slot.c and what a record means to the detector.
+ * The detectors together: one ring for all, one slot each, and the way of a finding out. Owns the
+ * ring and the slots; leaves the ladder to slot.c and what a record means to the detector.
  */
 #include "detect/detect.h"
 
@@ -81,36 +81,47 @@ static bool in_bpffs(const char *folder)
 	return path && status.f_type == BPF_FS_MAGIC;
 }
 
-/*
- * Shows the loss counters under the pin folder, for bpftool. Nothing here depends on it: without a
- * bpffs, or with another agent's pin in the way, all goes on.
- */
-static void pin_lost(struct detect *detect)
+static int pin_lost_in(struct detect *detect, const char *folder)
 {
-	_cleanup_free_ char *path = NULL;
-	const char *folder = detect->options.bpffs;
-
-	if (!folder || !detect->ring)
-		return;
 	int r = in_bpffs(folder) ? directory_make(folder, 0700) : -EXDEV;
 
-	if (r < 0) {
-		log_info("not pinning BPF maps under %s: %s; all else works without (mount -t bpf bpf /sys/fs/bpf, or "
-			 "--bpffs)",
-			 folder, r == -EXDEV ? "it is not in a BPF file system" : strerror(-r));
-		return;
-	}
+	if (r < 0)
+		return r;
+	_cleanup_free_ char *path = NULL;
+
 	if (asprintf(&path, "%s/lost", folder) < 0) {
 		path = NULL;
-		return;
+		return -ENOMEM;
 	}
 	/* What an agent that was killed left behind shows counters that nothing moves any more. */
 	unlink(path);
-	if (bpf_obj_pin(ring_lost_fd(detect->ring), path) < 0) {
-		log_info("not pinning the loss counters at %s: %s; all else works without", path, strerror(errno));
-		return;
-	}
+	if (bpf_obj_pin(ring_lost_fd(detect->ring), path) < 0)
+		return -errno;
 	detect->lost_pin = TAKE_PTR(path);
+	return 0;
+}
+
+/* Shows the loss counters under the pin folder, for bpftool. Nothing here depends on it. */
+static void pin_lost(struct detect *detect)
+{
+	const char *folder = detect->options.bpffs;
+	int r = folder && detect->ring ? pin_lost_in(detect, folder) : 0;
+
+	if (r < 0)
+		log_info("not pinning BPF maps under %s: %s; all else works without (to have them: "
+			 "mount -t bpf bpf /sys/fs/bpf, or --bpffs DIR)",
+			 folder, r == -EXDEV ? "it is not in a BPF file system" : strerror(-r));
+}
+
+static void unpin_lost(struct detect *detect)
+{
+	if (!detect->lost_pin)
+		return;
+	unlink(detect->lost_pin);
+	/* The folder too, unless anything else is in it. */
+	*strrchr(detect->lost_pin, '/') = '\0';
+	rmdir(detect->lost_pin);
+	free(detect->lost_pin);
 }
 
 /* --- Start and stop --- */
@@ -138,12 +149,12 @@ static int make_slots(struct detect *detect)
 {
 	size_t count = 0;
 
-	FOREACH_REGISTERED(detectors, struct detector, detector)
+	FOREACH_REGISTERED (detectors, struct detector, detector)
 		count += detector != NULL;
 	detect->slots = calloc(MAX(count, (size_t)1), sizeof(*detect->slots));
 	if (!detect->slots)
 		return -ENOMEM;
-	FOREACH_REGISTERED(detectors, struct detector, detector) {
+	FOREACH_REGISTERED (detectors, struct detector, detector) {
 		int r = slot_init(&detect->slots[detect->slot_count++], detect, detector);
 
 		if (r < 0)
@@ -161,7 +172,6 @@ int detect_start(const struct detect_options *options, struct detect **ret_detec
 		return -ENOMEM;
 	libbpf_words_take();
 	detect->options = *options;
-	detect->options.settings = NULL; /* not ours to keep */
 	struct ring_options ring_options = {
 		.event = options->event,
 		.bytes = options->ring_bytes,
@@ -171,6 +181,8 @@ int detect_start(const struct detect_options *options, struct detect **ret_detec
 	};
 	ring_new(&ring_options, &detect->ring, detect->ring_reason, sizeof(detect->ring_reason));
 	pin_lost(detect);
+	detect->options.settings = NULL; /* these two are not ours to keep */
+	detect->options.bpffs = NULL;
 	int r = make_slots(detect);
 
 	if (r < 0)
@@ -179,12 +191,14 @@ int detect_start(const struct detect_options *options, struct detect **ret_detec
 	for (size_t i = 0; i < detect->slot_count; i++) {
 		struct slot *slot = &detect->slots[i];
 
-		r = slot_start(slot, cJSON_GetObjectItemCaseSensitive(options->settings, slot->run.detector->name),
+		r = slot_start(slot,
+			       cJSON_GetObjectItemCaseSensitive(options->settings,
+								slot->run.detector->name),
 			       &ground);
 		if (r < 0)
 			return r;
 	}
-	/* Reading BTF took tens of megabytes for a moment; malloc would keep them for the agent's life. */
+	/* Reading BTF took megabytes for a moment; malloc would keep them for good. */
 	ground_clear(&ground);
 	malloc_trim(0);
 	*ret_detect = TAKE_PTR(detect);
@@ -204,11 +218,7 @@ void detect_free(struct detect *detect)
 		free(slot->hooks);
 	}
 	free(detect->slots);
-	if (detect->lost_pin) {
-		unlink(detect->lost_pin);
-		rmdir(detect->options.bpffs); /* stays if anything else is in it */
-	}
-	free(detect->lost_pin);
+	unpin_lost(detect);
 	ring_free(detect->ring);
 	free(detect);
 }
@@ -220,7 +230,8 @@ int detect_reconfigure(struct detect *detect, const cJSON *settings)
 
 	for (size_t i = 0; i < detect->slot_count; i++) {
 		struct slot *slot = &detect->slots[i];
-		const cJSON *wanted = cJSON_GetObjectItemCaseSensitive(settings, slot->run.detector->name);
+		const cJSON *wanted =
+			cJSON_GetObjectItemCaseSensitive(settings, slot->run.detector->name);
 
 		if (json_equal(wanted, slot->configured))
 			continue;

@@ -11,8 +11,14 @@
 
 struct detect;
 
-enum detector_status { DETECTOR_ACTIVE, DETECTOR_DEGRADED, DETECTOR_UNSUPPORTED, DETECTOR_DISABLED };
-extern const char *const detector_status_names[]; /* "active", "degraded", "unsupported", "disabled" */
+enum detector_status {
+	DETECTOR_ACTIVE,
+	DETECTOR_DEGRADED,
+	DETECTOR_UNSUPPORTED,
+	DETECTOR_DISABLED
+};
+extern const char
+	*const detector_status_names[]; /* "active", "degraded", "unsupported", "disabled" */
 
 struct detect_options {
 	sd_event *event;
@@ -20,7 +26,8 @@ struct detect_options {
 	const struct clock *clock;
 	const char *bpffs; /* folder for pins; NULL: nothing is pinned */
 	size_t ring_bytes; /* a power of two of pages; 0: 256 KiB */
-	/* {NAME: {enabled, hook, …}}: the configuration's `detectors`, checked by detect_check_settings; or NULL. */
+	/* {NAME: {enabled, hook, …}}: the configuration's `detectors`, checked by
+	 * detect_check_settings; or NULL. */
 	const cJSON *settings;
 	void (*on_finding)(void *userdata, struct finding *finding);
 	void *userdata;
@@ -32,18 +39,20 @@ struct detect_options {
  */
 int detect_check_settings(const cJSON *settings, struct problem *problem);
 
-/* Starts every enabled detector. Detectors that fail are reported by detect_status, not here. 0 or -ENOMEM. */
+/* Starts every enabled detector. Detectors that fail are reported by detect_status, not here. 0 or
+ * -ENOMEM. */
 int detect_start(const struct detect_options *options, struct detect **ret_detect);
 /* A finding that was held back is handed over first: what on_finding uses must still be there. */
 void detect_free(struct detect *detect);
 DEFINE_CLEANUP(struct detect, detect_free);
 
-/* Stops and starts the detectors whose settings differ. SETTINGS must have been checked. 0 or -ENOMEM. */
+/* Stops and starts the detectors whose settings differ. SETTINGS must have been checked. 0 or
+ * -ENOMEM. */
 int detect_reconfigure(struct detect *detect, const cJSON *settings);
 
 /*
- * A list of {name, summary, status, hook, reason, settings, hooks: [{name, available, reason}], events,
- * lost, looks, lookNanoseconds}, or NULL. DETECT may be NULL: then what this host offers is
+ * A list of {name, summary, status, hook, reason, settings, hooks: [{name, available, reason}],
+ * events, lost, looks, lookNanoseconds}, or NULL. DETECT may be NULL: then what this host offers is
  * told without starting anything (status is what it would be).
  */
 cJSON *detect_status(struct detect *detect, const struct host *host);

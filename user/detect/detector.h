@@ -18,9 +18,10 @@
 /* Something a detector saw. */
 struct finding {
 	const char *detector; /* static strings */
-	const char *type;     /* "OOMKill", "HungTask", "Cleared" … */
-	bool cleared;	      /* the fault of this subject is over */
-	/* What it is about, for a person and for the fingerprint: the same subject is the same fault. */
+	const char *type; /* "OOMKill", "HungTask", "Cleared" … */
+	bool cleared; /* the fault of this subject is over */
+	/* What it is about, for a person and for the fingerprint: the same subject is the same
+	 * fault. */
 	char *subject;
 	cJSON *event; /* spec.kernelEvent of an Abnormal */
 };
@@ -34,23 +35,24 @@ struct detector_run;
 /* One way to see the fault. */
 struct hook {
 	const char *name; /* "tp_btf/mark_victim", "iter/task", "poll/proc" */
-	bool degraded;	  /* sees less than the first; SHORTFALL says what */
+	bool degraded; /* sees less than the first; SHORTFALL says what */
 	const char *shortfall;
 	/*
-	 * Whether the running kernel offers it, judged from its BTF and /proc, never from its version.
-	 * BTF is NULL when the kernel has none (only HOOK_POLL hooks are asked then). Returns 0, or a
-	 * negative errno with REASON filled.
+	 * Whether the running kernel offers it, judged from its BTF and /proc, never from its
+	 * version. BTF is NULL when the kernel has none (only HOOK_POLL hooks are asked then).
+	 * Returns 0, or a negative errno with REASON filled.
 	 */
-	int (*probe)(const struct btf *btf, const struct host *host, char *reason, size_t reason_size);
+	int (*probe)(const struct btf *btf, const struct host *host, char *reason,
+		     size_t reason_size);
 	/*
-	 * Loads and attaches. On error REASON tells why (detector_fail), stop is called with whatever
-	 * state there is, the state is zeroed, and the next hook is tried.
+	 * Loads and attaches. On error REASON tells why (detector_fail), stop is called with
+	 * whatever state there is, the state is zeroed, and the next hook is tried.
 	 */
 	int (*start)(struct detector_run *run, char *reason, size_t reason_size);
 };
 
 struct detector {
-	const char *name;    /* as in the configuration: "hung_task" */
+	const char *name; /* as in the configuration: "hung_task" */
 	const char *summary; /* one line for `lifeboat get detectors` */
 	const struct hook *hooks; /* ended by a NULL name */
 	const struct schema *settings; /* strict; of the detector's own settings, or NULL */
@@ -59,13 +61,13 @@ struct detector {
 	size_t state_size; /* of run->state, zeroed before start */
 	/* Releases what is in run->state; called after a start that failed half-way, too. */
 	void (*stop)(struct detector_run *run);
-	/* A ring record of one of EVENT_TYPES; checked for header, version and minimal size already. */
+	/* A ring record of one of EVENT_TYPES, whose header and least size are checked already. */
 	void (*event)(struct detector_run *run, const struct event_header *header);
 	const uint16_t *event_types; /* ended by EVENT_NONE, or NULL; no two detectors share one */
-	size_t event_size;	     /* least bytes of such a record */
+	size_t event_size; /* least bytes of such a record */
 	/*
-	 * A look, the first as soon as the loop runs. Returns ns until the next one (0: no more, until
-	 * detector_look_in). NULL if there is none.
+	 * A look, the first as soon as the loop runs. Returns ns until the next one (0: no more,
+	 * until detector_look_in). NULL if there is none.
 	 */
 	uint64_t (*look)(struct detector_run *run);
 };
@@ -78,7 +80,7 @@ struct detector_run {
 	const struct detector *detector;
 	const struct hook *hook;
 	void *settings; /* decoded by detector->settings, or NULL */
-	void *state;	/* the detector's own */
+	void *state; /* the detector's own */
 	const struct host *host;
 	const struct clock *clock;
 	int ring_fd; /* map to share as the object's `events` ring (bpf_map__reuse_fd) */
@@ -96,7 +98,8 @@ void detector_look_in(struct detector_run *run, uint64_t delay_ns);
  * Fills REASON with "WHAT: error text", and what libbpf and the verifier said last, which is then
  * forgotten. Returns CODE (a negative errno), so that a start can `return detector_fail(...)`.
  */
-int detector_fail(char *reason, size_t reason_size, int code, const char *what_format, ...) _printf_(4, 5);
+int detector_fail(char *reason, size_t reason_size, int code, const char *what_format, ...)
+	_printf_(4, 5);
 
 /*
  * Shares ring and loss counters with OBJECT's maps `events` and `lost`, where it has them. To be
@@ -109,7 +112,8 @@ int detector_share_maps(const struct detector_run *run, struct bpf_object *objec
 /* Parameters of a tracepoint without the leading void *; -ENOENT if there is no such tracepoint. */
 int btf_tracepoint_arguments(const struct btf *btf, const char *name);
 /* True if parameter INDEX (0: the first after void *) is a pointer to struct TYPE_NAME. */
-bool btf_tracepoint_argument_is(const struct btf *btf, const char *name, int index, const char *type_name);
+bool btf_tracepoint_argument_is(const struct btf *btf, const char *name, int index,
+				const char *type_name);
 bool btf_has_function(const struct btf *btf, const char *name);
 bool btf_has_iterator(const struct btf *btf, const char *target); /* "task" */
 bool btf_has_member(const struct btf *btf, const char *type_name, const char *member);
@@ -135,7 +139,8 @@ int event_check(const void *record, size_t length, size_t size_min);
 /* Clock ticks since boot (field 22 of proc_pid_stat(5)) of a kernel's start_boottime. */
 uint64_t event_start_time(uint64_t start_boot_ns);
 
-/* A copy of TEXT (at most SIZE bytes, or up to its NUL) that is UTF-8 without control characters: others are '?'. */
+/* A copy of TEXT (at most SIZE bytes, or up to its NUL) that is UTF-8 without control characters:
+ * others are '?'. */
 char *event_text(const char *text, size_t size);
 
 /* {pid, tgid, startTime (clock ticks), comm, uid, parent} of spec.kernelEvent.process, or NULL. */

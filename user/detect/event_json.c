@@ -17,7 +17,7 @@ int event_check(const void *record, size_t length, size_t size_min)
 	memcpy(&header, record, sizeof(header));
 	if (header.version != EVENTS_VERSION)
 		return -EPROTO;
-	/* The ring rounds nothing, an iterator is read record by record: LENGTH is the header's or more. */
+	/* LENGTH may be more than one record: an iterator gives several with one read. */
 	if (header.size > length || header.size < sizeof(header) || header.size < size_min)
 		return -EBADMSG;
 	return 0;
@@ -38,7 +38,8 @@ char *event_text(const char *text, size_t size)
 	while (at < length) {
 		size_t step = utf8_length(text + at, length - at);
 
-		if (step == 0 || (step == 1 && ((unsigned char)text[at] < 0x20 || text[at] == 0x7f))) {
+		if (step == 0 ||
+		    (step == 1 && ((unsigned char)text[at] < 0x20 || text[at] == 0x7f))) {
 			clean[at++] = '?';
 			continue;
 		}
@@ -62,7 +63,8 @@ cJSON *event_task_json(const struct event_task *task)
 
 	if (!json || !parent)
 		return NULL;
-	if (json_set_number(json, "pid", task->pid) < 0 || json_set_number(json, "tgid", task->tgid) < 0 ||
+	if (json_set_number(json, "pid", task->pid) < 0 ||
+	    json_set_number(json, "tgid", task->tgid) < 0 ||
 	    json_set_number(json, "startTime", (double)event_start_time(task->start_boot_ns)) < 0 ||
 	    set_text(json, "comm", task->comm, sizeof(task->comm)) < 0 ||
 	    json_set_number(json, "uid", task->uid) < 0)
@@ -106,7 +108,8 @@ cJSON *event_container_json_of_path(const char *path, uint64_t cgroup_id)
 			return NULL;
 		if (container.id[0] && json_set_string(json, "id", container.id) < 0)
 			return NULL;
-		/* The pod's uid, until somebody who can read the OCI configuration knows its name. */
+		/* The pod's uid, until somebody who can read the OCI configuration knows its name.
+		 */
 		if (container.pod_uid[0] && json_set_string(json, "pod", container.pod_uid) < 0)
 			return NULL;
 	}
@@ -120,7 +123,8 @@ cJSON *event_container_json(const struct event_cgroup *cgroup)
 {
 	char path[EVENT_CGROUP_PATH_SIZE];
 
-	return event_container_json_of_path(event_cgroup_path(cgroup, path, sizeof(path)), cgroup->id);
+	return event_container_json_of_path(event_cgroup_path(cgroup, path, sizeof(path)),
+					    cgroup->id);
 }
 
 cJSON *event_json(const struct detector_run *run, const char *type, uint64_t boot_ns, uint32_t cpu)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * libbpf explains a failure on its log and returns a bare errno. The first line it warns with is the
- * most telling one (later ones say what could not be done because of it), and of a verifier's log
- * the last before its statistics.
+ * libbpf explains a failure on its log and returns a bare errno. The first line it warns with is
+ * the most telling one (later ones say what could not be done because of it), and of a verifier's
+ * log the last before its statistics.
  */
 #include "detect/libbpf_words.h"
 
@@ -70,8 +70,9 @@ int detector_fail(char *reason, size_t reason_size, int code, const char *what_f
 	va_start(arguments, what_format);
 	vsnprintf(what, sizeof(what), what_format, arguments);
 	va_end(arguments);
-	snprintf(reason, reason_size, "%s: %s%s%s%s%s%s", what, strerror(-code), first_warning[0] ? " (libbpf: " : "",
-		 first_warning, verdict[0] ? "; verifier: " : "", verdict, first_warning[0] ? ")" : "");
+	snprintf(reason, reason_size, "%s: %s%s%s%s%s%s", what, strerror(-code),
+		 first_warning[0] ? " (libbpf: " : "", first_warning,
+		 verdict[0] ? "; verifier: " : "", verdict, first_warning[0] ? ")" : "");
 	first_warning[0] = verdict[0] = '\0';
 	return code;
 }

@@ -2,5 +2,5 @@
 /* What libbpf and the verifier said, kept until somebody makes it part of a reason. */
 #pragma once
 
-/* Takes libbpf's messages from now on: they go to the log at level debug, and the telling ones are kept. */
+/* From now on libbpf's messages go to the log at level debug, and the telling ones are kept. */
 void libbpf_words_take(void);

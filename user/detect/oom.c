@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The oom detector: who is killed for memory, whose limit was hit, and who asked. Owns the ladder and what
- * is held back to become one finding; leaves the judgement to oom_judge.c.
+ * The oom detector: who is killed for memory, whose limit was hit, and who asked. Owns the ladder
+ * and what is held back to become one finding; leaves the judgement to oom_judge.c.
  */
 #include "detect/oom.h"
 
@@ -39,14 +39,15 @@ static void flush_held(struct detector_run *run)
 	detector_report(run, &state->held);
 }
 
-/* True if the victim is in the held finding's list already: __oom_kill_process meets the first one twice. */
+/* True if the list has the victim already: __oom_kill_process meets the first one twice. */
 static bool held_has(const cJSON *victims, const struct event_task *victim)
 {
 	const cJSON *item;
 
-	cJSON_ArrayForEach(item, victims) {
+	cJSON_ArrayForEach (item, victims) {
 		if (json_number(item, "pid", 0) == victim->pid &&
-		    json_number(item, "startTime", 0) == (double)event_start_time(victim->start_boot_ns))
+		    json_number(item, "startTime", 0) ==
+			    (double)event_start_time(victim->start_boot_ns))
 			return true;
 	}
 	return false;
@@ -68,7 +69,8 @@ static void hold_victim(struct detector_run *run, const struct oom_event *event)
 	detector_look_in(run, GROUP_HOLD_NS);
 }
 
-static bool belongs_to_held(const struct oom_state *state, const struct oom_event *event, const char *subject)
+static bool belongs_to_held(const struct oom_state *state, const struct oom_event *event,
+			    const char *subject)
 {
 	return state->held_count > 0 && state->held_trigger.pid == event->trigger.pid &&
 	       state->held_trigger.start_boot_ns == event->trigger.start_boot_ns &&
@@ -79,13 +81,15 @@ static void on_event(struct detector_run *run, const struct event_header *header
 {
 	const struct oom_event *event = (const struct oom_event *)header;
 	struct oom_state *state = run->state;
-	struct oom_judgement judgement = oom_judge(event, &state->symbols, (uint64_t)sysconf(_SC_PAGESIZE));
+	struct oom_judgement judgement =
+		oom_judge(event, &state->symbols, (uint64_t)sysconf(_SC_PAGESIZE));
 	struct finding finding;
 
 	if (judgement.already_dying)
 		return;
 	if (oom_finding(run, event, &judgement, &finding) < 0) {
-		log_error("could not report that process %u was killed for memory: out of memory", event->victim.tgid);
+		log_error("could not report that process %u was killed for memory: out of memory",
+			  event->victim.tgid);
 		return;
 	}
 	if (judgement.group && belongs_to_held(state, event, finding.subject)) {
@@ -117,7 +121,8 @@ static uint64_t look(struct detector_run *run)
 
 /* --- The ladder --- */
 
-static int probe_mark_victim(const struct btf *btf, const struct host *host, char *reason, size_t reason_size)
+static int probe_mark_victim(const struct btf *btf, const struct host *host, char *reason,
+			     size_t reason_size)
 {
 	int arguments = btf_tracepoint_arguments(btf, "mark_victim");
 
@@ -127,22 +132,26 @@ static int probe_mark_victim(const struct btf *btf, const struct host *host, cha
 	}
 	if (btf_tracepoint_argument_is(btf, "mark_victim", 0, "task_struct"))
 		return 0;
-	snprintf(reason, reason_size, "this kernel's tracepoint mark_victim gives a pid, not the task (it does since "
-				      "Linux 6.9 and in later stable kernels)");
+	snprintf(reason, reason_size,
+		 "this kernel's tracepoint mark_victim gives a pid, not the task (it does since "
+		 "Linux 6.9 and in later stable kernels)");
 	return -EOPNOTSUPP;
 }
 
-static int probe_kill_fentry(const struct btf *btf, const struct host *host, char *reason, size_t reason_size)
+static int probe_kill_fentry(const struct btf *btf, const struct host *host, char *reason,
+			     size_t reason_size)
 {
 	return probe_fentry(btf, "__oom_kill_process", reason, reason_size);
 }
 
-static int probe_kill_kprobe(const struct btf *btf, const struct host *host, char *reason, size_t reason_size)
+static int probe_kill_kprobe(const struct btf *btf, const struct host *host, char *reason,
+			     size_t reason_size)
 {
 	return probe_kprobe(btf, host, "__oom_kill_process", reason, reason_size);
 }
 
-static int probe_vmstat(const struct btf *btf, const struct host *host, char *reason, size_t reason_size)
+static int probe_vmstat(const struct btf *btf, const struct host *host, char *reason,
+			size_t reason_size)
 {
 	if (faccessat(host->proc, "vmstat", R_OK, 0) == 0)
 		return 0;
@@ -151,7 +160,8 @@ static int probe_vmstat(const struct btf *btf, const struct host *host, char *re
 }
 
 /* Loads the one program NAME and attaches it. */
-static int start_program(struct detector_run *run, const char *name, char *reason, size_t reason_size)
+static int start_program(struct detector_run *run, const char *name, char *reason,
+			 size_t reason_size)
 {
 	struct oom_state *state = run->state;
 	struct bpf_program *program;
@@ -159,7 +169,8 @@ static int start_program(struct detector_run *run, const char *name, char *reaso
 
 	state->skeleton = oom_bpf__open();
 	if (!state->skeleton)
-		return detector_fail(reason, reason_size, -errno, "opening the oom detector's BPF object");
+		return detector_fail(reason, reason_size, -errno,
+				     "opening the oom detector's BPF object");
 	program = bpf_object__find_program_by_name(state->skeleton->obj, name);
 	r = program ? bpf_program__set_autoload(program, true) : -ENOENT;
 	if (r == 0)
@@ -210,12 +221,17 @@ static void stop(struct detector_run *run)
 
 static const struct hook hooks[] = {
 	{.name = "tp_btf/mark_victim", .probe = probe_mark_victim, .start = start_mark_victim},
-	{.name = "fentry/__oom_kill_process", .probe = probe_kill_fentry, .start = start_kill_fentry},
-	{.name = "kprobe/__oom_kill_process", .probe = probe_kill_kprobe, .start = start_kill_kprobe},
+	{.name = "fentry/__oom_kill_process",
+	 .probe = probe_kill_fentry,
+	 .start = start_kill_fentry},
+	{.name = "kprobe/__oom_kill_process",
+	 .probe = probe_kill_kprobe,
+	 .start = start_kill_kprobe},
 	{
 		.name = HOOK_POLL "vmstat",
 		.degraded = true,
-		.shortfall = "Sees that something was killed and in which cgroup, some seconds later, but not which "
+		.shortfall = "Sees that something was killed and in which cgroup, some seconds "
+			     "later, but not which "
 			     "process, and nothing about cgroups that are gone by then",
 		.probe = probe_vmstat,
 		.start = start_vmstat,
@@ -224,11 +240,11 @@ static const struct hook hooks[] = {
 };
 
 static const struct field settings_fields[] = {
-	SCHEMA_FIELD(struct oom_settings, poll_interval_ns, "pollInterval", FIELD_DURATION, .minimum = NS_PER_S,
-		     .maximum = 3600 * NS_PER_S),
+	SCHEMA_FIELD(struct oom_settings, poll_interval_ns, "pollInterval", FIELD_DURATION,
+		     .minimum = NS_PER_S, .maximum = 3600 * NS_PER_S),
 };
-static const struct schema settings_schema =
-	SCHEMA("settings of detector oom", struct oom_settings, settings_fields, .extra_offset = SCHEMA_STRICT);
+static const struct schema settings_schema = SCHEMA("settings of detector oom", struct oom_settings,
+						    settings_fields, .extra_offset = SCHEMA_STRICT);
 
 static void settings_defaults(void *settings)
 {

@@ -38,29 +38,33 @@ static cJSON *victim_json(const struct oom_event *event, uint64_t page_bytes)
 	    set_pages(json, "fileBytes", event->rss_file, page_bytes) < 0 ||
 	    set_pages(json, "shmemBytes", event->rss_shmem, page_bytes) < 0 ||
 	    set_pages(json, "swapBytes", event->rss_swap, page_bytes) < 0 ||
-	    set_pages(json, "totalVmBytes", (int64_t)MIN(event->total_vm, (uint64_t)INT64_MAX / page_bytes),
+	    set_pages(json, "totalVmBytes",
+		      (int64_t)MIN(event->total_vm, (uint64_t)INT64_MAX / page_bytes),
 		      page_bytes) < 0 ||
 	    json_set_number(json, "oomScoreAdj", event->oom_score_adj) < 0)
 		return NULL;
 	return TAKE_PTR(json);
 }
 
-static cJSON *limit_json(const struct oom_event *event, const struct oom_judgement *judgement, const char *path,
-			 uint64_t page_bytes)
+static cJSON *limit_json(const struct oom_event *event, const struct oom_judgement *judgement,
+			 const char *path, uint64_t page_bytes)
 {
 	const struct oom_level *level = &event->levels[judgement->level];
 	_cleanup_json_ cJSON *json = cJSON_CreateObject();
 
-	if (!json || json_set_string(json, "path", path) < 0 || json_set_bool(json, "exact", judgement->exact) < 0)
+	if (!json || json_set_string(json, "path", path) < 0 ||
+	    json_set_bool(json, "exact", judgement->exact) < 0)
 		return NULL;
 	/* The kernel says that some limit was hit, and all are gone by now. */
 	if (!judgement->has_level)
 		return TAKE_PTR(json);
 	if (json_set_number(json, "id", (double)level->cgroup_id) < 0 ||
 	    json_set_string(json, "counter", judgement->swap ? "memory+swap" : "memory") < 0 ||
-	    set_pages(json, "limitBytes", (int64_t)(judgement->swap ? level->swap_maximum : level->maximum),
+	    set_pages(json, "limitBytes",
+		      (int64_t)(judgement->swap ? level->swap_maximum : level->maximum),
 		      page_bytes) < 0 ||
-	    set_pages(json, "usageBytes", (int64_t)(judgement->swap ? level->swap_usage : level->usage),
+	    set_pages(json, "usageBytes",
+		      (int64_t)(judgement->swap ? level->swap_usage : level->usage),
 		      page_bytes) < 0)
 		return NULL;
 	return TAKE_PTR(json);
@@ -85,7 +89,8 @@ static cJSON *details_json(const struct detector_run *run, const struct oom_even
 	    json_set_bool(json, "exact", judgement->exact) < 0 ||
 	    json_set(json, "victim", victim_json(event, page_bytes)) < 0 ||
 	    (judgement->cgroup &&
-	     json_set(json, "limitCgroup", limit_json(event, judgement, limit_path, page_bytes)) < 0) ||
+	     json_set(json, "limitCgroup", limit_json(event, judgement, limit_path, page_bytes)) <
+		     0) ||
 	    json_set(json, "node", oom_node_json(run->host)) < 0 ||
 	    json_set(json, "trigger", trigger_json(&event->trigger)) < 0)
 		return NULL;
@@ -97,7 +102,8 @@ int oom_finding(const struct detector_run *run, const struct oom_event *event,
 {
 	char limit_path[EVENT_CGROUP_PATH_SIZE];
 	_cleanup_free_ char *subject = NULL;
-	_cleanup_json_ cJSON *json = event_json(run, "OOMKill", event->header.boot_ns, event->header.cpu);
+	_cleanup_json_ cJSON *json =
+		event_json(run, "OOMKill", event->header.boot_ns, event->header.cpu);
 
 	oom_level_path(&event->cgroup, judgement->level, limit_path, sizeof(limit_path));
 	subject = strdup(judgement->cgroup ? limit_path : "node");

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a kill for memory means: a cgroup's limit or the whole node, and whose limit. No hook tells the
- * cgroup that ran out, but it is one of the victim's, and the charge that failed leaves its counter
- * within a batch of its limit.
+ * What a kill for memory means: a cgroup's limit or the whole node, and whose limit. No hook tells
+ * the cgroup that ran out, but it is one of the victim's, and the charge that failed leaves its
+ * counter within a batch of its limit.
  */
 #include "detect/oom.h"
 
@@ -23,13 +23,16 @@ static size_t level_count(const struct oom_event *event)
 	return MIN(event->level_count, (uint32_t)EVENT_CGROUP_LEVELS);
 }
 
-static bool on_stack(const struct oom_event *event, const struct oom_symbols *symbols, enum oom_symbol symbol)
+static bool on_stack(const struct oom_event *event, const struct oom_symbols *symbols,
+		     enum oom_symbol symbol)
 {
 	size_t depth = MIN(event->stack_depth, (uint32_t)OOM_STACK_DEPTH);
 
-	/* What is on a stack are return addresses: behind the first byte, and perhaps at the end. */
+	/* What is on a stack are return addresses: behind the first byte, and perhaps at the end.
+	 */
 	for (size_t i = 0; i < depth; i++)
-		if (event->stack[i] > symbols->range[symbol].start && event->stack[i] <= symbols->range[symbol].end)
+		if (event->stack[i] > symbols->range[symbol].start &&
+		    event->stack[i] <= symbols->range[symbol].end)
 			return true;
 	return false;
 }
@@ -46,11 +49,15 @@ static uint64_t headroom(uint64_t usage, uint64_t maximum)
 }
 
 /* Pages left to the nearest of the level's limits; UINT64_MAX: it has none. */
-static uint64_t level_headroom(const struct oom_event *event, size_t i, uint64_t page_bytes, bool *ret_swap)
+static uint64_t level_headroom(const struct oom_event *event, size_t i, uint64_t page_bytes,
+			       bool *ret_swap)
 {
 	const struct oom_level *level = &event->levels[i];
-	uint64_t memory = is_limit(level->maximum, page_bytes) ? headroom(level->usage, level->maximum) : UINT64_MAX;
-	/* In v2 the swap counter has a limit of its own, whose end stops swapping and kills nobody. */
+	uint64_t memory = is_limit(level->maximum, page_bytes)
+				  ? headroom(level->usage, level->maximum)
+				  : UINT64_MAX;
+	/* In v2 the swap counter has a limit of its own, whose end stops swapping and kills nobody.
+	 */
 	uint64_t swap = event->hierarchy != 0 && is_limit(level->swap_maximum, page_bytes)
 				? headroom(level->swap_usage, level->swap_maximum)
 				: UINT64_MAX;
@@ -60,7 +67,8 @@ static uint64_t level_headroom(const struct oom_event *event, size_t i, uint64_t
 }
 
 /* Picks the lowest level at its limit, or else the one nearest to one; counts those at theirs. */
-static size_t find_level(const struct oom_event *event, uint64_t page_bytes, struct oom_judgement *judgement)
+static size_t find_level(const struct oom_event *event, uint64_t page_bytes,
+			 struct oom_judgement *judgement)
 {
 	uint64_t nearest = UINT64_MAX;
 	size_t at_limit = 0;
@@ -93,7 +101,8 @@ static bool dies_as_group(const struct oom_event *event, const struct oom_judgem
 	return false;
 }
 
-struct oom_judgement oom_judge(const struct oom_event *event, const struct oom_symbols *symbols, uint64_t page_bytes)
+struct oom_judgement oom_judge(const struct oom_event *event, const struct oom_symbols *symbols,
+			       uint64_t page_bytes)
 {
 	struct oom_judgement judgement = {};
 	bool stack_tells = on_stack(event, symbols, OOM_SYMBOL_OUT_OF_MEMORY);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Kills for memory on a kernel that offers no hook: /proc/vmstat counts them, and when that count has grown, the
- * memory cgroups tell where. Only then is the hierarchy walked; a quiet node costs one file a look.
+ * Kills for memory on a kernel that offers no hook: /proc/vmstat counts them, and when that count
+ * has grown, the memory cgroups tell where. Only then is the hierarchy walked; a quiet node costs
+ * one file a look.
  */
 #include "detect/oom.h"
 
@@ -78,11 +79,12 @@ static void update_tally(struct oom_poll *poll, uint64_t id, uint64_t *kills, ui
 		*tally = now;
 		return;
 	}
-	struct tally *grown = poll->tally_count < GROUPS_MAX
-				      ? reallocarray(poll->tallies, poll->tally_count + 1, sizeof(*grown))
-				      : NULL;
+	struct tally *grown =
+		poll->tally_count < GROUPS_MAX
+			? reallocarray(poll->tallies, poll->tally_count + 1, sizeof(*grown))
+			: NULL;
 
-	/* Without a place for it, the same kills would be told again at the next look: not told at all. */
+	/* Not told at all, as without a place for it they would be told at every look. */
 	if (!grown) {
 		*kills = *limit_hits = 0;
 		return;
@@ -114,7 +116,8 @@ static cJSON *limit_json(const struct walk *walk, const struct level *level)
 
 	snprintf(path, sizeof(path), "%.*s", (int)level->path_length, walk->path);
 	if (!json || json_set_string(json, "path", level->path_length ? path : "/") < 0 ||
-	    json_set_bool(json, "exact", false) < 0 || json_set_number(json, "id", (double)level->id) < 0 ||
+	    json_set_bool(json, "exact", false) < 0 ||
+	    json_set_number(json, "id", (double)level->id) < 0 ||
 	    json_set_string(json, "counter", "memory") < 0 ||
 	    (level->limit_bytes < INT64_MAX / 2 &&
 	     json_set_number(json, "limitBytes", (double)level->limit_bytes) < 0) ||
@@ -124,8 +127,8 @@ static cJSON *limit_json(const struct walk *walk, const struct level *level)
 }
 
 /* The finding, without container and limit; {} when out of memory. */
-static struct finding make_finding(const struct detector_run *run, const char *scope, const char *subject,
-				   uint64_t kills, cJSON **ret_details)
+static struct finding make_finding(const struct detector_run *run, const char *scope,
+				   const char *subject, uint64_t kills, cJSON **ret_details)
 {
 	_cleanup_json_ cJSON *event = event_json(run, "OOMKill", clock_boot(run->clock), 0);
 	_cleanup_free_ char *copy = strdup(subject);
@@ -147,16 +150,18 @@ static struct finding make_finding(const struct detector_run *run, const char *s
 }
 
 /* GROUP (where they were: at WALK's path) and LIMIT (whose limit it was) may be NULL. */
-static void report(struct walk *walk, struct detector_run *run, const char *scope, const char *subject,
-		   uint64_t kills, const struct level *group, const struct level *limit)
+static void report(struct walk *walk, struct detector_run *run, const char *scope,
+		   const char *subject, uint64_t kills, const struct level *group,
+		   const struct level *limit)
 {
 	cJSON *details = NULL;
 	struct finding finding = make_finding(run, scope, subject, kills, &details);
 	int r = details ? 0 : -ENOMEM;
 
 	if (r == 0 && group)
-		r = json_set(finding.event, "container",
-			     event_container_json_of_path(walk->path[0] ? walk->path : "/", group->id));
+		r = json_set(
+			finding.event, "container",
+			event_container_json_of_path(walk->path[0] ? walk->path : "/", group->id));
 	if (r == 0 && limit)
 		r = json_set(details, "limitCgroup", limit_json(walk, limit));
 	if (r < 0) {
@@ -167,7 +172,8 @@ static void report(struct walk *walk, struct detector_run *run, const char *scop
 	detector_report(run, &finding);
 }
 
-/* KILLS more in the group at DEPTH: it or the nearest above it whose limit was hit is the subject. */
+/* KILLS more in the group at DEPTH: it or the nearest above it whose limit was hit is the subject.
+ */
 static void report_group(struct walk *walk, size_t depth, uint64_t kills)
 {
 	walk->told += kills;
@@ -178,18 +184,21 @@ static void report_group(struct walk *walk, size_t depth, uint64_t kills)
 		if (!level->limit_hit)
 			continue;
 		snprintf(subject, sizeof(subject), "%.*s", (int)level->path_length, walk->path);
-		report(walk, walk->poll->run, "cgroup", subject[0] ? subject : "/", kills, &walk->levels[depth], level);
+		report(walk, walk->poll->run, "cgroup", subject[0] ? subject : "/", kills,
+		       &walk->levels[depth], level);
 		return;
 	}
 	report(walk, walk->poll->run, "node", "node", kills, &walk->levels[depth], NULL);
 }
 
-/* Reads the counters of the group whose folder is FD. Returns the kills in it since the last look. */
+/* Reads the counters of the group whose folder is FD. Returns the kills in it since the last look.
+ */
 static uint64_t read_group(struct walk *walk, int fd, struct level *level)
 {
 	bool v2 = walk->version == CGROUP_V2;
-	const char *events = faccessat(fd, "memory.events.local", F_OK, 0) == 0 ? "memory.events.local"
-										: "memory.events";
+	const char *events = faccessat(fd, "memory.events.local", F_OK, 0) == 0
+				     ? "memory.events.local"
+				     : "memory.events";
 	uint64_t kills = keyed_number(fd, v2 ? events : "memory.oom_control", "oom_kill");
 	uint64_t hits = v2 ? keyed_number(fd, events, "oom") : 0;
 	struct stat status = {};
@@ -197,7 +206,8 @@ static uint64_t read_group(struct walk *walk, int fd, struct level *level)
 	fstat(fd, &status);
 	level->id = status.st_ino;
 	update_tally(walk->poll, level->id, &kills, &hits);
-	level->limit_bytes = read_number(fd, v2 ? "memory.max" : "memory.limit_in_bytes", UINT64_MAX);
+	level->limit_bytes =
+		read_number(fd, v2 ? "memory.max" : "memory.limit_in_bytes", UINT64_MAX);
 	level->usage_bytes = read_number(fd, v2 ? "memory.current" : "memory.usage_in_bytes", 0);
 	level->limit_hit = v2 ? hits > 0 : peak_at_limit(fd, level->limit_bytes);
 	return kills;
@@ -220,11 +230,13 @@ static void walk_group(struct walk *walk, int fd, size_t depth)
 	if (!folder)
 		return;
 	TAKE_FD(owned);
-	for (const struct dirent *entry; (entry = readdir(folder)) && ++walk->visited < 64 * GROUPS_MAX;) {
+	for (const struct dirent *entry;
+	     (entry = readdir(folder)) && ++walk->visited < 64 * GROUPS_MAX;) {
 		if (entry->d_type != DT_DIR || entry->d_name[0] == '.' ||
 		    length + 1 + strlen(entry->d_name) >= sizeof(walk->path))
 			continue;
-		int child = openat(dirfd(folder), entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		int child =
+			openat(dirfd(folder), entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 		if (child < 0)
 			continue;
@@ -254,12 +266,14 @@ static uint64_t read_kills(const struct host *host)
 	return keyed_number(host->proc, "vmstat", "oom_kill");
 }
 
-int oom_poll_new(struct detector_run *run, struct oom_poll **ret_poll, char *reason, size_t reason_size)
+int oom_poll_new(struct detector_run *run, struct oom_poll **ret_poll, char *reason,
+		 size_t reason_size)
 {
 	struct oom_poll *poll = calloc(1, sizeof(*poll));
 
 	if (!poll)
-		return detector_fail(reason, reason_size, -ENOMEM, "taking the counters of kills for memory");
+		return detector_fail(reason, reason_size, -ENOMEM,
+				     "taking the counters of kills for memory");
 	poll->run = run;
 	poll->kills = read_kills(run->host);
 	walk_groups(poll, true);
@@ -285,7 +299,8 @@ void oom_poll_look(struct oom_poll *poll)
 		return;
 	uint64_t told = walk_groups(poll, false);
 
-	/* Kills in a cgroup that is gone: whether its limit or the node was at fault went with it. */
+	/* Kills in a cgroup that is gone: whether its limit or the node was at fault went with it.
+	 */
 	if (told < grown)
 		report(NULL, poll->run, "unknown", "unknown", grown - told, NULL, NULL);
 }

@@ -33,7 +33,8 @@ int probe_capabilities(char *reason, size_t reason_size)
 		return 0;
 	missing = bpf ? "CAP_PERFMON" : perfmon ? "CAP_BPF" : "CAP_BPF and CAP_PERFMON";
 	snprintf(reason, reason_size,
-		 "loading BPF programs needs %s, which this process does not have: run it as root, or with "
+		 "loading BPF programs needs %s, which this process does not have: run it as root, "
+		 "or with "
 		 "AmbientCapabilities=CAP_BPF CAP_PERFMON in its systemd unit",
 		 missing);
 	return -EPERM;
@@ -54,11 +55,12 @@ int probe_fentry(const struct btf *btf, const char *function, char *reason, size
 	}
 	LIBBPF_OPTS(bpf_prog_load_opts, options, .expected_attach_type = BPF_TRACE_FENTRY,
 		    .attach_btf_id = (uint32_t)id);
-	_cleanup_close_ int program = bpf_prog_load(BPF_PROG_TYPE_TRACING, "lifeboat_probe", "GPL", nothing,
-						    ARRAY_SIZE(nothing), &options);
+	_cleanup_close_ int program = bpf_prog_load(BPF_PROG_TYPE_TRACING, "lifeboat_probe", "GPL",
+						    nothing, ARRAY_SIZE(nothing), &options);
 
 	if (program < 0)
-		return detector_fail(reason, reason_size, program, "loading an fentry program for %s", function);
+		return detector_fail(reason, reason_size, program,
+				     "loading an fentry program for %s", function);
 	_cleanup_close_ int link = bpf_raw_tracepoint_open(NULL, program);
 
 	if (link < 0)
@@ -78,6 +80,7 @@ int probe_kprobe(const struct btf *btf, const struct host *host, const char *fun
 	    faccessat(host->sys, "kernel/debug/tracing/kprobe_events", F_OK, 0) == 0)
 		return 0;
 	snprintf(reason, reason_size,
-		 "the kernel has no kprobe events (no kprobe PMU in /sys/bus/event_source/devices, no kprobe_events)");
+		 "the kernel has no kprobe events (no kprobe PMU in /sys/bus/event_source/devices, "
+		 "no kprobe_events)");
 	return -ENOENT;
 }

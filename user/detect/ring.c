@@ -34,7 +34,8 @@ void ring_take(struct ring *ring, const void *record, size_t length)
 	}
 	ring->malformed++;
 	if (log_limit_pass(&ring->log_limit, 5, 60 * NS_PER_S, &suppressed))
-		log_warning("dropped a ring record of type %u and %zu bytes: %s; the detectors loaded are not those "
+		log_warning("dropped a ring record of type %u and %zu bytes: %s; the detectors "
+			    "loaded are not those "
 			    "of this agent (%u such messages were left out)",
 			    type, length,
 			    r == -EPROTO    ? "it has another version"
@@ -52,7 +53,8 @@ static int on_sample(void *userdata, void *data, size_t size)
 	return --ring->budget == 0 ? -EAGAIN : 0;
 }
 
-static int on_readable(sd_event_source *source _unused_, int fd _unused_, uint32_t events _unused_, void *userdata)
+static int on_readable(sd_event_source *source _unused_, int fd _unused_, uint32_t events _unused_,
+		       void *userdata)
 {
 	struct ring *ring = userdata;
 
@@ -65,20 +67,24 @@ static int make_maps(struct ring *ring, char *reason, size_t reason_size)
 {
 	size_t bytes = ring->options.bytes ? ring->options.bytes : RING_BYTES_DEFAULT;
 
-	ring->events_fd = bpf_map_create(BPF_MAP_TYPE_RINGBUF, "events", 0, 0, (uint32_t)bytes, NULL);
+	ring->events_fd =
+		bpf_map_create(BPF_MAP_TYPE_RINGBUF, "events", 0, 0, (uint32_t)bytes, NULL);
 	if (ring->events_fd < 0)
-		return detector_fail(reason, reason_size, ring->events_fd, "creating the BPF ring of %zu bytes", bytes);
-	ring->lost_fd = bpf_map_create(BPF_MAP_TYPE_PERCPU_ARRAY, "lost", sizeof(uint32_t), sizeof(uint64_t),
-				       EVENT_TYPE_COUNT, NULL);
+		return detector_fail(reason, reason_size, ring->events_fd,
+				     "creating the BPF ring of %zu bytes", bytes);
+	ring->lost_fd = bpf_map_create(BPF_MAP_TYPE_PERCPU_ARRAY, "lost", sizeof(uint32_t),
+				       sizeof(uint64_t), EVENT_TYPE_COUNT, NULL);
 	if (ring->lost_fd < 0)
-		return detector_fail(reason, reason_size, ring->lost_fd, "creating the BPF loss counters");
+		return detector_fail(reason, reason_size, ring->lost_fd,
+				     "creating the BPF loss counters");
 	ring->cpus = libbpf_num_possible_cpus();
 	if (ring->cpus < 0)
 		return detector_fail(reason, reason_size, ring->cpus, "counting the possible CPUs");
 	return 0;
 }
 
-int ring_new(const struct ring_options *options, struct ring **ret_ring, char *reason, size_t reason_size)
+int ring_new(const struct ring_options *options, struct ring **ret_ring, char *reason,
+	     size_t reason_size)
 {
 	_cleanup_(ring_freep) struct ring *ring = calloc(1, sizeof(*ring));
 	int r;
@@ -92,13 +98,15 @@ int ring_new(const struct ring_options *options, struct ring **ret_ring, char *r
 		return r;
 	ring->cpu_values = calloc((size_t)ring->cpus, sizeof(*ring->cpu_values));
 	if (!ring->cpu_values)
-		return detector_fail(reason, reason_size, -ENOMEM, "creating the BPF loss counters");
+		return detector_fail(reason, reason_size, -ENOMEM,
+				     "creating the BPF loss counters");
 	ring->buffer = ring_buffer__new(ring->events_fd, on_sample, ring, NULL);
 	if (!ring->buffer)
 		return detector_fail(reason, reason_size, -errno, "mapping the BPF ring");
 	if (options->event) {
-		r = sd_event_add_io(options->event, &ring->source, ring_buffer__epoll_fd(ring->buffer), EPOLLIN,
-				    on_readable, ring);
+		r = sd_event_add_io(options->event, &ring->source,
+				    ring_buffer__epoll_fd(ring->buffer), EPOLLIN, on_readable,
+				    ring);
 		if (r < 0)
 			return detector_fail(reason, reason_size, r, "watching the BPF ring");
 		sd_event_source_set_description(ring->source, "bpf-ring");

@@ -16,14 +16,15 @@ struct ring;
 struct ring_options {
 	sd_event *event;
 	size_t bytes; /* 0: RING_BYTES_DEFAULT */
-	/* A well-formed record of a known type number; returns the least bytes of such a record, 0 to refuse it. */
+	/* The least bytes of a record of TYPE; 0 if nobody reads that type. */
 	size_t (*size_of)(void *userdata, uint16_t type);
 	void (*on_record)(void *userdata, const struct event_header *header);
 	void *userdata;
 };
 
 /* Returns 0, or a negative errno with REASON filled. */
-int ring_new(const struct ring_options *options, struct ring **ret_ring, char *reason, size_t reason_size);
+int ring_new(const struct ring_options *options, struct ring **ret_ring, char *reason,
+	     size_t reason_size);
 void ring_free(struct ring *ring);
 DEFINE_CLEANUP(struct ring, ring_free);
 

@@ -14,16 +14,16 @@ static const struct field common_fields[] = {
 	SCHEMA_FIELD(struct common, enabled, "enabled", FIELD_TRISTATE),
 	SCHEMA_FIELD(struct common, hook, "hook", FIELD_STRING, .maximum = 128),
 };
-static const struct schema common_schema =
-	SCHEMA("detector settings", struct common, common_fields, .extra_offset = offsetof(struct common, own));
+static const struct schema common_schema = SCHEMA("detector settings", struct common, common_fields,
+						  .extra_offset = offsetof(struct common, own));
 
 static void common_freep(void **common)
 {
 	schema_free(&common_schema, *common);
 }
 
-static int find_hook(const struct detector *detector, const char *name, const struct hook **ret_hook,
-		     struct problem *problem)
+static int find_hook(const struct detector *detector, const char *name,
+		     const struct hook **ret_hook, struct problem *problem)
 {
 	char known[256] = "";
 
@@ -34,10 +34,11 @@ static int find_hook(const struct detector *detector, const char *name, const st
 			*ret_hook = hook;
 			return 0;
 		}
-		snprintf(known + length, sizeof(known) - length, "%s%s", length ? ", " : "", hook->name);
+		snprintf(known + length, sizeof(known) - length, "%s%s", length ? ", " : "",
+			 hook->name);
 	}
-	return problem_set(problem, -EINVAL, "hook", "%s has no hook \"%s\"; its hooks are %s", detector->name, name,
-			   known);
+	return problem_set(problem, -EINVAL, "hook", "%s has no hook \"%s\"; its hooks are %s",
+			   detector->name, name, known);
 }
 
 /* The defaults, with what CHANGES sets replaced. */
@@ -49,9 +50,10 @@ static int decode_own(const struct detector *detector, const cJSON *changes, voi
 
 	if (!detector->settings) {
 		if (changes && changes->child)
-			return problem_set(problem, -EINVAL, changes->child->string,
-					   "is not a setting of detector %s, which has enabled and hook alone",
-					   detector->name);
+			return problem_set(
+				problem, -EINVAL, changes->child->string,
+				"is not a setting of detector %s, which has enabled and hook alone",
+				detector->name);
 		*ret_own = NULL;
 		return 0;
 	}
@@ -66,7 +68,7 @@ static int decode_own(const struct detector *detector, const cJSON *changes, voi
 	schema_free(detector->settings, fresh);
 	if (r < 0)
 		return r;
-	cJSON_ArrayForEach(change, changes) {
+	cJSON_ArrayForEach (change, changes) {
 		cJSON *value = cJSON_Duplicate(change, true);
 
 		if (!value || json_set(merged, change->string, value) < 0)
@@ -113,7 +115,8 @@ void detector_settings_clear(const struct detector *detector, struct detector_se
 	*settings = (struct detector_settings){};
 }
 
-cJSON *detector_settings_json(const struct detector *detector, const struct detector_settings *settings)
+cJSON *detector_settings_json(const struct detector *detector,
+			      const struct detector_settings *settings)
 {
 	_cleanup_json_ cJSON *json = NULL;
 
@@ -131,7 +134,7 @@ cJSON *detector_settings_json(const struct detector *detector, const struct dete
 
 static const struct detector *detector_find(const char *name)
 {
-	FOREACH_REGISTERED(detectors, struct detector, detector)
+	FOREACH_REGISTERED (detectors, struct detector, detector)
 		if (streq(detector->name, name))
 			return detector;
 	return NULL;
@@ -144,22 +147,23 @@ int detect_check_settings(const cJSON *settings, struct problem *problem)
 	if (!settings || cJSON_IsNull(settings))
 		return 0;
 	if (!cJSON_IsObject(settings))
-		return problem_set(problem, -EINVAL, NULL, "must be an object of detectors, each with its settings");
-	cJSON_ArrayForEach(item, settings) {
+		return problem_set(problem, -EINVAL, NULL,
+				   "must be an object of detectors, each with its settings");
+	cJSON_ArrayForEach (item, settings) {
 		const struct detector *detector = detector_find(item->string);
 		struct detector_settings decoded;
 
 		if (!detector) {
 			char known[256] = "";
 
-			FOREACH_REGISTERED(detectors, struct detector, other) {
+			FOREACH_REGISTERED (detectors, struct detector, other) {
 				size_t length = strlen(known);
 
-				snprintf(known + length, sizeof(known) - length, "%s%s", length ? ", " : "",
-					 other->name);
+				snprintf(known + length, sizeof(known) - length, "%s%s",
+					 length ? ", " : "", other->name);
 			}
-			return problem_set(problem, -EINVAL, item->string, "there is no such detector; there are %s",
-					   known);
+			return problem_set(problem, -EINVAL, item->string,
+					   "there is no such detector; there are %s", known);
 		}
 		int r = detector_settings_read(detector, item, &decoded, problem);
 

@@ -7,7 +7,7 @@
 struct detector_settings {
 	bool enabled;
 	const struct hook *hook; /* the one rung that may be used; NULL: the best */
-	void *own;		 /* of detector->settings; NULL if it has none */
+	void *own; /* of detector->settings; NULL if it has none */
 };
 
 /*
@@ -19,4 +19,5 @@ int detector_settings_read(const struct detector *detector, const cJSON *json,
 void detector_settings_clear(const struct detector *detector, struct detector_settings *settings);
 
 /* All settings with the values in force, or NULL. */
-cJSON *detector_settings_json(const struct detector *detector, const struct detector_settings *settings);
+cJSON *detector_settings_json(const struct detector *detector,
+			      const struct detector_settings *settings);

@@ -11,7 +11,8 @@ void ground_read(struct ground *ground, const struct host *host)
 	_cleanup_free_ char *path = NULL;
 
 	*ground = (struct ground){};
-	ground->capabilities = probe_capabilities(ground->capabilities_reason, sizeof(ground->capabilities_reason));
+	ground->capabilities = probe_capabilities(ground->capabilities_reason,
+						  sizeof(ground->capabilities_reason));
 	if (asprintf(&path, "%s/sys/kernel/btf/vmlinux", host->root) < 0) {
 		path = NULL;
 		return;
@@ -20,8 +21,9 @@ void ground_read(struct ground *ground, const struct host *host)
 	ground->btf = access(path, F_OK) == 0 ? btf__parse(path, NULL) : NULL;
 	if (!ground->btf)
 		snprintf(ground->btf_reason, sizeof(ground->btf_reason),
-			 "the kernel tells no types (%s: %s); it takes one built with CONFIG_DEBUG_INFO_BTF=y", path,
-			 strerror(errno));
+			 "the kernel tells no types (%s: %s); it takes one built with "
+			 "CONFIG_DEBUG_INFO_BTF=y",
+			 path, strerror(errno));
 }
 
 void ground_clear(struct ground *ground)
@@ -40,7 +42,8 @@ size_t hook_count(const struct detector *detector)
 }
 
 /* What a hook that loads BPF programs needs before it is worth asking. */
-static int check_ground(const struct detect *detect, const struct ground *ground, char *reason, size_t size)
+static int check_ground(const struct detect *detect, const struct ground *ground, char *reason,
+			size_t size)
 {
 	if (ground->capabilities < 0) {
 		snprintf(reason, size, "%s", ground->capabilities_reason);
@@ -98,7 +101,8 @@ static int try_hook(struct slot *slot, const struct hook *hook, struct hook_stat
 		return -ENOTSUP;
 	slot->run.hook = hook;
 	slot->run.state = calloc(1, MAX(slot->run.detector->state_size, (size_t)1));
-	r = slot->run.state ? hook->start(&slot->run, state->reason, sizeof(state->reason)) : -ENOMEM;
+	r = slot->run.state ? hook->start(&slot->run, state->reason, sizeof(state->reason))
+			    : -ENOMEM;
 	if (r == 0)
 		return 0;
 	if (!state->reason[0])
@@ -109,7 +113,8 @@ static int try_hook(struct slot *slot, const struct hook *hook, struct hook_stat
 	return r;
 }
 
-void hooks_explain(const struct detector *detector, const struct hook_state *states, char *text, size_t size)
+void hooks_explain(const struct detector *detector, const struct hook_state *states, char *text,
+		   size_t size)
 {
 	size_t count = hook_count(detector), length = 0;
 
@@ -117,11 +122,13 @@ void hooks_explain(const struct detector *detector, const struct hook_state *sta
 	for (size_t i = 0; i < count && length < size; i++) {
 		if (!states[i].probed || states[i].available)
 			continue;
-		bool next_same = i + 1 < count && states[i + 1].probed && !states[i + 1].available &&
+		bool next_same = i + 1 < count && states[i + 1].probed &&
+				 !states[i + 1].available &&
 				 streq(states[i].reason, states[i + 1].reason);
 
-		length += (size_t)snprintf(text + length, size - length, "%s%s%s%s", detector->hooks[i].name,
-					   next_same ? "" : ": ", next_same ? "" : states[i].reason,
+		length += (size_t)snprintf(text + length, size - length, "%s%s%s%s",
+					   detector->hooks[i].name, next_same ? "" : ": ",
+					   next_same ? "" : states[i].reason,
 					   next_same ? ", " : "; ");
 	}
 	if (endswith(text, "; "))
@@ -147,10 +154,11 @@ void detector_look_in(struct detector_run *run, uint64_t delay_ns)
 
 	if (!slot->look_timer)
 		return;
-	/* A tenth late does not matter to a look, and lets the kernel wake us once for several timers. */
+	/* A tenth late does not matter, and lets the kernel wake us once for several timers. */
 	uint64_t accuracy_ns = MIN(delay_ns / 10, LOOK_ACCURACY_MAX_NS);
 
-	sd_event_source_set_time_accuracy(slot->look_timer, MAX(accuracy_ns / NS_PER_US, UINT64_C(1)));
+	sd_event_source_set_time_accuracy(slot->look_timer,
+					  MAX(accuracy_ns / NS_PER_US, UINT64_C(1)));
 	sd_event_source_set_time_relative(slot->look_timer, delay_ns / NS_PER_US);
 	sd_event_source_set_enabled(slot->look_timer, SD_EVENT_ONESHOT);
 }
@@ -161,7 +169,8 @@ static int start_looks(struct slot *slot)
 
 	if (!slot->run.detector->look || !event)
 		return 0;
-	int r = sd_event_add_time_relative(event, &slot->look_timer, CLOCK_MONOTONIC, 0, 1, on_look, slot);
+	int r = sd_event_add_time_relative(event, &slot->look_timer, CLOCK_MONOTONIC, 0, 1, on_look,
+					   slot);
 
 	if (r < 0)
 		return r;
@@ -178,7 +187,9 @@ static void explain(struct slot *slot)
 	hooks_explain(slot->run.detector, slot->hooks, missing, sizeof(missing));
 	if (!hook)
 		snprintf(slot->reason, sizeof(slot->reason), "%s%s",
-			 slot->settings.hook ? "the only hook that the configuration allows cannot be used: " : "",
+			 slot->settings.hook
+				 ? "the only hook that the configuration allows cannot be used: "
+				 : "",
 			 missing);
 	else if (hook->degraded)
 		snprintf(slot->reason, sizeof(slot->reason), "%s%s%s", hook->shortfall,
@@ -204,7 +215,8 @@ static void climb_down(struct slot *slot, const struct ground *ground)
 		if (try_hook(slot, hook, &slot->hooks[i], ground) < 0)
 			continue;
 		if (start_looks(slot) < 0) {
-			snprintf(slot->hooks[i].reason, REASON_SIZE, "the event loop takes no more timers");
+			snprintf(slot->hooks[i].reason, REASON_SIZE,
+				 "the event loop takes no more timers");
 			slot->hooks[i].available = false;
 			stop_run(slot);
 			slot->run.hook = NULL;

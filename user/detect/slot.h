@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One detector in its place: its settings, which rung of its ladder it stands on and why, its looks and its
- * counters. Only detect.c, slot.c and status.c know this.
+ * One detector in its place: its settings, which rung of its ladder it stands on and why, its looks
+ * and its counters. Only detect.c, slot.c and status.c know this.
  */
 #pragma once
 
@@ -19,7 +19,7 @@ struct hook_state {
 
 struct slot {
 	struct detector_run run; /* first: a run is its slot */
-	cJSON *configured;	 /* the configuration's object, or NULL */
+	cJSON *configured; /* the configuration's object, or NULL */
 	struct detector_settings settings;
 	enum detector_status status;
 	char reason[2 * REASON_SIZE];
@@ -58,7 +58,8 @@ void hook_probe(const struct hook *hook, const struct detect *detect, const stru
 size_t hook_count(const struct detector *detector);
 
 /* "NAME, NAME: why; NAME: why" of the hooks that were tried and cannot be used. */
-void hooks_explain(const struct detector *detector, const struct hook_state *states, char *text, size_t size);
+void hooks_explain(const struct detector *detector, const struct hook_state *states, char *text,
+		   size_t size);
 
 /* Reads CONFIGURED and starts the detector as far as it can be. Never fails but for -ENOMEM. */
 int slot_start(struct slot *slot, const cJSON *configured, const struct ground *ground);

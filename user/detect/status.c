@@ -57,7 +57,8 @@ static cJSON *slot_json(const struct slot *slot)
 }
 
 /* Probes the hooks below the one in use, which starting had no need to; only the first time. */
-static void probe_rest(struct slot *slot, const struct host *host, struct ground *ground, bool *ground_known)
+static void probe_rest(struct slot *slot, const struct host *host, struct ground *ground,
+		       bool *ground_known)
 {
 	for (size_t i = 0; i < hook_count(slot->run.detector); i++) {
 		if (slot->hooks[i].probed)
@@ -65,7 +66,8 @@ static void probe_rest(struct slot *slot, const struct host *host, struct ground
 		if (!*ground_known)
 			ground_read(ground, host);
 		*ground_known = true;
-		hook_probe(&slot->run.detector->hooks[i], slot->run.detect, ground, host, &slot->hooks[i]);
+		hook_probe(&slot->run.detector->hooks[i], slot->run.detect, ground, host,
+			   &slot->hooks[i]);
 	}
 }
 
@@ -114,7 +116,7 @@ cJSON *detect_status(struct detect *detect, const struct host *host)
 		return NULL;
 	if (!detect) {
 		libbpf_words_take();
-		FOREACH_REGISTERED(detectors, struct detector, detector)
+		FOREACH_REGISTERED (detectors, struct detector, detector)
 			if (add_foreseen(list, detector, host, &ground, &ground_known) < 0)
 				return NULL;
 		return TAKE_PTR(list);

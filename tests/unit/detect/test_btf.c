@@ -22,7 +22,8 @@ static struct btf *make_kernel(bool gives_task)
 
 	btf__add_func_param(btf, "__data", data);
 	btf__add_func_param(btf, "victim", gives_task ? task_pointer : number);
-	assert_true(btf__add_typedef(btf, "btf_trace_mark_victim", btf__add_ptr(btf, prototype)) > 0);
+	assert_true(btf__add_typedef(btf, "btf_trace_mark_victim", btf__add_ptr(btf, prototype)) >
+		    0);
 	assert_true(btf__add_func(btf, "bpf_iter_task", BTF_FUNC_GLOBAL, prototype) > 0);
 	return btf;
 }
@@ -59,7 +60,7 @@ static void functions_iterators_and_members_are_found(void **state)
 
 static const struct detector *oom_detector(void)
 {
-	FOREACH_REGISTERED(detectors, struct detector, detector)
+	FOREACH_REGISTERED (detectors, struct detector, detector)
 		if (streq(detector->name, "oom"))
 			return detector;
 	fail_msg("the oom detector is not registered");
@@ -70,7 +71,8 @@ static void oom_takes_the_tracepoint_only_where_it_gives_the_task(void **state)
 {
 	const struct fake_root *root = *state;
 	const struct hook *hook = &oom_detector()->hooks[0];
-	struct btf *with_task = make_kernel(true), *with_pid = make_kernel(false), *empty = btf__new_empty();
+	struct btf *with_task = make_kernel(true), *with_pid = make_kernel(false),
+		   *empty = btf__new_empty();
 	char reason[512] = "";
 
 	assert_string_equal(hook->name, "tp_btf/mark_victim");
@@ -92,18 +94,19 @@ static void a_host_without_btf_offers_polling_alone(void **state)
 	cJSON *list = detect_status(NULL, root->host), *item, *hook;
 	bool seen = false;
 
-	cJSON_ArrayForEach(item, list) {
+	cJSON_ArrayForEach (item, list) {
 		if (!streq(json_string(item, "name"), "oom"))
 			continue;
 		seen = true;
 		assert_string_equal(json_string(item, "status"), "degraded");
 		assert_string_equal(json_string(item, "hook"), "poll/vmstat");
-		cJSON_ArrayForEach(hook, cJSON_GetObjectItem(item, "hooks")) {
+		cJSON_ArrayForEach (hook, cJSON_GetObjectItem(item, "hooks")) {
 			bool polls = startswith(json_string(hook, "name"), HOOK_POLL);
 
 			assert_int_equal(json_bool(hook, "available", false), polls);
 			if (!polls && geteuid() == 0)
-				assert_non_null(strstr(json_string(hook, "reason"), "CONFIG_DEBUG_INFO_BTF"));
+				assert_non_null(strstr(json_string(hook, "reason"),
+						       "CONFIG_DEBUG_INFO_BTF"));
 		}
 	}
 	assert_true(seen);

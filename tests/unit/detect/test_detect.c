@@ -23,7 +23,8 @@ struct toy_state {
 	char *allocated;
 };
 
-static int probe_first(const struct btf *btf, const struct host *host, char *reason, size_t reason_size)
+static int probe_first(const struct btf *btf, const struct host *host, char *reason,
+		       size_t reason_size)
 {
 	if (world.first_probe < 0)
 		snprintf(reason, reason_size, "this kernel is too good for it");
@@ -88,18 +89,24 @@ static void on_event(struct detector_run *run, const struct event_header *header
 
 static const struct hook toy_hooks[] = {
 	{.name = HOOK_POLL "first", .probe = probe_first, .start = start_first},
-	{.name = HOOK_POLL "second", .start = start_second, .degraded = true, .shortfall = "Sees half of it"},
+	{.name = HOOK_POLL "second",
+	 .start = start_second,
+	 .degraded = true,
+	 .shortfall = "Sees half of it"},
 	{},
 };
 static const struct field toy_fields[] = {
-	SCHEMA_FIELD(struct toy_settings, interval_ns, "interval", FIELD_DURATION, .minimum = NS_PER_MS, .maximum = NS_PER_S),
+	SCHEMA_FIELD(struct toy_settings, interval_ns, "interval", FIELD_DURATION,
+		     .minimum = NS_PER_MS, .maximum = NS_PER_S),
 	SCHEMA_FIELD(struct toy_settings, loud, "loud", FIELD_BOOL),
 };
-static const struct schema toy_schema = SCHEMA("toy settings", struct toy_settings, toy_fields, .extra_offset = SCHEMA_STRICT);
+static const struct schema toy_schema =
+	SCHEMA("toy settings", struct toy_settings, toy_fields, .extra_offset = SCHEMA_STRICT);
 
 static void toy_defaults(void *settings)
 {
-	*(struct toy_settings *)settings = (struct toy_settings){.interval_ns = 5 * NS_PER_MS, .loud = true};
+	*(struct toy_settings *)settings =
+		(struct toy_settings){.interval_ns = 5 * NS_PER_MS, .loud = true};
 }
 
 static const uint16_t toy_types[] = {EVENT_TYPE_COUNT - 1, EVENT_NONE};
@@ -154,9 +161,10 @@ static struct detect *start_toy(const struct fake_root *root, sd_event *event, c
 	struct detect *detect = NULL;
 	struct problem problem = {};
 
-	FOREACH_REGISTERED(detectors, struct detector, detector)
+	FOREACH_REGISTERED (detectors, struct detector, detector)
 		cJSON_AddItemToObject(json, detector->name,
-				      streq(detector->name, "toy") ? parse(settings) : parse("{\"enabled\":false}"));
+				      streq(detector->name, "toy") ? parse(settings)
+								   : parse("{\"enabled\":false}"));
 	assert_int_equal(detect_check_settings(json, &problem), 0);
 	options.settings = json;
 	assert_int_equal(detect_start(&options, &detect), 0);
@@ -168,7 +176,7 @@ static cJSON *toy_status(struct detect *detect, const struct fake_root *root)
 {
 	cJSON *list = detect_status(detect, root->host), *item, *found = NULL;
 
-	cJSON_ArrayForEach(item, list) {
+	cJSON_ArrayForEach (item, list) {
 		if (streq(json_string(item, "name"), "toy"))
 			found = item;
 		else if (detect)
@@ -180,8 +188,8 @@ static cJSON *toy_status(struct detect *detect, const struct fake_root *root)
 	return found;
 }
 
-static void assert_status(struct detect *detect, const struct fake_root *root, const char *status, const char *hook,
-			  const char *reason_part)
+static void assert_status(struct detect *detect, const struct fake_root *root, const char *status,
+			  const char *hook, const char *reason_part)
 {
 	cJSON *toy = toy_status(detect, root);
 
@@ -222,7 +230,8 @@ static void a_hook_that_does_not_start_gives_way_to_the_next_and_says_why(void *
 	struct detect *detect = start_toy(*state, NULL, "{}");
 
 	assert_status(detect, *state, "degraded", "poll/second", "Sees half of it");
-	assert_status(detect, *state, "degraded", "poll/second", "attaching the toy: Operation not permitted");
+	assert_status(detect, *state, "degraded", "poll/second",
+		      "attaching the toy: Operation not permitted");
 	assert_int_equal(world.states_alive, 1);
 	detect_free(detect);
 	assert_int_equal(world.starts, 2);
@@ -314,7 +323,8 @@ static void looks_come_again_and_their_findings_arrive(void **state)
 static void only_what_changed_is_started_again(void **state)
 {
 	struct detect *detect = start_toy(*state, NULL, "{}");
-	cJSON *same = parse("{\"toy\": {}, \"oom\": {\"enabled\": false}, \"hung_task\": {\"enabled\": false}}");
+	cJSON *same = parse("{\"toy\": {}, \"oom\": {\"enabled\": false}, \"hung_task\": "
+			    "{\"enabled\": false}}");
 	cJSON *off = parse("{\"toy\": {\"enabled\": false}, \"oom\": {\"enabled\": false}, "
 			   "\"hung_task\": {\"enabled\": false}}");
 
@@ -350,11 +360,14 @@ static void on_record(void *userdata, const struct event_header *header)
 static void malformed_ring_records_are_counted_and_reach_nobody(void **state)
 {
 	struct taker taker = {};
-	struct ring_options options = {.size_of = size_of, .on_record = on_record, .userdata = &taker};
+	struct ring_options options = {
+		.size_of = size_of, .on_record = on_record, .userdata = &taker};
 	struct {
 		struct event_header header;
 		uint64_t body;
-	} record = {.header = {.type = EVENT_OOM_KILL, .version = EVENTS_VERSION, .size = sizeof(record)}};
+	} record = {.header = {.type = EVENT_OOM_KILL,
+			       .version = EVENTS_VERSION,
+			       .size = sizeof(record)}};
 	struct ring *ring = NULL;
 	char reason[512];
 

@@ -40,7 +40,8 @@ static void a_cgroup_path_that_was_cut_says_so(void **state)
 static void a_container_is_told_from_the_path(void **state)
 {
 	static const char *const names[] = {
-		"cri-containerd-0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef.scope",
+		"cri-containerd-0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef."
+		"scope",
 		"kubepods-burstable-podf47ac10b_58cc_4372_a567_0e02b2c3d479.slice",
 		"kubepods-burstable.slice",
 		"kubepods.slice",
@@ -49,7 +50,8 @@ static void a_container_is_told_from_the_path(void **state)
 	cJSON *json = event_container_json(&cgroup);
 
 	assert_string_equal(json_string(json, "runtime"), "containerd");
-	assert_string_equal(json_string(json, "id"), "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef");
+	assert_string_equal(json_string(json, "id"),
+			    "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef");
 	assert_string_equal(json_string(json, "pod"), "f47ac10b-58cc-4372-a567-0e02b2c3d479");
 	assert_int_equal(json_number(json, "cgroupId", 0), 77);
 	cJSON_Delete(json);
@@ -57,7 +59,11 @@ static void a_container_is_told_from_the_path(void **state)
 
 static void a_process_may_call_itself_anything(void **state)
 {
-	struct event_task task = {.pid = 12, .tgid = 10, .start_boot_ns = 1234567890123, .uid = 1000, .parent_tgid = 1};
+	struct event_task task = {.pid = 12,
+				  .tgid = 10,
+				  .start_boot_ns = 1234567890123,
+				  .uid = 1000,
+				  .parent_tgid = 1};
 
 	memcpy(task.comm, "a\x1b[31m\xff\xc3\xa9\"\n45678", sizeof(task.comm)); /* no NUL inside */
 	memcpy(task.parent_comm, "init", 5);
@@ -76,7 +82,9 @@ static void a_process_may_call_itself_anything(void **state)
 
 static void a_record_is_checked_before_it_is_read(void **state)
 {
-	struct oom_event event = {.header = {.type = EVENT_OOM_KILL, .version = EVENTS_VERSION, .size = sizeof(event)}};
+	struct oom_event event = {.header = {.type = EVENT_OOM_KILL,
+					     .version = EVENTS_VERSION,
+					     .size = sizeof(event)}};
 
 	assert_int_equal(event_check(&event, sizeof(event), sizeof(event)), 0);
 	assert_int_equal(event_check(&event, sizeof(event) - 1, sizeof(event)), -EBADMSG);

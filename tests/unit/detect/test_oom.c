@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The oom detector without a kernel: records as the kernel writes them, and the counters it polls. */
+/* The oom detector without a kernel: records as the kernel writes them, and the counters it polls.
+ */
 #include "../host/fake_root.h"
 
 #include "detect/oom.h"
@@ -29,7 +30,7 @@ static int setup(void **state)
 	struct fixture *fixture = calloc(1, sizeof(*fixture));
 
 	assert_int_equal(fake_root_setup((void **)&fixture->root), 0);
-	FOREACH_REGISTERED(detectors, struct detector, detector)
+	FOREACH_REGISTERED (detectors, struct detector, detector)
 		if (streq(detector->name, "oom"))
 			fixture->detector = detector;
 	assert_non_null(fixture->detector);
@@ -64,15 +65,19 @@ static struct oom_event *make_kill(uint32_t pid, bool group)
 {
 	struct oom_event *event = calloc(1, sizeof(*event));
 
-	event->header = (struct event_header){.type = EVENT_OOM_KILL, .version = EVENTS_VERSION, .size = sizeof(*event)};
-	event->victim = (struct event_task){.pid = pid, .tgid = pid, .start_boot_ns = pid * NS_PER_S, .comm = "hog"};
-	event->trigger = (struct event_task){.pid = 9, .tgid = 9, .start_boot_ns = NS_PER_S, .comm = "asker"};
+	event->header = (struct event_header){
+		.type = EVENT_OOM_KILL, .version = EVENTS_VERSION, .size = sizeof(*event)};
+	event->victim = (struct event_task){
+		.pid = pid, .tgid = pid, .start_boot_ns = pid * NS_PER_S, .comm = "hog"};
+	event->trigger = (struct event_task){
+		.pid = 9, .tgid = 9, .start_boot_ns = NS_PER_S, .comm = "asker"};
 	event->rss_anon = 5000;
 	event->rss_file = -3;
 	event->total_vm = UINT64_MAX;
 	event->oom_score_adj = -500;
 	event->level_count = 1;
-	event->levels[0] = (struct oom_level){.cgroup_id = 42, .usage = 5120, .maximum = 5120, .oom_group = group};
+	event->levels[0] = (struct oom_level){
+		.cgroup_id = 42, .usage = 5120, .maximum = 5120, .oom_group = group};
 	event->cgroup = (struct event_cgroup){.id = 42, .levels = 1, .names = {"group"}};
 	snprintf(event->message, sizeof(event->message), "Memory cgroup out of memory");
 	return event;
@@ -132,7 +137,8 @@ static void a_group_that_dies_together_is_one_finding(void **state)
 
 /* --- Polling --- */
 
-static void fake_group(const struct fake_root *root, const char *path, unsigned kills, const char *limit, const char *peak)
+static void fake_group(const struct fake_root *root, const char *path, unsigned kills,
+		       const char *limit, const char *peak)
 {
 	char file[PATH_MAX];
 
@@ -152,7 +158,8 @@ static void polling_finds_the_cgroup_whose_counter_grew(void **state)
 	struct oom_poll *poll = NULL;
 	char reason[256];
 
-	fake_file(fixture->root, "proc/1/mountinfo", "31 20 0:28 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n");
+	fake_file(fixture->root, "proc/1/mountinfo",
+		  "31 20 0:28 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n");
 	fake_file(fixture->root, "proc/vmstat", "nr_free_pages 1\noom_kill 7\n");
 	fake_group(fixture->root, "", 0, "9223372036854771712", "123456789");
 	fake_group(fixture->root, "/a", 0, "20971520", "20971520");

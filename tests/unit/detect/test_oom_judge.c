@@ -8,18 +8,20 @@
 #define NO_LIMIT ((uint64_t)INT64_MAX / PAGE)
 
 static const struct oom_symbols symbols = {
-	.range = {
-		[OOM_SYMBOL_CGROUP] = {0x1000, 0x2000},
-		[OOM_SYMBOL_OUT_OF_MEMORY] = {0x3000, 0x4000},
-		[OOM_SYMBOL_KILL] = {0x5000, 0x6000},
-	},
+	.range =
+		{
+			[OOM_SYMBOL_CGROUP] = {0x1000, 0x2000},
+			[OOM_SYMBOL_OUT_OF_MEMORY] = {0x3000, 0x4000},
+			[OOM_SYMBOL_KILL] = {0x5000, 0x6000},
+		},
 };
 static const struct oom_symbols hidden;
 
 /* /top/middle/leaf, without limits, no stack. */
 static struct oom_event make_event(void)
 {
-	struct oom_event event = {.hierarchy = 0, .level_count = 4, .cgroup = {.id = 1, .levels = 3}};
+	struct oom_event event = {
+		.hierarchy = 0, .level_count = 4, .cgroup = {.id = 1, .levels = 3}};
 	static const char *const names[] = {"leaf", "middle", "top"};
 
 	for (size_t i = 0; i < 4; i++)
@@ -41,7 +43,8 @@ static void set_stack(struct oom_event *event, bool cgroup, bool killed)
 		event->stack[event->stack_depth++] = 0x5100;
 	event->stack[event->stack_depth++] = 0x3100;
 	if (cgroup)
-		event->stack[event->stack_depth++] = 0x2000; /* a call that was the function's last instruction */
+		event->stack[event->stack_depth++] =
+			0x2000; /* a call that was the function's last instruction */
 	event->stack[event->stack_depth++] = 0x9000;
 }
 
@@ -179,13 +182,15 @@ static void the_paths_above_are_found(void **state)
 	struct oom_event event = make_event();
 	char path[EVENT_CGROUP_PATH_SIZE];
 
-	assert_string_equal(oom_level_path(&event.cgroup, 0, path, sizeof(path)), "/top/middle/leaf");
+	assert_string_equal(oom_level_path(&event.cgroup, 0, path, sizeof(path)),
+			    "/top/middle/leaf");
 	assert_string_equal(oom_level_path(&event.cgroup, 2, path, sizeof(path)), "/top");
 	assert_string_equal(oom_level_path(&event.cgroup, 3, path, sizeof(path)), "/");
 	assert_string_equal(oom_level_path(&event.cgroup, 9, path, sizeof(path)), "/");
 	event.cgroup.truncated = 1;
 	event.cgroup.levels = EVENT_CGROUP_LEVELS;
-	assert_string_equal(oom_level_path(&event.cgroup, EVENT_CGROUP_LEVELS + 1, path, sizeof(path)), "/...");
+	assert_string_equal(
+		oom_level_path(&event.cgroup, EVENT_CGROUP_LEVELS + 1, path, sizeof(path)), "/...");
 }
 
 int main(void)
