@@ -12,11 +12,11 @@
 #include "base/macro.h"
 
 struct buffer {
-	char *data;	   /* NULL until the first byte */
-	size_t length;	   /* without the NUL */
+	char *data; /* NULL until the first byte */
+	size_t length; /* without the NUL */
 	size_t capacity;
-	size_t maximum;	   /* greatest length; far below SIZE_MAX */
-	uint64_t cut;	   /* bytes that the cap kept out */
+	size_t maximum; /* greatest length; far below SIZE_MAX */
+	uint64_t cut; /* bytes that the cap kept out */
 };
 
 #define BUFFER(maximum_bytes) ((struct buffer){.maximum = (maximum_bytes)})
@@ -38,7 +38,8 @@ void buffer_consume(struct buffer *buffer, size_t length);
 /* The content as text, "" when empty; valid until the next change. */
 const char *buffer_text(const struct buffer *buffer);
 
-/* Hands the content over (never NULL on success); the buffer is empty then. Returns NULL on ENOMEM. */
+/* Hands the content over (never NULL on success); the buffer is empty then. Returns NULL on ENOMEM.
+ */
 char *buffer_take(struct buffer *buffer);
 
 /*

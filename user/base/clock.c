@@ -32,8 +32,9 @@ static int64_t system_realtime(_unused_ void *userdata)
 
 const struct clock *clock_system(void)
 {
-	static const struct clock real = {
-		.monotonic_ns = system_monotonic, .boot_ns = system_boot, .realtime_ns = system_realtime};
+	static const struct clock real = {.monotonic_ns = system_monotonic,
+					  .boot_ns = system_boot,
+					  .realtime_ns = system_realtime};
 
 	return &real;
 }
@@ -45,7 +46,8 @@ int64_t clock_realtime_of_boot(const struct clock *clock, uint64_t boot_ns)
 
 const char *time_format(int64_t realtime_ns, char text[TIME_TEXT_SIZE])
 {
-	int64_t seconds = realtime_ns / (int64_t)NS_PER_S, fraction = realtime_ns % (int64_t)NS_PER_S;
+	int64_t seconds = realtime_ns / (int64_t)NS_PER_S,
+		fraction = realtime_ns % (int64_t)NS_PER_S;
 	struct tm utc;
 
 	if (fraction < 0) {
@@ -56,7 +58,8 @@ const char *time_format(int64_t realtime_ns, char text[TIME_TEXT_SIZE])
 	gmtime_r(&whole, &utc);
 	size_t length = strftime(text, TIME_TEXT_SIZE, "%Y-%m-%dT%H:%M:%S", &utc);
 	if (fraction) {
-		length += (size_t)snprintf(text + length, TIME_TEXT_SIZE - length, ".%09lld", (long long)fraction);
+		length += (size_t)snprintf(text + length, TIME_TEXT_SIZE - length, ".%09lld",
+					   (long long)fraction);
 		while (text[length - 1] == '0')
 			length--;
 	}
@@ -96,14 +99,16 @@ int time_parse(const char *text, int64_t *ret_realtime_ns)
 	struct tm utc = {0};
 	int64_t fraction = 0, offset_s = 0;
 
-	if (take_digits(&text, 4, &utc.tm_year) || take_char(&text, '-') || take_digits(&text, 2, &utc.tm_mon) ||
-	    take_char(&text, '-') || take_digits(&text, 2, &utc.tm_mday))
+	if (take_digits(&text, 4, &utc.tm_year) || take_char(&text, '-') ||
+	    take_digits(&text, 2, &utc.tm_mon) || take_char(&text, '-') ||
+	    take_digits(&text, 2, &utc.tm_mday))
 		return -EINVAL;
 	if (*text != 'T' && *text != 't' && *text != ' ')
 		return -EINVAL;
 	text++;
-	if (take_digits(&text, 2, &utc.tm_hour) || take_char(&text, ':') || take_digits(&text, 2, &utc.tm_min) ||
-	    take_char(&text, ':') || take_digits(&text, 2, &utc.tm_sec))
+	if (take_digits(&text, 2, &utc.tm_hour) || take_char(&text, ':') ||
+	    take_digits(&text, 2, &utc.tm_min) || take_char(&text, ':') ||
+	    take_digits(&text, 2, &utc.tm_sec))
 		return -EINVAL;
 	if (utc.tm_mon < 1 || utc.tm_mon > 12 || utc.tm_mday < 1 || utc.tm_hour > 23 ||
 	    utc.tm_min > 59 || utc.tm_sec > 60 || utc.tm_year < 1970 || utc.tm_year > 2261)
@@ -119,8 +124,8 @@ int time_parse(const char *text, int64_t *ret_realtime_ns)
 	if (*text == '+' || *text == '-') {
 		int sign = *text++ == '-' ? -1 : 1, hours, minutes;
 
-		if (take_digits(&text, 2, &hours) || take_char(&text, ':') || take_digits(&text, 2, &minutes) ||
-		    hours > 23 || minutes > 59)
+		if (take_digits(&text, 2, &hours) || take_char(&text, ':') ||
+		    take_digits(&text, 2, &minutes) || hours > 23 || minutes > 59)
 			return -EINVAL;
 		offset_s = sign * (hours * 3600 + minutes * 60);
 	} else if (*text == 'Z' || *text == 'z') {
@@ -142,8 +147,9 @@ int time_parse(const char *text, int64_t *ret_realtime_ns)
 static const struct {
 	const char *name;
 	uint64_t ns;
-} units[] = {{"d", 86400 * NS_PER_S}, {"h", 3600 * NS_PER_S}, {"ms", NS_PER_MS}, {"m", 60 * NS_PER_S},
-	     {"s", NS_PER_S},	      {"us", NS_PER_US},      {"ns", 1}};
+} units[] = {
+	{"d", 86400 * NS_PER_S}, {"h", 3600 * NS_PER_S}, {"ms", NS_PER_MS}, {"m", 60 * NS_PER_S},
+	{"s", NS_PER_S},	 {"us", NS_PER_US},	 {"ns", 1}};
 
 /* A number and its unit, "90s" or "1.5h", at *TEXT, which is moved past them. */
 static int take_quantity(const char **text, uint64_t *ret_ns)
@@ -171,9 +177,11 @@ static int take_quantity(const char **text, uint64_t *ret_ns)
 		return -EINVAL;
 	*text += strlen(units[i].name);
 	/* The greatest unit, 864 * 10^11 ns, times 9 is far from an overflow. */
-	for (uint64_t scale = 10; point && isdigit((unsigned char)*point) && scale <= units[i].ns; scale *= 10)
+	for (uint64_t scale = 10; point && isdigit((unsigned char)*point) && scale <= units[i].ns;
+	     scale *= 10)
 		decimals += units[i].ns * (uint64_t)(*point++ - '0') / scale;
-	if (__builtin_mul_overflow(whole, units[i].ns, &ns) || __builtin_add_overflow(ns, decimals, &ns))
+	if (__builtin_mul_overflow(whole, units[i].ns, &ns) ||
+	    __builtin_add_overflow(ns, decimals, &ns))
 		return -ERANGE;
 	*ret_ns = ns;
 	return 0;
@@ -199,8 +207,8 @@ int duration_parse(const char *text, uint64_t *ret_ns)
 const char *duration_format(uint64_t ns, char text[TIME_TEXT_SIZE])
 {
 	uint64_t seconds = ns / NS_PER_S;
-	unsigned long long days = seconds / 86400, hours = seconds / 3600 % 24, minutes = seconds / 60 % 60,
-			   rest = seconds % 60;
+	unsigned long long days = seconds / 86400, hours = seconds / 3600 % 24,
+			   minutes = seconds / 60 % 60, rest = seconds % 60;
 
 	if (ns && ns < NS_PER_S)
 		snprintf(text, TIME_TEXT_SIZE, "%llums", (unsigned long long)(ns / NS_PER_MS));
@@ -217,7 +225,8 @@ const char *duration_format(uint64_t ns, char text[TIME_TEXT_SIZE])
 
 const char *duration_format_exact(uint64_t ns, char text[TIME_TEXT_SIZE])
 {
-	unsigned long long minutes = ns / NS_PER_S / 60, unit = NS_PER_S, rest = ns % (60 * NS_PER_S);
+	unsigned long long minutes = ns / NS_PER_S / 60, unit = NS_PER_S,
+			   rest = ns % (60 * NS_PER_S);
 	const char *name = "s";
 	size_t length = 0;
 	int digits = 9;
@@ -226,7 +235,8 @@ const char *duration_format_exact(uint64_t ns, char text[TIME_TEXT_SIZE])
 	if (minutes >= 60)
 		length += (size_t)snprintf(text, TIME_TEXT_SIZE, "%lluh", minutes / 60);
 	if (minutes % 60)
-		length += (size_t)snprintf(text + length, TIME_TEXT_SIZE - length, "%llum", minutes % 60);
+		length += (size_t)snprintf(text + length, TIME_TEXT_SIZE - length, "%llum",
+					   minutes % 60);
 	if (!rest && length)
 		return text;
 	if (ns && ns < NS_PER_S) {
@@ -236,7 +246,8 @@ const char *duration_format_exact(uint64_t ns, char text[TIME_TEXT_SIZE])
 	}
 	length += (size_t)snprintf(text + length, TIME_TEXT_SIZE - length, "%llu", rest / unit);
 	if (rest % unit) {
-		length += (size_t)snprintf(text + length, TIME_TEXT_SIZE - length, ".%0*llu", digits, rest % unit);
+		length += (size_t)snprintf(text + length, TIME_TEXT_SIZE - length, ".%0*llu",
+					   digits, rest % unit);
 		while (text[length - 1] == '0')
 			length--;
 	}

@@ -51,7 +51,8 @@ static bool stderr_is_journal(void)
 	struct stat status;
 
 	return stream && sscanf(stream, "%" SCNuMAX ":%" SCNuMAX, &device, &inode) == 2 &&
-	       fstat(STDERR_FILENO, &status) == 0 && status.st_dev == device && status.st_ino == inode;
+	       fstat(STDERR_FILENO, &status) == 0 && status.st_dev == device &&
+	       status.st_ino == inode;
 }
 
 void log_write(enum log_level level, const char *format, ...)
@@ -84,7 +85,8 @@ void log_write(enum log_level level, const char *format, ...)
 	errno = saved;
 }
 
-bool log_limit_pass(struct log_limit *limit, uint32_t burst, uint64_t interval_ns, uint32_t *ret_suppressed)
+bool log_limit_pass(struct log_limit *limit, uint32_t burst, uint64_t interval_ns,
+		    uint32_t *ret_suppressed)
 {
 	struct timespec now;
 

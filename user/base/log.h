@@ -35,4 +35,5 @@ struct log_limit {
 	uint64_t window_start_ns;
 	uint32_t written, suppressed;
 };
-bool log_limit_pass(struct log_limit *limit, uint32_t burst, uint64_t interval_ns, uint32_t *ret_suppressed);
+bool log_limit_pass(struct log_limit *limit, uint32_t burst, uint64_t interval_ns,
+		    uint32_t *ret_suppressed);

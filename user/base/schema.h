@@ -6,22 +6,21 @@
  *
  * In the C struct:
  *   FIELD_STRING      char *            NULL when absent
- *   FIELD_BOOL        bool              false when absent; absent and false are written alike (not at all)
- *   FIELD_TRISTATE    int               -1 absent, 0 false, 1 true (the engine sets -1 when absent)
- *   FIELD_INTEGER     int64_t           0 when absent; range checked; must be a whole number
+ *   FIELD_BOOL        bool              false when absent; absent and false are written alike (not
+ * at all) FIELD_TRISTATE    int               -1 absent, 0 false, 1 true (the engine sets -1 when
+ * absent) FIELD_INTEGER     int64_t           0 when absent; range checked; must be a whole number
  *   FIELD_TIME        int64_t           nanoseconds since 1970, TIME_ABSENT when absent (RFC 3339)
  *   FIELD_DURATION    uint64_t          nanoseconds, 0 when absent ("90s")
  *   FIELD_ENUM        int               index into NAMES, 0 when absent (NAMES[0] may be "")
  *   FIELD_OBJECT      struct x *        NULL when absent; described by SCHEMA
- *   FIELD_STRUCT      struct x          an object embedded by value; absent means all members absent
- *   FIELD_LIST        struct list       elements of SCHEMA, contiguous
- *   FIELD_STRINGS     struct strings    a list of strings
- *   FIELD_STRING_MAP  cJSON *           an object whose values are strings
- *   FIELD_JSON        cJSON *           any JSON object, kept as it is
- *   FIELD_ANY         cJSON *           any JSON value, kept as it is
- * An integer, time, duration or enum that is absent is not written. Where 0 says something that
- * absence does not (user 0, processor 0, no cooldown), the field's `absent` is another value, as -1;
- * where nothing and 0 are the same but the reader should see it (lost events), `always` writes it.
+ *   FIELD_STRUCT      struct x          an object embedded by value; absent means all members
+ * absent FIELD_LIST        struct list       elements of SCHEMA, contiguous FIELD_STRINGS struct
+ * strings    a list of strings FIELD_STRING_MAP  cJSON *           an object whose values are
+ * strings FIELD_JSON        cJSON *           any JSON object, kept as it is FIELD_ANY cJSON * any
+ * JSON value, kept as it is An integer, time, duration or enum that is absent is not written. Where
+ * 0 says something that absence does not (user 0, processor 0, no cooldown), the field's `absent`
+ * is another value, as -1; where nothing and 0 are the same but the reader should see it (lost
+ * events), `always` writes it.
  *
  * A table that maps a struct has one line a field:
  *
@@ -29,7 +28,8 @@
  *             SCHEMA_FIELD(struct point, x, "x", FIELD_INTEGER, .required = true),
  *             SCHEMA_FIELD(struct point, label, "label", FIELD_STRING, .maximum = 63),
  *     };
- *     const struct schema point_schema = SCHEMA("Point", struct point, point_fields, .extra_offset = SCHEMA_STRICT);
+ *     const struct schema point_schema = SCHEMA("Point", struct point, point_fields, .extra_offset
+ * = SCHEMA_STRICT);
  */
 #pragma once
 
@@ -69,14 +69,16 @@ struct schema;
 struct field {
 	const char *name; /* in JSON */
 	enum field_kind kind;
-	bool required;		       /* must be present, and a string not empty */
-	size_t offset;		       /* in the C struct */
-	const struct schema *schema;   /* of OBJECT, STRUCT, LIST */
-	const char *const *names;      /* of ENUM, ended by NULL */
-	int64_t minimum, maximum;      /* of INTEGER and DURATION (ns), when either is not 0; most characters of
-					  STRING, items of LIST and STRINGS, members of STRING_MAP in maximum */
-	int64_t absent;		       /* of INTEGER and DURATION: the value that stands for absent, 0 unless told */
-	bool always;		       /* of INTEGER: written also when absent */
+	bool required; /* must be present, and a string not empty */
+	size_t offset; /* in the C struct */
+	const struct schema *schema; /* of OBJECT, STRUCT, LIST */
+	const char *const *names; /* of ENUM, ended by NULL */
+	int64_t minimum,
+		maximum; /* of INTEGER and DURATION (ns), when either is not 0; most characters of
+			    STRING, items of LIST and STRINGS, members of STRING_MAP in maximum */
+	int64_t absent; /* of INTEGER and DURATION: the value that stands for absent, 0 unless told
+			 */
+	bool always; /* of INTEGER: written also when absent */
 	/*
 	 * A further check of the decoded value at OFFSET, or NULL; not called for an absent field.
 	 * Returns 0, or fills PROBLEM's text (and field, with a path below this field, or "").
@@ -90,8 +92,9 @@ struct schema {
 	const struct field *fields;
 	size_t field_count;
 	/*
-	 * Where the struct keeps members that the table does not know (cJSON *, an object or NULL), so
-	 * that they survive a round trip; or SCHEMA_STRICT: an unknown member is an error naming it.
+	 * Where the struct keeps members that the table does not know (cJSON *, an object or NULL),
+	 * so that they survive a round trip; or SCHEMA_STRICT: an unknown member is an error naming
+	 * it.
 	 */
 	ssize_t extra_offset;
 	/* Relations between fields, after all are decoded, or NULL. */
@@ -100,11 +103,16 @@ struct schema {
 
 #define SCHEMA_STRICT ((ssize_t)-1)
 
-#define SCHEMA_FIELD(type, member, json_name, field_kind, ...)                                     \
-	{.name = (json_name), .kind = (field_kind), .offset = offsetof(type, member), __VA_ARGS__}
-#define SCHEMA(object_name, type, table, ...)                                                      \
-	{.name = (object_name), .size = sizeof(type), .fields = (table), .field_count = ARRAY_SIZE(table), \
-	 __VA_ARGS__}
+#define SCHEMA_FIELD(type, member, json_name, field_kind, ...)                               \
+	{                                                                                    \
+		.name = (json_name), .kind = (field_kind), .offset = offsetof(type, member), \
+		__VA_ARGS__                                                                  \
+	}
+#define SCHEMA(object_name, type, table, ...)                                   \
+	{                                                                       \
+		.name = (object_name), .size = sizeof(type), .fields = (table), \
+		.field_count = ARRAY_SIZE(table), __VA_ARGS__                   \
+	}
 
 /*
  * Decodes JSON into a fresh object of SCHEMA. On error nothing is returned, and PROBLEM names the
@@ -112,7 +120,8 @@ struct schema {
  * known ones; every unknown member of a strict schema names the nearest known one if one is near.
  * JSON null counts as absent. Returns 0, -EINVAL or -ENOMEM.
  */
-int schema_decode(const struct schema *schema, const cJSON *json, void **ret_object, struct problem *problem);
+int schema_decode(const struct schema *schema, const cJSON *json, void **ret_object,
+		  struct problem *problem);
 
 /* Encodes a valid object; unknown members come after the known. Returns 0 or -ENOMEM. */
 int schema_encode(const struct schema *schema, const void *object, cJSON **ret_json);
@@ -126,7 +135,8 @@ void *schema_copy(const struct schema *schema, const void *object);
 /* Frees what the object owns, and the object itself; NULL is fine. */
 void schema_free(const struct schema *schema, void *object);
 
-/* Frees what the object owns and sets every field absent; for FIELD_STRUCT members and stack objects. */
+/* Frees what the object owns and sets every field absent; for FIELD_STRUCT members and stack
+ * objects. */
 void schema_clear(const struct schema *schema, void *object);
 
 /* Appends one element, every field absent, to a list of SCHEMA and returns it, or NULL. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Typed objects to JSON: the fields in the order of their table, then what the table does not know. */
+/* Typed objects to JSON: the fields in the order of their table, then what the table does not know.
+ */
 #include "base/clock.h"
 #include "base/schema.h"
 
@@ -60,7 +61,9 @@ static int encode_list(const struct field *field, const struct list *list, cJSON
 		return -ENOMEM;
 	for (size_t i = 0; i < list->count; i++) {
 		cJSON *element;
-		int r = schema_encode(field->schema, (const char *)list->items + i * field->schema->size, &element);
+		int r = schema_encode(field->schema,
+				      (const char *)list->items + i * field->schema->size,
+				      &element);
 
 		if (r < 0)
 			return r;
@@ -73,8 +76,9 @@ static int encode_strings(const struct field *field, const struct strings *strin
 {
 	if (!strings->count)
 		return 0;
-	return json_set(json, field->name,
-			cJSON_CreateStringArray((const char *const *)strings->items, (int)strings->count));
+	return json_set(
+		json, field->name,
+		cJSON_CreateStringArray((const char *const *)strings->items, (int)strings->count));
 }
 
 static int encode_field(const struct field *field, const void *value, cJSON *json)
@@ -87,13 +91,16 @@ static int encode_field(const struct field *field, const void *value, cJSON *jso
 	case FIELD_BOOL:
 		return *(const bool *)value ? json_set_bool(json, field->name, true) : 0;
 	case FIELD_TRISTATE:
-		return *(const int *)value >= 0 ? json_set_bool(json, field->name, *(const int *)value) : 0;
+		return *(const int *)value >= 0
+			       ? json_set_bool(json, field->name, *(const int *)value)
+			       : 0;
 	case FIELD_INTEGER:
 		return encode_integer(field, *(const int64_t *)value, json);
 	case FIELD_TIME:
 		if (*(const int64_t *)value == TIME_ABSENT)
 			return 0;
-		return json_set_string(json, field->name, time_format(*(const int64_t *)value, text));
+		return json_set_string(json, field->name,
+				       time_format(*(const int64_t *)value, text));
 	case FIELD_DURATION:
 		return encode_duration(field, *(const uint64_t *)value, json);
 	case FIELD_ENUM:
@@ -121,7 +128,8 @@ static int encode_into(const struct schema *schema, const void *object, cJSON *j
 	const cJSON *extra, *member;
 	int r;
 
-	for (const struct field *field = schema->fields; field < schema->fields + schema->field_count; field++) {
+	for (const struct field *field = schema->fields;
+	     field < schema->fields + schema->field_count; field++) {
 		r = encode_field(field, (const char *)object + field->offset, json);
 		if (r < 0)
 			return r;
@@ -129,8 +137,7 @@ static int encode_into(const struct schema *schema, const void *object, cJSON *j
 	if (schema->extra_offset == SCHEMA_STRICT)
 		return 0;
 	extra = *(cJSON *const *)((const char *)object + schema->extra_offset);
-	cJSON_ArrayForEach(member, extra)
-	{
+	cJSON_ArrayForEach (member, extra) {
 		r = json_set(json, member->string, cJSON_Duplicate(member, true));
 		if (r < 0)
 			return r;

@@ -12,7 +12,8 @@
 
 struct suggestion {
 	const char *text; /* what was written */
-	const char *best; /* the nearest offered, or NULL while none is near; belongs to who offered it */
+	const char *best; /* the nearest offered, or NULL while none is near; belongs to who offered
+			     it */
 	size_t distance;
 };
 

@@ -24,11 +24,11 @@ static int read_node(struct reader *reader, const yaml_event_t *event, cJSON **r
 
 static int fail(struct reader *reader, const yaml_mark_t *mark, const char *what)
 {
-	return problem_set(reader->problem, -EINVAL, NULL, "line %zu, column %zu: %s", mark->line + 1,
-			   mark->column + 1, what);
+	return problem_set(reader->problem, -EINVAL, NULL, "line %zu, column %zu: %s",
+			   mark->line + 1, mark->column + 1, what);
 }
 
-/* --- Plain scalars --------------------------------------------------------------------------------- */
+/* --- Plain scalars ------------------------------------------------------------------------ */
 
 static bool is_one_of(const char *text, const char *const *words)
 {
@@ -38,7 +38,8 @@ static bool is_one_of(const char *text, const char *const *words)
 	return false;
 }
 
-/* [-+]? ( \. [0-9]+ | [0-9]+ ( \. [0-9]* )? ) ( [eE] [-+]? [0-9]+ )? of the core schema; whole numbers too. */
+/* [-+]? ( \. [0-9]+ | [0-9]+ ( \. [0-9]* )? ) ( [eE] [-+]? [0-9]+ )? of the core schema; whole
+ * numbers too. */
 static bool is_decimal(const char *text)
 {
 	size_t whole, decimals = 0;
@@ -74,8 +75,9 @@ enum scalar_kind yaml_scalar_kind(const char *text)
 	static const char *const nulls[] = {"", "~", "null", "Null", "NULL", NULL};
 	static const char *const trues[] = {"true", "True", "TRUE", NULL};
 	static const char *const falses[] = {"false", "False", "FALSE", NULL};
-	static const char *const specials[] = {".inf",	".Inf",	 ".INF",  "+.inf", "+.Inf", "+.INF", "-.inf",
-					       "-.Inf", "-.INF", ".nan", ".NaN",  ".NAN",  NULL};
+	static const char *const specials[] = {".inf",	".Inf",	 ".INF",  "+.inf", "+.Inf",
+					       "+.INF", "-.inf", "-.Inf", "-.INF", ".nan",
+					       ".NaN",	".NAN",	 NULL};
 
 	if (is_one_of(text, nulls))
 		return SCALAR_NULL;
@@ -97,13 +99,14 @@ static double based_number(const char *digits, double base)
 	double value = 0;
 
 	for (; *digits; digits++)
-		value = value * base +
-			(isdigit((unsigned char)*digits) ? *digits - '0' :
-							   tolower((unsigned char)*digits) - 'a' + 10);
+		value = value * base + (isdigit((unsigned char)*digits)
+						? *digits - '0'
+						: tolower((unsigned char)*digits) - 'a' + 10);
 	return value;
 }
 
-static int read_plain(struct reader *reader, const yaml_mark_t *mark, const char *text, cJSON **ret_value)
+static int read_plain(struct reader *reader, const yaml_mark_t *mark, const char *text,
+		      cJSON **ret_value)
 {
 	double number = 0;
 	cJSON *value = NULL;
@@ -122,7 +125,8 @@ static int read_plain(struct reader *reader, const yaml_mark_t *mark, const char
 		value = cJSON_CreateString(text);
 		break;
 	case SCALAR_NOT_FINITE:
-		return fail(reader, mark, "infinity and not-a-number are no values; quote it if it is a string");
+		return fail(reader, mark,
+			    "infinity and not-a-number are no values; quote it if it is a string");
 	case SCALAR_DECIMAL:
 		number = strtod(text, NULL);
 		break;
@@ -143,7 +147,7 @@ static int read_plain(struct reader *reader, const yaml_mark_t *mark, const char
 	return 0;
 }
 
-/* --- Events ---------------------------------------------------------------------------------------- */
+/* --- Events ------------------------------------------------------------------------------- */
 
 /* A tab where spaces must stand is the commonest error, and libyaml's text does not say so. */
 static bool tab_at(const struct reader *reader, const yaml_mark_t *mark)
@@ -156,8 +160,9 @@ static bool tab_at(const struct reader *reader, const yaml_mark_t *mark)
 	}
 	if (!line)
 		return false;
-	line += strspn(line, " ");
-	return line < end && *line == '\t' && (size_t)(end - line) > 0;
+	while (line < end && *line == ' ')
+		line++;
+	return line < end && *line == '\t';
 }
 
 /* Line and column of a byte, for the errors that libyaml tells no mark for. */
@@ -179,26 +184,27 @@ static yaml_mark_t mark_of_offset(const struct reader *reader, size_t offset)
 static int next_event(struct reader *reader, yaml_event_t *ret_event)
 {
 	yaml_parser_t *parser = &reader->parser;
-	yaml_mark_t mark = parser->problem_mark;
+	yaml_mark_t mark;
 
 	if (yaml_parser_parse(parser, ret_event))
 		return 0;
 	memset(ret_event, 0, sizeof(*ret_event));
 	if (parser->error == YAML_MEMORY_ERROR)
 		return -ENOMEM;
-	mark = parser->error == YAML_READER_ERROR ? mark_of_offset(reader, parser->problem_offset) :
-						    parser->problem_mark;
+	mark = parser->error == YAML_READER_ERROR ? mark_of_offset(reader, parser->problem_offset)
+						  : parser->problem_mark;
 	if (tab_at(reader, &mark))
 		return fail(reader, &mark, "a tab; YAML is indented with spaces");
 	return fail(reader, &mark, parser->problem ? parser->problem : "not YAML");
 }
 
 /* Tags and anchors make one text mean different things to different readers. */
-static int refuse_properties(struct reader *reader, const yaml_event_t *event, const yaml_char_t *anchor,
-			     const yaml_char_t *tag)
+static int refuse_properties(struct reader *reader, const yaml_event_t *event,
+			     const yaml_char_t *anchor, const yaml_char_t *tag)
 {
 	if (anchor)
-		return fail(reader, &event->start_mark, "anchors (&name) are not accepted; write the value out");
+		return fail(reader, &event->start_mark,
+			    "anchors (&name) are not accepted; write the value out");
 	if (tag)
 		return fail(reader, &event->start_mark,
 			    "tags (!name) are not accepted; quote a value to make it a string");
@@ -242,7 +248,8 @@ static int read_key(struct reader *reader, const yaml_event_t *event, char **ret
 	if (r < 0)
 		return r;
 	if (event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE && streq(text, "<<"))
-		return fail(reader, &event->start_mark, "merge keys (<<) are not accepted; write the members out");
+		return fail(reader, &event->start_mark,
+			    "merge keys (<<) are not accepted; write the members out");
 	*ret_key = strdup(text);
 	return *ret_key ? 0 : -ENOMEM;
 }
@@ -292,7 +299,8 @@ static int refuse_duplicates(struct reader *reader, const cJSON *object, const y
 static int read_mapping(struct reader *reader, const yaml_event_t *start, cJSON **ret_value)
 {
 	_cleanup_json_ cJSON *object = cJSON_CreateObject();
-	int r = refuse_properties(reader, start, start->data.mapping_start.anchor, start->data.mapping_start.tag);
+	int r = refuse_properties(reader, start, start->data.mapping_start.anchor,
+				  start->data.mapping_start.tag);
 
 	if (!object)
 		return -ENOMEM;
@@ -340,14 +348,16 @@ static int read_node(struct reader *reader, const yaml_event_t *event, cJSON **r
 	case YAML_SCALAR_EVENT:
 		return read_scalar(reader, event, ret_value);
 	case YAML_ALIAS_EVENT:
-		return fail(reader, &event->start_mark, "aliases (*name) are not accepted; write the value out");
+		return fail(reader, &event->start_mark,
+			    "aliases (*name) are not accepted; write the value out");
 	case YAML_MAPPING_START_EVENT:
 	case YAML_SEQUENCE_START_EVENT:
 		if (reader->depth >= JSON_DEPTH_MAX)
 			return fail(reader, &event->start_mark, "nested too deeply");
 		reader->depth++;
-		r = event->type == YAML_MAPPING_START_EVENT ? read_mapping(reader, event, ret_value) :
-							      read_sequence(reader, event, ret_value);
+		r = event->type == YAML_MAPPING_START_EVENT
+			    ? read_mapping(reader, event, ret_value)
+			    : read_sequence(reader, event, ret_value);
 		reader->depth--;
 		return r;
 	default:
@@ -379,7 +389,8 @@ static void reader_free(struct reader *reader)
 	yaml_parser_delete(&reader->parser);
 }
 
-int yaml_read(const char *text, size_t length, size_t maximum, cJSON **ret_documents, struct problem *problem)
+int yaml_read(const char *text, size_t length, size_t maximum, cJSON **ret_documents,
+	      struct problem *problem)
 {
 	_cleanup_json_ cJSON *documents = cJSON_CreateArray(), *json = NULL;
 	size_t space = 0;
@@ -387,9 +398,10 @@ int yaml_read(const char *text, size_t length, size_t maximum, cJSON **ret_docum
 	if (!documents)
 		return -ENOMEM;
 	if (length > maximum)
-		return problem_set(problem, -EFBIG, NULL, "is %zu bytes long; at most %zu are accepted", length,
-				   maximum);
-	/* JSON is YAML but for libyaml, which takes neither tabs for indentation nor surrogate pairs. */
+		return problem_set(problem, -EFBIG, NULL,
+				   "is %zu bytes long; at most %zu are accepted", length, maximum);
+	/* JSON is YAML but for libyaml, which takes neither tabs for indentation nor surrogate
+	 * pairs. */
 	while (space < length && memchr(" \t\r\n", text[space], 4))
 		space++;
 	if (space < length && (text[space] == '{' || text[space] == '[') &&
@@ -398,7 +410,8 @@ int yaml_read(const char *text, size_t length, size_t maximum, cJSON **ret_docum
 		*ret_documents = TAKE_PTR(documents);
 		return 0;
 	}
-	_cleanup_(reader_free) struct reader reader = {.text = text, .length = length, .problem = problem};
+	_cleanup_(reader_free) struct reader reader = {
+		.text = text, .length = length, .problem = problem};
 	if (!yaml_parser_initialize(&reader.parser))
 		return -ENOMEM;
 	yaml_parser_set_encoding(&reader.parser, YAML_UTF8_ENCODING);

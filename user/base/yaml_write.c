@@ -24,7 +24,8 @@ static int make_utf8(const char *text, struct buffer *ret_text)
 	while (left && r == 0) {
 		size_t length = utf8_length(text, left);
 
-		r = length ? buffer_append(ret_text, text, length) : buffer_append_text(ret_text, "\xef\xbf\xbd");
+		r = length ? buffer_append(ret_text, text, length)
+			   : buffer_append_text(ret_text, "\xef\xbf\xbd");
 		length = MAX(length, (size_t)1);
 		text += length;
 		left -= length;
@@ -40,13 +41,15 @@ static int write_scalar(yaml_emitter_t *emitter, const char *text, yaml_scalar_s
 	if (make_utf8(text, &clean) < 0)
 		return -ENOMEM;
 	return emit(emitter, &event,
-		    yaml_scalar_event_initialize(&event, NULL, NULL, (const yaml_char_t *)buffer_text(&clean),
+		    yaml_scalar_event_initialize(&event, NULL, NULL,
+						 (const yaml_char_t *)buffer_text(&clean),
 						 (int)clean.length, true, true, style));
 }
 
 /*
  * Whether some reader would take TEXT, unquoted, for something else than a string: the core schema
- * of 1.2, and 1.1's booleans, dates, times of day (1:30) and numbers (1_000, 0b1), as Kubernetes' tools read it.
+ * of 1.2, and 1.1's booleans, dates, times of day (1:30) and numbers (1_000, 0b1), as Kubernetes'
+ * tools read it.
  */
 static bool is_ambiguous(const char *text)
 {
@@ -59,7 +62,8 @@ static bool is_ambiguous(const char *text)
 		if (strcasecmp(text, *word) == 0)
 			return true;
 	first += *first == '.';
-	return *first >= '0' && *first <= '9' && first[strspn(first, "0123456789abcdefABCDEFxXoO_.,:+-TZ ")] == '\0';
+	return *first >= '0' && *first <= '9' &&
+	       first[strspn(first, "0123456789abcdefABCDEFxXoO_.,:+-TZ ")] == '\0';
 }
 
 static int write_string(yaml_emitter_t *emitter, const char *text)
@@ -68,21 +72,24 @@ static int write_string(yaml_emitter_t *emitter, const char *text)
 		return write_scalar(emitter, text, YAML_DOUBLE_QUOTED_SCALAR_STYLE);
 	/* libyaml falls back to double quotes where a block or plain scalar can't say it. */
 	return write_scalar(emitter, text,
-			    strchr(text, '\n') ? YAML_LITERAL_SCALAR_STYLE : YAML_PLAIN_SCALAR_STYLE);
+			    strchr(text, '\n') ? YAML_LITERAL_SCALAR_STYLE
+					       : YAML_PLAIN_SCALAR_STYLE);
 }
 
 static int write_key(yaml_emitter_t *emitter, const char *text)
 {
 	return write_scalar(emitter, text,
-			    is_ambiguous(text) || strchr(text, '\n') ? YAML_DOUBLE_QUOTED_SCALAR_STYLE :
-								       YAML_PLAIN_SCALAR_STYLE);
+			    is_ambiguous(text) || strchr(text, '\n')
+				    ? YAML_DOUBLE_QUOTED_SCALAR_STYLE
+				    : YAML_PLAIN_SCALAR_STYLE);
 }
 
 static int write_object(yaml_emitter_t *emitter, const cJSON *object)
 {
 	yaml_event_t event;
 	int r = emit(emitter, &event,
-		     yaml_mapping_start_event_initialize(&event, NULL, NULL, true, YAML_BLOCK_MAPPING_STYLE));
+		     yaml_mapping_start_event_initialize(&event, NULL, NULL, true,
+							 YAML_BLOCK_MAPPING_STYLE));
 
 	for (const cJSON *member = object->child; member && r == 0; member = member->next) {
 		r = write_key(emitter, member->string);
@@ -96,7 +103,8 @@ static int write_list(yaml_emitter_t *emitter, const cJSON *list)
 {
 	yaml_event_t event;
 	int r = emit(emitter, &event,
-		     yaml_sequence_start_event_initialize(&event, NULL, NULL, true, YAML_BLOCK_SEQUENCE_STYLE));
+		     yaml_sequence_start_event_initialize(&event, NULL, NULL, true,
+							  YAML_BLOCK_SEQUENCE_STYLE));
 
 	for (const cJSON *item = list->child; item && r == 0; item = item->next)
 		r = write_value(emitter, item);
@@ -123,10 +131,12 @@ static int append_output(void *userdata, unsigned char *data, size_t length)
 static int write_document(yaml_emitter_t *emitter, const cJSON *json)
 {
 	yaml_event_t event;
-	int r = emit(emitter, &event, yaml_stream_start_event_initialize(&event, YAML_UTF8_ENCODING));
+	int r = emit(emitter, &event,
+		     yaml_stream_start_event_initialize(&event, YAML_UTF8_ENCODING));
 
 	if (r == 0)
-		r = emit(emitter, &event, yaml_document_start_event_initialize(&event, NULL, NULL, NULL, true));
+		r = emit(emitter, &event,
+			 yaml_document_start_event_initialize(&event, NULL, NULL, NULL, true));
 	if (r == 0)
 		r = write_value(emitter, json);
 	if (r == 0)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The Abnormal as a whole: made, read, written, and the few changes that several parts make to it. */
+/* The Abnormal as a whole: made, read, written, and the few changes that several parts make to it.
+ */
 #include "core/abnormal.h"
 
 struct abnormal *abnormal_new(void)
@@ -24,7 +25,8 @@ struct abnormal *abnormal_copy(const struct abnormal *abnormal)
 
 static int refuse_size(struct problem *problem)
 {
-	return problem_set(problem, -EFBIG, NULL, "is larger than %zu KiB, the greatest Abnormal accepted",
+	return problem_set(problem, -EFBIG, NULL,
+			   "is larger than %zu KiB, the greatest Abnormal accepted",
 			   ABNORMAL_BYTES_MAX / KIB);
 }
 
@@ -44,7 +46,8 @@ int abnormal_decode(const cJSON *json, struct abnormal **ret_abnormal, struct pr
 	return 0;
 }
 
-int abnormal_parse(const char *text, size_t length, struct abnormal **ret_abnormal, struct problem *problem)
+int abnormal_parse(const char *text, size_t length, struct abnormal **ret_abnormal,
+		   struct problem *problem)
 {
 	_cleanup_json_ cJSON *json = NULL;
 
@@ -73,7 +76,8 @@ int abnormal_print(const struct abnormal *abnormal, char **ret_text)
 	return 0;
 }
 
-const struct condition *abnormal_condition(const struct abnormal *abnormal, enum condition_type type)
+const struct condition *abnormal_condition(const struct abnormal *abnormal,
+					   enum condition_type type)
 {
 	const struct condition *conditions = abnormal->status.conditions.items;
 
@@ -83,8 +87,9 @@ const struct condition *abnormal_condition(const struct abnormal *abnormal, enum
 	return NULL;
 }
 
-int abnormal_set_condition(struct abnormal *abnormal, enum condition_type type, enum condition_status status,
-			   const char *reason, const char *message, int64_t now_realtime_ns)
+int abnormal_set_condition(struct abnormal *abnormal, enum condition_type type,
+			   enum condition_status status, const char *reason, const char *message,
+			   int64_t now_realtime_ns)
 {
 	_cleanup_free_ char *new_reason = NULL, *new_message = NULL;
 	/* Const for those who only look; the Abnormal itself is ours to change. */

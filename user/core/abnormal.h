@@ -53,17 +53,27 @@ enum condition_type {
 	CONDITION_RECOVERED,
 };
 
-enum condition_status { CONDITION_ABSENT, CONDITION_TRUE, CONDITION_FALSE, CONDITION_STATUS_UNKNOWN };
+enum condition_status {
+	CONDITION_ABSENT,
+	CONDITION_TRUE,
+	CONDITION_FALSE,
+	CONDITION_STATUS_UNKNOWN
+};
 
-enum information_state { INFORMATION_NONE, INFORMATION_COLLECTED, INFORMATION_FAILED, INFORMATION_SKIPPED };
+enum information_state {
+	INFORMATION_NONE,
+	INFORMATION_COLLECTED,
+	INFORMATION_FAILED,
+	INFORMATION_SKIPPED
+};
 
 enum action_outcome {
 	ACTION_PENDING, /* intent is journalled, the outcome is not: absent in JSON */
 	ACTION_DONE,
 	ACTION_FAILED,
-	ACTION_DRY_RUN,	 /* what would have been done is in the message */
-	ACTION_REFUSED,	 /* a limit or a check kept it from being done */
-	ACTION_UNKNOWN,	 /* the agent died in the middle, and the target does not tell */
+	ACTION_DRY_RUN, /* what would have been done is in the message */
+	ACTION_REFUSED, /* a limit or a check kept it from being done */
+	ACTION_UNKNOWN, /* the agent died in the middle, and the target does not tell */
 };
 
 enum action_verification { VERIFICATION_NONE, VERIFICATION_VERIFIED, VERIFICATION_NOT_VERIFIED };
@@ -81,9 +91,10 @@ struct metadata {
 };
 
 struct process_identity {
-	int64_t pid;	    /* thread id, as the kernel's task->pid */
-	int64_t tgid;	    /* process id */
-	int64_t start_time; /* clock ticks since boot: field 22 of proc_pid_stat(5), of the thread PID */
+	int64_t pid; /* thread id, as the kernel's task->pid */
+	int64_t tgid; /* process id */
+	int64_t start_time; /* clock ticks since boot: field 22 of proc_pid_stat(5), of the thread
+			       PID */
 	char *comm, *exe;
 	int64_t uid;
 	struct process_identity *parent;
@@ -183,7 +194,7 @@ struct abnormal_spec {
 };
 
 struct condition {
-	int type;   /* enum condition_type */
+	int type; /* enum condition_type */
 	int status; /* enum condition_status */
 	int64_t last_transition_time;
 	char *reason, *message;
@@ -207,16 +218,17 @@ struct information {
 	int state; /* enum information_state */
 	char *reason;
 	int64_t start_time;
-	uint64_t duration;     /* ns */
+	uint64_t duration; /* ns */
 	struct list artifacts; /* of struct artifact */
 	cJSON *extra;
 };
 
 struct action {
 	char *recoverer;
-	char *target; /* for a person and for the target's re-identification: "filesystem ext4 on loop0 (/mnt/a)" */
+	char *target; /* for a person and for the target's re-identification: "filesystem ext4 on
+			 loop0 (/mnt/a)" */
 	int64_t intent_time, finish_time;
-	int outcome;	  /* enum action_outcome */
+	int outcome; /* enum action_outcome */
 	int verification; /* enum action_verification */
 	char *message;
 	cJSON *extra;
@@ -232,7 +244,7 @@ struct abnormal_status {
 	cJSON *context;
 	struct occurrences *occurrences;
 	struct list information; /* of struct information */
-	struct list actions;	 /* of struct action */
+	struct list actions; /* of struct action */
 	cJSON *extra;
 };
 
@@ -244,9 +256,9 @@ struct abnormal {
 	cJSON *extra;
 };
 
-extern const struct schema abnormal_schema, object_reference_schema, kernel_event_schema, condition_schema,
-	information_schema, artifact_schema, action_schema, occurrences_schema, process_identity_schema,
-	container_identity_schema;
+extern const struct schema abnormal_schema, object_reference_schema, kernel_event_schema,
+	condition_schema, information_schema, artifact_schema, action_schema, occurrences_schema,
+	process_identity_schema, container_identity_schema;
 
 /* An empty Abnormal with apiVersion and kind set, or NULL. */
 struct abnormal *abnormal_new(void);
@@ -260,21 +272,24 @@ struct abnormal *abnormal_copy(const struct abnormal *abnormal);
  * PROBLEM names the field. Returns 0, -EINVAL, -EFBIG (over ABNORMAL_BYTES_MAX) or -ENOMEM.
  */
 int abnormal_decode(const cJSON *json, struct abnormal **ret_abnormal, struct problem *problem);
-int abnormal_parse(const char *text, size_t length, struct abnormal **ret_abnormal, struct problem *problem);
+int abnormal_parse(const char *text, size_t length, struct abnormal **ret_abnormal,
+		   struct problem *problem);
 
 /* Compact JSON text, the caller's to free. Returns 0 or -ENOMEM. */
 int abnormal_print(const struct abnormal *abnormal, char **ret_text);
 int abnormal_encode(const struct abnormal *abnormal, cJSON **ret_json);
 
 /* The condition of TYPE, or NULL. */
-const struct condition *abnormal_condition(const struct abnormal *abnormal, enum condition_type type);
+const struct condition *abnormal_condition(const struct abnormal *abnormal,
+					   enum condition_type type);
 
 /*
  * Sets a condition; lastTransitionTime moves only when the status does. REASON is one CamelCase
  * word. Returns 0 or -ENOMEM.
  */
-int abnormal_set_condition(struct abnormal *abnormal, enum condition_type type, enum condition_status status,
-			   const char *reason, const char *message, int64_t now_realtime_ns);
+int abnormal_set_condition(struct abnormal *abnormal, enum condition_type type,
+			   enum condition_status status, const char *reason, const char *message,
+			   int64_t now_realtime_ns);
 
 /* Replaces a string member by a copy of TEXT (NULL clears it). Returns 0 or -ENOMEM. */
 int string_set(char **member, const char *text);

@@ -50,10 +50,11 @@ int check_object_name(const void *value, struct problem *problem)
 
 	if (is_dns_subdomain(name, strlen(name)))
 		return 0;
-	return problem_set(problem, -EINVAL, NULL,
-			   "\"%.80s\" is not a name: at most 253 of a-z, 0-9, '-' and '.', with a letter or "
-			   "digit at each end",
-			   name);
+	return problem_set(
+		problem, -EINVAL, NULL,
+		"\"%.80s\" is not a name: at most 253 of a-z, 0-9, '-' and '.', with a letter or "
+		"digit at each end",
+		name);
 }
 
 int check_namespace(const void *value, struct problem *problem)
@@ -63,7 +64,8 @@ int check_namespace(const void *value, struct problem *problem)
 	if (is_dns_label(name, strlen(name)))
 		return 0;
 	return problem_set(problem, -EINVAL, NULL,
-			   "\"%.80s\" is not a namespace: at most 63 of a-z, 0-9 and '-', with a letter or digit "
+			   "\"%.80s\" is not a namespace: at most 63 of a-z, 0-9 and '-', with a "
+			   "letter or digit "
 			   "at each end",
 			   name);
 }
@@ -79,7 +81,8 @@ int check_word(const void *value, struct problem *problem)
 	if (good)
 		return 0;
 	return problem_set(problem, -EINVAL, NULL,
-			   "\"%.80s\" is not a name: at most 253 letters, digits and -_.:@, not starting with '.' "
+			   "\"%.80s\" is not a name: at most 253 letters, digits and -_.:@, not "
+			   "starting with '.' "
 			   "or '-'",
 			   word);
 }
@@ -89,7 +92,8 @@ static bool is_qualified_part(const char *text)
 {
 	size_t length = strlen(text);
 
-	if (!length || length > LABEL_MAX_LENGTH || !is_alphanumeric(text[0]) || !is_alphanumeric(text[length - 1]))
+	if (!length || length > LABEL_MAX_LENGTH || !is_alphanumeric(text[0]) ||
+	    !is_alphanumeric(text[length - 1]))
 		return false;
 	for (size_t i = 0; i < length; i++)
 		if (!is_alphanumeric(text[i]) && !strchr("-_.", text[i]))
@@ -102,25 +106,28 @@ static int check_key(const char *key, struct problem *problem)
 {
 	const char *slash = strchr(key, '/');
 
-	if (is_qualified_part(slash ? slash + 1 : key) && (!slash || is_dns_subdomain(key, (size_t)(slash - key))))
+	if (is_qualified_part(slash ? slash + 1 : key) &&
+	    (!slash || is_dns_subdomain(key, (size_t)(slash - key))))
 		return 0;
-	return problem_set(problem, -EINVAL, NULL,
-			   "\"%.80s\" is not a key: [DOMAIN/]NAME, NAME at most 63 letters, digits and -_.", key);
+	return problem_set(
+		problem, -EINVAL, NULL,
+		"\"%.80s\" is not a key: [DOMAIN/]NAME, NAME at most 63 letters, digits and -_.",
+		key);
 }
 
 int check_labels(const void *value, struct problem *problem)
 {
 	const cJSON *label;
 
-	cJSON_ArrayForEach(label, *(cJSON *const *)value)
-	{
+	cJSON_ArrayForEach (label, *(cJSON *const *)value) {
 		int r = check_key(label->string, problem);
 
 		if (r < 0)
 			return r;
 		if (*label->valuestring && !is_qualified_part(label->valuestring))
 			return problem_set(problem, -EINVAL, label->string,
-					   "\"%.80s\" is not the value of a label: at most 63 letters, digits and "
+					   "\"%.80s\" is not the value of a label: at most 63 "
+					   "letters, digits and "
 					   "-_., with a letter or digit at each end",
 					   label->valuestring);
 	}
@@ -132,8 +139,7 @@ int check_annotations(const void *value, struct problem *problem)
 	const cJSON *annotation;
 	int r = 0;
 
-	cJSON_ArrayForEach(annotation, *(cJSON *const *)value)
-	{
+	cJSON_ArrayForEach (annotation, *(cJSON *const *)value) {
 		r = check_key(annotation->string, problem);
 		if (r < 0)
 			break;
@@ -150,14 +156,16 @@ int check_absolute_path(const void *value, struct problem *problem)
 	return problem_set(problem, -EINVAL, NULL, "must be an absolute path, not \"%.80s\"", path);
 }
 
-/* The name of a port (RFC 6335, as Kubernetes has it): at most 15 of a-z, 0-9 and '-', one of them a letter. */
+/* The name of a port (RFC 6335, as Kubernetes has it): at most 15 of a-z, 0-9 and '-', one of them
+ * a letter. */
 static bool is_port_name(const char *text)
 {
 	bool letter = false;
 
 	for (const char *c = text; *c; c++)
 		letter = letter || (*c >= 'a' && *c <= 'z');
-	return letter && strlen(text) <= 15 && is_dns_label(text, strlen(text)) && !strstr(text, "--");
+	return letter && strlen(text) <= 15 && is_dns_label(text, strlen(text)) &&
+	       !strstr(text, "--");
 }
 
 int check_port(const void *value, struct problem *problem)
@@ -170,7 +178,8 @@ int check_port(const void *value, struct problem *problem)
 	if (cJSON_IsString(port) && is_port_name(port->valuestring))
 		return 0;
 	return problem_set(problem, -EINVAL, NULL,
-			   "must be a number from 1 to 65535 or the name of a port (at most 15 of a-z, 0-9 and '-')");
+			   "must be a number from 1 to 65535 or the name of a port (at most 15 of "
+			   "a-z, 0-9 and '-')");
 }
 
 int check_http_path(const void *value, struct problem *problem)
@@ -180,7 +189,8 @@ int check_http_path(const void *value, struct problem *problem)
 	for (const char *c = path; *c; c++)
 		if ((unsigned char)*c <= ' ' || *c == 0x7f)
 			return problem_set(problem, -EINVAL, NULL,
-					   "may not hold white space or control characters; write them as %%XX");
+					   "may not hold white space or control characters; write "
+					   "them as %%XX");
 	return 0;
 }
 
@@ -191,8 +201,8 @@ int check_http_header_name(const void *value, struct problem *problem)
 	/* token of RFC 9110, 5.6.2 */
 	for (const char *c = name; *c; c++)
 		if (!is_alphanumeric(*c) && !strchr("!#$%&'*+-.^_`|~", *c))
-			return problem_set(problem, -EINVAL, NULL, "\"%.80s\" is not the name of an HTTP header",
-					   name);
+			return problem_set(problem, -EINVAL, NULL,
+					   "\"%.80s\" is not the name of an HTTP header", name);
 	return 0;
 }
 
@@ -212,7 +222,8 @@ static int check_one_action(const struct exec_action *exec, const struct http_ge
 
 	if (count == 1)
 		return 0;
-	return problem_set(problem, -EINVAL, NULL, "must have exactly one of exec, httpGet and tcpSocket, not %s",
+	return problem_set(problem, -EINVAL, NULL,
+			   "must have exactly one of exec, httpGet and tcpSocket, not %s",
 			   count ? "more" : "none");
 }
 
@@ -255,7 +266,8 @@ int check_spec(const void *object, struct problem *problem)
 	case SOURCE_PROBE:
 		if (!spec->node_probe == !spec->pod_probe)
 			return problem_set(problem, -EINVAL, NULL,
-					   "must have exactly one of nodeProbe and podProbe when source is Probe, "
+					   "must have exactly one of nodeProbe and podProbe when "
+					   "source is Probe, "
 					   "not %s",
 					   spec->node_probe ? "both" : "none");
 		return 0;
@@ -274,7 +286,7 @@ int check_abnormal(const void *object, struct problem *problem)
 		return problem_set(problem, -EINVAL, "apiVersion", "must be \"%s\", not \"%.80s\"",
 				   ABNORMAL_API_VERSION, abnormal->api_version);
 	if (!streq(abnormal->kind, ABNORMAL_KIND))
-		return problem_set(problem, -EINVAL, "kind", "must be \"%s\", not \"%.80s\"", ABNORMAL_KIND,
-				   abnormal->kind);
+		return problem_set(problem, -EINVAL, "kind", "must be \"%s\", not \"%.80s\"",
+				   ABNORMAL_KIND, abnormal->kind);
 	return 0;
 }

@@ -84,7 +84,7 @@ static const char *const action_verification_names[] = {
 	NULL,
 };
 
-/* --- References and metadata --------------------------------------------------------------------- */
+/* --- References and metadata -------------------------------------------------------------- */
 
 #define FIELD(...) SCHEMA_FIELD(struct object_reference, __VA_ARGS__)
 static const struct field object_reference_fields[] = {
@@ -92,8 +92,9 @@ static const struct field object_reference_fields[] = {
 	FIELD(name, "name", FIELD_STRING, .required = true, .check = check_word),
 };
 #undef FIELD
-const struct schema object_reference_schema = SCHEMA("a reference", struct object_reference, object_reference_fields,
-						     KEEP_EXTRA(struct object_reference));
+const struct schema object_reference_schema =
+	SCHEMA("a reference", struct object_reference, object_reference_fields,
+	       KEEP_EXTRA(struct object_reference));
 
 #define FIELD(...) SCHEMA_FIELD(struct metadata, __VA_ARGS__)
 static const struct field metadata_fields[] = {
@@ -103,13 +104,14 @@ static const struct field metadata_fields[] = {
 	FIELD(resource_version, "resourceVersion", FIELD_STRING, .maximum = NAME_LENGTH),
 	FIELD(creation_timestamp, "creationTimestamp", FIELD_TIME),
 	FIELD(labels, "labels", FIELD_STRING_MAP, .maximum = MAP_MEMBERS, .check = check_labels),
-	FIELD(annotations, "annotations", FIELD_STRING_MAP, .maximum = MAP_MEMBERS, .check = check_annotations),
+	FIELD(annotations, "annotations", FIELD_STRING_MAP, .maximum = MAP_MEMBERS,
+	      .check = check_annotations),
 };
 #undef FIELD
 static const struct schema metadata_schema =
 	SCHEMA("metadata", struct metadata, metadata_fields, KEEP_EXTRA(struct metadata));
 
-/* --- Kernel events ------------------------------------------------------------------------------- */
+/* --- Kernel events ------------------------------------------------------------------------ */
 
 #define FIELD(...) SCHEMA_FIELD(struct process_identity, __VA_ARGS__)
 static const struct field process_identity_fields[] = {
@@ -122,8 +124,9 @@ static const struct field process_identity_fields[] = {
 	FIELD(parent, "parent", FIELD_OBJECT, .schema = &process_identity_schema),
 };
 #undef FIELD
-const struct schema process_identity_schema = SCHEMA("process", struct process_identity, process_identity_fields,
-						     KEEP_EXTRA(struct process_identity));
+const struct schema process_identity_schema =
+	SCHEMA("process", struct process_identity, process_identity_fields,
+	       KEEP_EXTRA(struct process_identity));
 
 #define FIELD(...) SCHEMA_FIELD(struct container_identity, __VA_ARGS__)
 static const struct field container_identity_fields[] = {
@@ -136,9 +139,9 @@ static const struct field container_identity_fields[] = {
 	FIELD(cgroup_id, "cgroupId", FIELD_INTEGER, .maximum = INT64_MAX),
 };
 #undef FIELD
-const struct schema container_identity_schema = SCHEMA("container", struct container_identity,
-						       container_identity_fields,
-						       KEEP_EXTRA(struct container_identity));
+const struct schema container_identity_schema =
+	SCHEMA("container", struct container_identity, container_identity_fields,
+	       KEEP_EXTRA(struct container_identity));
 
 #define FIELD(...) SCHEMA_FIELD(struct event_stack, __VA_ARGS__)
 static const struct field event_stack_fields[] = {
@@ -163,10 +166,10 @@ static const struct field kernel_event_fields[] = {
 	FIELD(lost, "lost", FIELD_INTEGER, .maximum = INT64_MAX, .always = true),
 };
 #undef FIELD
-const struct schema kernel_event_schema =
-	SCHEMA("kernelEvent", struct kernel_event, kernel_event_fields, KEEP_EXTRA(struct kernel_event));
+const struct schema kernel_event_schema = SCHEMA(
+	"kernelEvent", struct kernel_event, kernel_event_fields, KEEP_EXTRA(struct kernel_event));
 
-/* --- Logs and alerts ----------------------------------------------------------------------------- */
+/* --- Logs and alerts ---------------------------------------------------------------------- */
 
 #define FIELD(...) SCHEMA_FIELD(struct log_entry, __VA_ARGS__)
 static const struct field log_entry_fields[] = {
@@ -181,21 +184,23 @@ static const struct schema log_entry_schema =
 #define FIELD(...) SCHEMA_FIELD(struct prometheus_alert, __VA_ARGS__)
 static const struct field prometheus_alert_fields[] = {
 	FIELD(labels, "labels", FIELD_STRING_MAP, .required = true, .maximum = MAP_MEMBERS),
-	FIELD(annotations, "annotations", FIELD_STRING_MAP, .required = true, .maximum = MAP_MEMBERS),
+	FIELD(annotations, "annotations", FIELD_STRING_MAP, .required = true,
+	      .maximum = MAP_MEMBERS),
 	FIELD(starts_at, "startsAt", FIELD_TIME),
 	FIELD(ends_at, "endsAt", FIELD_TIME),
 	FIELD(generator_url, "generatorURL", FIELD_STRING),
 };
 #undef FIELD
-static const struct schema prometheus_alert_schema = SCHEMA("prometheusAlert", struct prometheus_alert,
-							    prometheus_alert_fields,
-							    KEEP_EXTRA(struct prometheus_alert));
+static const struct schema prometheus_alert_schema =
+	SCHEMA("prometheusAlert", struct prometheus_alert, prometheus_alert_fields,
+	       KEEP_EXTRA(struct prometheus_alert));
 
-/* --- Probes: the actions have the fields of corev1 ------------------------------------------------- */
+/* --- Probes: the actions have the fields of corev1 ---------------------------------------- */
 
 #define FIELD(...) SCHEMA_FIELD(struct exec_action, __VA_ARGS__)
 static const struct field exec_action_fields[] = {
-	FIELD(command, "command", FIELD_STRINGS, .required = true, .maximum = MAP_MEMBERS, .check = check_command),
+	FIELD(command, "command", FIELD_STRINGS, .required = true, .maximum = MAP_MEMBERS,
+	      .check = check_command),
 };
 #undef FIELD
 static const struct schema exec_action_schema =
@@ -208,8 +213,8 @@ static const struct field http_header_fields[] = {
 	FIELD(value, "value", FIELD_STRING),
 };
 #undef FIELD
-static const struct schema http_header_schema =
-	SCHEMA("an HTTP header", struct http_header, http_header_fields, KEEP_EXTRA(struct http_header));
+static const struct schema http_header_schema = SCHEMA(
+	"an HTTP header", struct http_header, http_header_fields, KEEP_EXTRA(struct http_header));
 
 static const char *const http_schemes[] = {"HTTP", "HTTPS", NULL};
 
@@ -230,11 +235,13 @@ static const struct field http_get_action_fields[] = {
 	FIELD(port, "port", FIELD_ANY, .required = true, .check = check_port),
 	FIELD(host, "host", FIELD_STRING, .maximum = NAME_LENGTH),
 	FIELD(scheme, "scheme", FIELD_STRING, .check = check_scheme),
-	FIELD(http_headers, "httpHeaders", FIELD_LIST, .schema = &http_header_schema, .maximum = LIST_ITEMS),
+	FIELD(http_headers, "httpHeaders", FIELD_LIST, .schema = &http_header_schema,
+	      .maximum = LIST_ITEMS),
 };
 #undef FIELD
-static const struct schema http_get_action_schema = SCHEMA("httpGet", struct http_get_action, http_get_action_fields,
-							   KEEP_EXTRA(struct http_get_action));
+static const struct schema http_get_action_schema =
+	SCHEMA("httpGet", struct http_get_action, http_get_action_fields,
+	       KEEP_EXTRA(struct http_get_action));
 
 #define FIELD(...) SCHEMA_FIELD(struct tcp_socket_action, __VA_ARGS__)
 static const struct field tcp_socket_action_fields[] = {
@@ -242,24 +249,26 @@ static const struct field tcp_socket_action_fields[] = {
 	FIELD(host, "host", FIELD_STRING, .maximum = NAME_LENGTH),
 };
 #undef FIELD
-static const struct schema tcp_socket_action_schema = SCHEMA("tcpSocket", struct tcp_socket_action,
-							     tcp_socket_action_fields,
-							     KEEP_EXTRA(struct tcp_socket_action));
+static const struct schema tcp_socket_action_schema =
+	SCHEMA("tcpSocket", struct tcp_socket_action, tcp_socket_action_fields,
+	       KEEP_EXTRA(struct tcp_socket_action));
 
 /* A probe may not outlast an hour: it holds one of the few worker processes. */
 #define PROBE_TIMEOUT .minimum = 1, .maximum = 3600
 
 #define FIELD(...) SCHEMA_FIELD(struct node_probe, __VA_ARGS__)
 static const struct field node_probe_fields[] = {
-	FIELD(name, "name", FIELD_STRING, .required = true, .maximum = NAME_LENGTH, .check = check_word),
+	FIELD(name, "name", FIELD_STRING, .required = true, .maximum = NAME_LENGTH,
+	      .check = check_word),
 	FIELD(timeout_seconds, "timeoutSeconds", FIELD_INTEGER, PROBE_TIMEOUT),
 	FIELD(exec, "exec", FIELD_OBJECT, .schema = &exec_action_schema),
 	FIELD(http_get, "httpGet", FIELD_OBJECT, .schema = &http_get_action_schema),
 	FIELD(tcp_socket, "tcpSocket", FIELD_OBJECT, .schema = &tcp_socket_action_schema),
 };
 #undef FIELD
-static const struct schema node_probe_schema = SCHEMA("nodeProbe", struct node_probe, node_probe_fields,
-						      KEEP_EXTRA(struct node_probe), .check = check_node_probe);
+static const struct schema node_probe_schema =
+	SCHEMA("nodeProbe", struct node_probe, node_probe_fields, KEEP_EXTRA(struct node_probe),
+	       .check = check_node_probe);
 
 #define FIELD(...) SCHEMA_FIELD(struct pod_probe, __VA_ARGS__)
 static const struct field pod_probe_fields[] = {
@@ -272,10 +281,11 @@ static const struct field pod_probe_fields[] = {
 	FIELD(tcp_socket, "tcpSocket", FIELD_OBJECT, .schema = &tcp_socket_action_schema),
 };
 #undef FIELD
-static const struct schema pod_probe_schema = SCHEMA("podProbe", struct pod_probe, pod_probe_fields,
-						     KEEP_EXTRA(struct pod_probe), .check = check_pod_probe);
+static const struct schema pod_probe_schema =
+	SCHEMA("podProbe", struct pod_probe, pod_probe_fields, KEEP_EXTRA(struct pod_probe),
+	       .check = check_pod_probe);
 
-/* --- spec ---------------------------------------------------------------------------------------- */
+/* --- spec --------------------------------------------------------------------------------- */
 
 #define REFERENCES .schema = &object_reference_schema, .maximum = LIST_ITEMS
 
@@ -285,22 +295,25 @@ static const struct field spec_fields[] = {
 	FIELD(kernel_event, "kernelEvent", FIELD_OBJECT, .schema = &kernel_event_schema),
 	FIELD(log, "log", FIELD_OBJECT, .schema = &log_entry_schema),
 	FIELD(kubernetes_event, "kubernetesEvent", FIELD_JSON),
-	FIELD(prometheus_alert, "prometheusAlert", FIELD_OBJECT, .schema = &prometheus_alert_schema),
+	FIELD(prometheus_alert, "prometheusAlert", FIELD_OBJECT,
+	      .schema = &prometheus_alert_schema),
 	FIELD(node_probe, "nodeProbe", FIELD_OBJECT, .schema = &node_probe_schema),
 	FIELD(pod_probe, "podProbe", FIELD_OBJECT, .schema = &pod_probe_schema),
 	FIELD(skip_diagnosis, "skipDiagnosis", FIELD_BOOL),
 	FIELD(skip_recovery, "skipRecovery", FIELD_BOOL),
 	FIELD(node_name, "nodeName", FIELD_STRING, .check = check_word),
-	FIELD(assigned_information_collectors, "assignedInformationCollectors", FIELD_LIST, REFERENCES),
+	FIELD(assigned_information_collectors, "assignedInformationCollectors", FIELD_LIST,
+	      REFERENCES),
 	FIELD(assigned_diagnosers, "assignedDiagnosers", FIELD_LIST, REFERENCES),
 	FIELD(assigned_recoverers, "assignedRecoverers", FIELD_LIST, REFERENCES),
 	FIELD(context, "context", FIELD_JSON),
 };
 #undef FIELD
-static const struct schema spec_schema = SCHEMA("spec", struct abnormal_spec, spec_fields,
-						KEEP_EXTRA(struct abnormal_spec), .check = check_spec);
+static const struct schema spec_schema =
+	SCHEMA("spec", struct abnormal_spec, spec_fields, KEEP_EXTRA(struct abnormal_spec),
+	       .check = check_spec);
 
-/* --- status: lists are bounded, texts by the whole Abnormal's size alone ---------------------------- */
+/* --- status: lists are bounded, texts by the whole Abnormal's size alone ------------------ */
 
 #define FIELD(...) SCHEMA_FIELD(struct condition, __VA_ARGS__)
 static const struct field condition_fields[] = {
@@ -321,8 +334,8 @@ static const struct field occurrences_fields[] = {
 	FIELD(last_time, "lastTime", FIELD_TIME),
 };
 #undef FIELD
-const struct schema occurrences_schema =
-	SCHEMA("occurrences", struct occurrences, occurrences_fields, KEEP_EXTRA(struct occurrences));
+const struct schema occurrences_schema = SCHEMA("occurrences", struct occurrences,
+						occurrences_fields, KEEP_EXTRA(struct occurrences));
 
 #define FIELD(...) SCHEMA_FIELD(struct artifact, __VA_ARGS__)
 static const struct field artifact_fields[] = {
@@ -331,7 +344,8 @@ static const struct field artifact_fields[] = {
 	FIELD(bytes, "bytes", FIELD_INTEGER, .maximum = INT64_MAX, .always = true),
 };
 #undef FIELD
-const struct schema artifact_schema = SCHEMA("an artifact", struct artifact, artifact_fields, KEEP_EXTRA(struct artifact));
+const struct schema artifact_schema =
+	SCHEMA("an artifact", struct artifact, artifact_fields, KEEP_EXTRA(struct artifact));
 
 #define FIELD(...) SCHEMA_FIELD(struct information, __VA_ARGS__)
 static const struct field information_fields[] = {
@@ -340,11 +354,12 @@ static const struct field information_fields[] = {
 	FIELD(reason, "reason", FIELD_STRING),
 	FIELD(start_time, "startTime", FIELD_TIME),
 	FIELD(duration, "duration", FIELD_DURATION),
-	FIELD(artifacts, "artifacts", FIELD_LIST, .schema = &artifact_schema, .maximum = JOURNAL_ITEMS),
+	FIELD(artifacts, "artifacts", FIELD_LIST, .schema = &artifact_schema,
+	      .maximum = JOURNAL_ITEMS),
 };
 #undef FIELD
-const struct schema information_schema =
-	SCHEMA("information", struct information, information_fields, KEEP_EXTRA(struct information));
+const struct schema information_schema = SCHEMA("information", struct information,
+						information_fields, KEEP_EXTRA(struct information));
 
 #define FIELD(...) SCHEMA_FIELD(struct action, __VA_ARGS__)
 static const struct field action_fields[] = {
@@ -357,14 +372,16 @@ static const struct field action_fields[] = {
 	FIELD(message, "message", FIELD_STRING),
 };
 #undef FIELD
-const struct schema action_schema = SCHEMA("an action", struct action, action_fields, KEEP_EXTRA(struct action));
+const struct schema action_schema =
+	SCHEMA("an action", struct action, action_fields, KEEP_EXTRA(struct action));
 
 #define FIELD(...) SCHEMA_FIELD(struct abnormal_status, __VA_ARGS__)
 static const struct field status_fields[] = {
 	FIELD(identifiable, "identifiable", FIELD_BOOL),
 	FIELD(recoverable, "recoverable", FIELD_BOOL),
 	FIELD(phase, "phase", FIELD_ENUM, .names = abnormal_phase_names),
-	FIELD(conditions, "conditions", FIELD_LIST, .schema = &condition_schema, .maximum = LIST_ITEMS),
+	FIELD(conditions, "conditions", FIELD_LIST, .schema = &condition_schema,
+	      .maximum = LIST_ITEMS),
 	FIELD(message, "message", FIELD_STRING),
 	FIELD(reason, "reason", FIELD_STRING),
 	FIELD(output, "output", FIELD_STRING),
@@ -373,14 +390,15 @@ static const struct field status_fields[] = {
 	FIELD(recoverer, "recoverer", FIELD_OBJECT, .schema = &object_reference_schema),
 	FIELD(context, "context", FIELD_JSON),
 	FIELD(occurrences, "occurrences", FIELD_OBJECT, .schema = &occurrences_schema),
-	FIELD(information, "information", FIELD_LIST, .schema = &information_schema, .maximum = JOURNAL_ITEMS),
+	FIELD(information, "information", FIELD_LIST, .schema = &information_schema,
+	      .maximum = JOURNAL_ITEMS),
 	FIELD(actions, "actions", FIELD_LIST, .schema = &action_schema, .maximum = JOURNAL_ITEMS),
 };
 #undef FIELD
 static const struct schema status_schema =
 	SCHEMA("status", struct abnormal_status, status_fields, KEEP_EXTRA(struct abnormal_status));
 
-/* --- The whole ----------------------------------------------------------------------------------- */
+/* --- The whole ---------------------------------------------------------------------------- */
 
 #define FIELD(...) SCHEMA_FIELD(struct abnormal, __VA_ARGS__)
 static const struct field abnormal_fields[] = {

@@ -21,7 +21,8 @@ static uint64_t hash_part(uint64_t hash, const char *part)
 	}
 }
 
-const char *fingerprint_of(const char *source, const char *rule, const char *subject, char text[FINGERPRINT_SIZE])
+const char *fingerprint_of(const char *source, const char *rule, const char *subject,
+			   char text[FINGERPRINT_SIZE])
 {
 	uint64_t hash = hash_part(hash_part(hash_part(FNV_OFFSET, source), rule), subject);
 
@@ -41,9 +42,13 @@ static const char *rule_of(const struct abnormal *abnormal)
 	case SOURCE_LOG:
 		return spec->log ? spec->log->file_path : NULL;
 	case SOURCE_KUBERNETES_EVENT:
-		return reason ? reason : cJSON_GetStringValue(json_at(spec->kubernetes_event, "metadata.name"));
+		return reason ? reason
+			      : cJSON_GetStringValue(
+					json_at(spec->kubernetes_event, "metadata.name"));
 	case SOURCE_PROMETHEUS_ALERT:
-		return spec->prometheus_alert ? json_string(spec->prometheus_alert->labels, "alertname") : NULL;
+		return spec->prometheus_alert
+			       ? json_string(spec->prometheus_alert->labels, "alertname")
+			       : NULL;
 	case SOURCE_PROBE:
 		if (spec->node_probe)
 			return spec->node_probe->name;
@@ -67,7 +72,8 @@ const char *abnormal_fingerprint(const struct abnormal *abnormal, char text[FING
 		return text;
 	}
 	if (!subject)
-		snprintf(full_name, sizeof(full_name), "%s/%s", namespace ? namespace : "", name ? name : "");
+		snprintf(full_name, sizeof(full_name), "%s/%s", namespace ? namespace : "",
+			 name ? name : "");
 	return fingerprint_of(abnormal_source_names[abnormal->spec.source], rule_of(abnormal),
 			      subject ? subject : full_name, text);
 }
@@ -126,7 +132,8 @@ int occurrences_add(struct abnormal *abnormal, int64_t count, int64_t realtime_n
 		abnormal->status.occurrences = occurrences;
 	}
 	/* A sighting that does not count itself is one; JSON numbers are exact up to 2^53. */
-	occurrences->count = MIN(occurrences->count + MIN(MAX(count, INT64_C(1)), INT64_C(1) << 53), INT64_C(1) << 53);
+	occurrences->count = MIN(occurrences->count + MIN(MAX(count, INT64_C(1)), INT64_C(1) << 53),
+				 INT64_C(1) << 53);
 	if (occurrences->first_time == TIME_ABSENT || realtime_ns < occurrences->first_time)
 		occurrences->first_time = realtime_ns;
 	/* Sightings can arrive out of order. */

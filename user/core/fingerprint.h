@@ -10,7 +10,8 @@
 #define FINGERPRINT_SIZE 17 /* 16 hexadecimal digits and a NUL */
 
 /* FNV-1a, 64 bit, over the parts with a separator between them; NULL counts as "". Returns TEXT. */
-const char *fingerprint_of(const char *source, const char *rule, const char *subject, char text[FINGERPRINT_SIZE]);
+const char *fingerprint_of(const char *source, const char *rule, const char *subject,
+			   char text[FINGERPRINT_SIZE]);
 
 /*
  * The fingerprint of an Abnormal: its label when it has one, else source, rule (the detector, the

@@ -32,10 +32,10 @@ static const struct row {
 	enum condition_status status;
 	const char *reason;
 } rows[] = {
-	{PHASE_CREATED, TRANSITION_START, ANY, ANY, PHASE_INFORMATION_COLLECTING, CONDITION_NONE, CONDITION_ABSENT,
-	 NULL},
-	{PHASE_CREATED, TRANSITION_CLEARED, ANY, ANY, PHASE_SUCCEEDED, CONDITION_RECOVERED, CONDITION_TRUE,
-	 "FaultCleared"},
+	{PHASE_CREATED, TRANSITION_START, ANY, ANY, PHASE_INFORMATION_COLLECTING, CONDITION_NONE,
+	 CONDITION_ABSENT, NULL},
+	{PHASE_CREATED, TRANSITION_CLEARED, ANY, ANY, PHASE_SUCCEEDED, CONDITION_RECOVERED,
+	 CONDITION_TRUE, "FaultCleared"},
 
 	{PHASE_INFORMATION_COLLECTING, TRANSITION_COLLECTED, NO, ANY, PHASE_DIAGNOSING,
 	 CONDITION_INFORMATION_COLLECTED, CONDITION_TRUE, "InformationCollected"},
@@ -45,27 +45,27 @@ static const struct row {
 	 CONDITION_INFORMATION_COLLECTED, CONDITION_TRUE, "InformationCollected"},
 	{PHASE_INFORMATION_COLLECTING, TRANSITION_NOT_COLLECTED, ANY, ANY, PHASE_FAILED,
 	 CONDITION_INFORMATION_COLLECTED, CONDITION_FALSE, "InformationNotCollected"},
-	{PHASE_INFORMATION_COLLECTING, TRANSITION_CLEARED, ANY, ANY, PHASE_SUCCEEDED, CONDITION_RECOVERED,
+	{PHASE_INFORMATION_COLLECTING, TRANSITION_CLEARED, ANY, ANY, PHASE_SUCCEEDED,
+	 CONDITION_RECOVERED, CONDITION_TRUE, "FaultCleared"},
+
+	{PHASE_DIAGNOSING, TRANSITION_IDENTIFIED, ANY, NO, PHASE_RECOVERING, CONDITION_IDENTIFIED,
+	 CONDITION_TRUE, "Identified"},
+	{PHASE_DIAGNOSING, TRANSITION_IDENTIFIED, ANY, YES, PHASE_SUCCEEDED, CONDITION_IDENTIFIED,
+	 CONDITION_TRUE, "Identified"},
+	{PHASE_DIAGNOSING, TRANSITION_NOT_IDENTIFIED, ANY, ANY, PHASE_FAILED, CONDITION_IDENTIFIED,
+	 CONDITION_FALSE, "NotIdentified"},
+	{PHASE_DIAGNOSING, TRANSITION_CLEARED, ANY, ANY, PHASE_SUCCEEDED, CONDITION_RECOVERED,
 	 CONDITION_TRUE, "FaultCleared"},
 
-	{PHASE_DIAGNOSING, TRANSITION_IDENTIFIED, ANY, NO, PHASE_RECOVERING, CONDITION_IDENTIFIED, CONDITION_TRUE,
-	 "Identified"},
-	{PHASE_DIAGNOSING, TRANSITION_IDENTIFIED, ANY, YES, PHASE_SUCCEEDED, CONDITION_IDENTIFIED, CONDITION_TRUE,
-	 "Identified"},
-	{PHASE_DIAGNOSING, TRANSITION_NOT_IDENTIFIED, ANY, ANY, PHASE_FAILED, CONDITION_IDENTIFIED, CONDITION_FALSE,
-	 "NotIdentified"},
-	{PHASE_DIAGNOSING, TRANSITION_CLEARED, ANY, ANY, PHASE_SUCCEEDED, CONDITION_RECOVERED, CONDITION_TRUE,
-	 "FaultCleared"},
+	{PHASE_RECOVERING, TRANSITION_RECOVERED, ANY, ANY, PHASE_SUCCEEDED, CONDITION_RECOVERED,
+	 CONDITION_TRUE, "Recovered"},
+	{PHASE_RECOVERING, TRANSITION_NOT_RECOVERED, ANY, ANY, PHASE_FAILED, CONDITION_RECOVERED,
+	 CONDITION_FALSE, "NotRecovered"},
+	{PHASE_RECOVERING, TRANSITION_CLEARED, ANY, ANY, PHASE_SUCCEEDED, CONDITION_RECOVERED,
+	 CONDITION_TRUE, "FaultCleared"},
 
-	{PHASE_RECOVERING, TRANSITION_RECOVERED, ANY, ANY, PHASE_SUCCEEDED, CONDITION_RECOVERED, CONDITION_TRUE,
-	 "Recovered"},
-	{PHASE_RECOVERING, TRANSITION_NOT_RECOVERED, ANY, ANY, PHASE_FAILED, CONDITION_RECOVERED, CONDITION_FALSE,
-	 "NotRecovered"},
-	{PHASE_RECOVERING, TRANSITION_CLEARED, ANY, ANY, PHASE_SUCCEEDED, CONDITION_RECOVERED, CONDITION_TRUE,
-	 "FaultCleared"},
-
-	{PHASE_UNKNOWN, TRANSITION_CLEARED, ANY, ANY, PHASE_SUCCEEDED, CONDITION_RECOVERED, CONDITION_TRUE,
-	 "FaultCleared"},
+	{PHASE_UNKNOWN, TRANSITION_CLEARED, ANY, ANY, PHASE_SUCCEEDED, CONDITION_RECOVERED,
+	 CONDITION_TRUE, "FaultCleared"},
 };
 
 static bool skip_matches(enum skip asked, bool skipped)
@@ -73,18 +73,19 @@ static bool skip_matches(enum skip asked, bool skipped)
 	return asked == ANY || (asked == YES) == skipped;
 }
 
-static const struct row *find_row(enum abnormal_phase from, enum transition transition, bool skip_diagnosis,
-				  bool skip_recovery)
+static const struct row *find_row(enum abnormal_phase from, enum transition transition,
+				  bool skip_diagnosis, bool skip_recovery)
 {
 	for (const struct row *row = rows; row < rows + ARRAY_SIZE(rows); row++)
 		if (row->from == from && row->transition == transition &&
-		    skip_matches(row->diagnosis, skip_diagnosis) && skip_matches(row->recovery, skip_recovery))
+		    skip_matches(row->diagnosis, skip_diagnosis) &&
+		    skip_matches(row->recovery, skip_recovery))
 			return row;
 	return NULL;
 }
 
-int phase_step(enum abnormal_phase from, enum transition transition, bool skip_diagnosis, bool skip_recovery,
-	       struct phase_step *ret_step)
+int phase_step(enum abnormal_phase from, enum transition transition, bool skip_diagnosis,
+	       bool skip_recovery, struct phase_step *ret_step)
 {
 	const struct row *row = find_row(from, transition, skip_diagnosis, skip_recovery);
 
@@ -113,15 +114,15 @@ int abnormal_transition(struct abnormal *abnormal, enum transition transition, c
 	struct abnormal_status *status = &abnormal->status;
 	_cleanup_free_ char *skipped = NULL;
 	struct phase_step step;
-	int r = phase_step((enum abnormal_phase)status->phase, transition, abnormal->spec.skip_diagnosis,
-			   abnormal->spec.skip_recovery, &step);
+	int r = phase_step((enum abnormal_phase)status->phase, transition,
+			   abnormal->spec.skip_diagnosis, abnormal->spec.skip_recovery, &step);
 
 	/* All that can fail comes before the first change. */
 	if (r == 0 && skipped_recovery(&step, transition))
 		r = string_set(&skipped, REASON_RECOVERY_SKIPPED);
 	if (r == 0 && step.condition != CONDITION_NONE)
-		r = abnormal_set_condition(abnormal, step.condition, step.status, reason ? reason : step.reason,
-					   message, now_realtime_ns);
+		r = abnormal_set_condition(abnormal, step.condition, step.status,
+					   reason ? reason : step.reason, message, now_realtime_ns);
 	if (r < 0)
 		return r;
 	status->phase = (int)step.to;

@@ -12,14 +12,14 @@
 
 /* What happened to an Abnormal that may move it on. */
 enum transition {
-	TRANSITION_START,	    /* its turn has come: collecting begins */
-	TRANSITION_COLLECTED,	    /* all needed information is in */
-	TRANSITION_NOT_COLLECTED,   /* a required collector failed */
-	TRANSITION_IDENTIFIED,	    /* a diagnoser recognised it */
-	TRANSITION_NOT_IDENTIFIED,  /* none did */
-	TRANSITION_RECOVERED,	    /* a recoverer acted (or found it over) and the effect is verified */
-	TRANSITION_NOT_RECOVERED,   /* no recoverer is left */
-	TRANSITION_CLEARED,	    /* the fault went away by itself, seen by its detector */
+	TRANSITION_START, /* its turn has come: collecting begins */
+	TRANSITION_COLLECTED, /* all needed information is in */
+	TRANSITION_NOT_COLLECTED, /* a required collector failed */
+	TRANSITION_IDENTIFIED, /* a diagnoser recognised it */
+	TRANSITION_NOT_IDENTIFIED, /* none did */
+	TRANSITION_RECOVERED, /* a recoverer acted (or found it over) and the effect is verified */
+	TRANSITION_NOT_RECOVERED, /* no recoverer is left */
+	TRANSITION_CLEARED, /* the fault went away by itself, seen by its detector */
 	TRANSITION_COUNT,
 };
 extern const char *const transition_names[];
@@ -38,8 +38,8 @@ struct phase_step {
  * with both, COLLECTED ends Succeeded with RecoverySkipped.
  * Returns 0, or -EPROTO if the transition is illegal there (ret_step is not written).
  */
-int phase_step(enum abnormal_phase from, enum transition transition, bool skip_diagnosis, bool skip_recovery,
-	       struct phase_step *ret_step);
+int phase_step(enum abnormal_phase from, enum transition transition, bool skip_diagnosis,
+	       bool skip_recovery, struct phase_step *ret_step);
 
 /*
  * Takes the step in ABNORMAL: phase, condition (REASON and MESSAGE; NULL for the step's own), and

@@ -23,10 +23,26 @@ static cJSON *parse(const char *text)
 static void good_text_is_printed_as_it_was(void **state)
 {
 	static const char *const texts[] = {
-		"null", "true", "false", "0", "-1", "1.5", "-0.25", "1e+25", "1e-07", "\"\"", "[]", "{}",
-		"9007199254740991", "-9007199254740991", "1000000000000000", "100000000000000000000",
-		"[1,[2,[3]],{}]", "{\"a\":{\"b\":[null,true]},\"\":0}",
-		"\"\\\"\\\\\\b\\f\\n\\r\\t\\u0001/\"", "\"\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80\"",
+		"null",
+		"true",
+		"false",
+		"0",
+		"-1",
+		"1.5",
+		"-0.25",
+		"1e+25",
+		"1e-07",
+		"\"\"",
+		"[]",
+		"{}",
+		"9007199254740991",
+		"-9007199254740991",
+		"1000000000000000",
+		"100000000000000000000",
+		"[1,[2,[3]],{}]",
+		"{\"a\":{\"b\":[null,true]},\"\":0}",
+		"\"\\\"\\\\\\b\\f\\n\\r\\t\\u0001/\"",
+		"\"\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80\"",
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
@@ -47,7 +63,8 @@ static void other_spellings_are_read_too(void **state)
 		{"1.0", "1"},
 		{"-0", "0"},
 		{"1E3", "1000"},
-		{"\"\\u00e9\\u20AC\\ud83d\\ude00\\/\"", "\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80/\""},
+		{"\"\\u00e9\\u20AC\\ud83d\\ude00\\/\"",
+		 "\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80/\""},
 		{"0.1", "0.1"},
 		{"0.30000000000000004", "0.30000000000000004"},
 		{"18446744073709551615", "18446744073709551616"},
@@ -163,7 +180,8 @@ static cJSON *nested(int depth)
 
 static void nesting_is_bounded(void **state)
 {
-	_cleanup_json_ cJSON *deepest = nested(JSON_DEPTH_MAX), *deeper = nested(JSON_DEPTH_MAX + 1);
+	_cleanup_json_ cJSON *deepest = nested(JSON_DEPTH_MAX),
+			     *deeper = nested(JSON_DEPTH_MAX + 1);
 	_cleanup_json_ cJSON *far_deeper = nested(100000);
 
 	assert_non_null(deepest);
@@ -178,7 +196,8 @@ static void an_object_of_many_members_is_read_and_compared_quickly(void **state)
 
 	for (int i = 0; i < count; i++) {
 		assert_int_equal(buffer_printf(&forth, "%s\"k%d\":%d", i ? "," : "{", i, i), 0);
-		assert_int_equal(buffer_printf(&back, "%s\"k%d\":%d", i ? "," : "{", count - 1 - i, count - 1 - i),
+		assert_int_equal(buffer_printf(&back, "%s\"k%d\":%d", i ? "," : "{", count - 1 - i,
+					       count - 1 - i),
 				 0);
 	}
 	assert_int_equal(buffer_append_text(&forth, "}"), 0);
@@ -209,7 +228,8 @@ static void pretty_text_is_indented_by_two_spaces(void **state)
 	_cleanup_json_ cJSON *json = parse("{\"a\":[1,{}],\"b\":{\"c\":null},\"d\":[]}");
 	_cleanup_free_ char *text = json_print_pretty(json);
 
-	assert_string_equal(text, "{\n  \"a\": [\n    1,\n    {}\n  ],\n  \"b\": {\n    \"c\": null\n  },\n  \"d\": []\n}");
+	assert_string_equal(text, "{\n  \"a\": [\n    1,\n    {}\n  ],\n  \"b\": {\n    \"c\": "
+				  "null\n  },\n  \"d\": []\n}");
 }
 
 static void printing_stops_at_the_cap_of_a_buffer(void **state)
@@ -224,7 +244,8 @@ static void printing_stops_at_the_cap_of_a_buffer(void **state)
 
 static void members_are_found_by_name_type_and_path(void **state)
 {
-	_cleanup_json_ cJSON *json = parse("{\"s\":\"x\",\"n\":2.5,\"t\":true,\"o\":{\"p\":{\"q\":7}},\"l\":[1]}");
+	_cleanup_json_ cJSON *json =
+		parse("{\"s\":\"x\",\"n\":2.5,\"t\":true,\"o\":{\"p\":{\"q\":7}},\"l\":[1]}");
 
 	assert_string_equal(json_string(json, "s"), "x");
 	assert_null(json_string(json, "n"));
@@ -252,7 +273,8 @@ static void setting_a_member_adds_or_replaces_it(void **state)
 	assert_int_equal(json_set_time(json, "e", 1500000000), 0);
 	assert_int_equal(json_set(json, "f", NULL), -ENOMEM);
 	_cleanup_free_ char *text = json_print(json);
-	assert_string_equal(text, "{\"a\":\"x\",\"b\":2,\"c\":3,\"d\":false,\"e\":\"1970-01-01T00:00:01.5Z\"}");
+	assert_string_equal(
+		text, "{\"a\":\"x\",\"b\":2,\"c\":3,\"d\":false,\"e\":\"1970-01-01T00:00:01.5Z\"}");
 }
 
 static void equality_is_of_values_whatever_the_order_of_members(void **state)
@@ -290,15 +312,30 @@ static void utf8_is_judged_as_rfc_3629_does(void **state)
 		const char *text;
 		size_t length;
 	} cases[] = {
-		{"a", 1},		{"\x7f", 1},		 {"\xc2\x80", 2},	  {"\xdf\xbf", 2},
-		{"\xe0\xa0\x80", 3},	{"\xed\x9f\xbf", 3},	 {"\xef\xbf\xbf", 3},	  {"\xf0\x90\x80\x80", 4},
-		{"\xf4\x8f\xbf\xbf", 4}, {"\x80", 0},		 {"\xc1\xbf", 0},	  {"\xe0\x9f\xbf", 0},
-		{"\xed\xa0\x80", 0},	{"\xf0\x8f\xbf\xbf", 0}, {"\xf4\x90\x80\x80", 0}, {"\xf5\x80\x80\x80", 0},
-		{"\xe2\x82", 0},	{"\xe2(\xa1", 0},	 {"", 0},
+		{"a", 1},
+		{"\x7f", 1},
+		{"\xc2\x80", 2},
+		{"\xdf\xbf", 2},
+		{"\xe0\xa0\x80", 3},
+		{"\xed\x9f\xbf", 3},
+		{"\xef\xbf\xbf", 3},
+		{"\xf0\x90\x80\x80", 4},
+		{"\xf4\x8f\xbf\xbf", 4},
+		{"\x80", 0},
+		{"\xc1\xbf", 0},
+		{"\xe0\x9f\xbf", 0},
+		{"\xed\xa0\x80", 0},
+		{"\xf0\x8f\xbf\xbf", 0},
+		{"\xf4\x90\x80\x80", 0},
+		{"\xf5\x80\x80\x80", 0},
+		{"\xe2\x82", 0},
+		{"\xe2(\xa1", 0},
+		{"", 0},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
-		assert_int_equal(utf8_length(cases[i].text, strlen(cases[i].text)), cases[i].length);
+		assert_int_equal(utf8_length(cases[i].text, strlen(cases[i].text)),
+				 cases[i].length);
 	assert_int_equal(utf8_cut("ab", 2), 2);
 	assert_int_equal(utf8_cut("a\xe2\x82\xac", 4), 4);
 	assert_int_equal(utf8_cut("a\xe2\x82\xac", 3), 1);

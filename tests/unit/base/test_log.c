@@ -95,7 +95,8 @@ static void a_problem_is_told_with_the_path_of_its_field(void **state)
 	problem_prefix(&problem, "[1]");
 	problem_prefix(&problem, "list");
 	problem_prefix(&problem, "spec");
-	assert_string_equal(problem_line(&problem, line, sizeof(line)), "spec.list[1].name: is required");
+	assert_string_equal(problem_line(&problem, line, sizeof(line)),
+			    "spec.list[1].name: is required");
 	problem_set(&problem, -EINVAL, NULL, "nothing there");
 	assert_string_equal(problem_line(&problem, line, sizeof(line)), "nothing there");
 	problem_prefix(&problem, "spec");
@@ -138,7 +139,8 @@ static void the_nearest_word_is_suggested_if_it_is_near(void **state)
 	assert_null(nearest("x"));
 	assert_null(nearest("date of birth"));
 	assert_null(nearest(""));
-	assert_null(nearest("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"));
+	assert_null(nearest("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+			    "aaaaaaaaaa"));
 }
 
 int main(void)

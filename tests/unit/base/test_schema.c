@@ -33,7 +33,8 @@ struct everything {
 
 static int check_even(const void *value, struct problem *problem)
 {
-	return *(const int64_t *)value % 2 ? problem_set(problem, -EINVAL, NULL, "must be even") : 0;
+	return *(const int64_t *)value % 2 ? problem_set(problem, -EINVAL, NULL, "must be even")
+					   : 0;
 }
 
 static int check_point(const void *object, struct problem *problem)
@@ -52,7 +53,8 @@ static const struct field point_fields[] = {
 };
 #undef FIELD
 static const struct schema point_schema =
-	SCHEMA("a point", struct point, point_fields, .extra_offset = offsetof(struct point, extra), .check = check_point);
+	SCHEMA("a point", struct point, point_fields, .extra_offset = offsetof(struct point, extra),
+	       .check = check_point);
 static const struct schema strict_schema =
 	SCHEMA("a strict point", struct point, point_fields, .extra_offset = SCHEMA_STRICT);
 
@@ -63,11 +65,13 @@ static const struct field everything_fields[] = {
 	FIELD(string, "string", FIELD_STRING),
 	FIELD(flag, "flag", FIELD_BOOL),
 	FIELD(tristate, "tristate", FIELD_TRISTATE),
-	FIELD(integer, "integer", FIELD_INTEGER, .minimum = -10, .maximum = 10, .check = check_even),
+	FIELD(integer, "integer", FIELD_INTEGER, .minimum = -10, .maximum = 10,
+	      .check = check_even),
 	FIELD(or_absent, "orAbsent", FIELD_INTEGER, .absent = -1),
 	FIELD(always, "always", FIELD_INTEGER, .always = true),
 	FIELD(time, "time", FIELD_TIME),
-	FIELD(duration, "duration", FIELD_DURATION, .minimum = NS_PER_S, .maximum = 3600 * (int64_t)NS_PER_S),
+	FIELD(duration, "duration", FIELD_DURATION, .minimum = NS_PER_S,
+	      .maximum = 3600 * (int64_t)NS_PER_S),
 	FIELD(cooldown, "cooldown", FIELD_DURATION, .absent = -1),
 	FIELD(choice, "choice", FIELD_ENUM, .names = choices),
 	FIELD(object, "object", FIELD_OBJECT, .schema = &point_schema),
@@ -79,17 +83,22 @@ static const struct field everything_fields[] = {
 	FIELD(any, "any", FIELD_ANY),
 };
 #undef FIELD
-static const struct schema everything_schema = SCHEMA("everything", struct everything, everything_fields,
-						      .extra_offset = offsetof(struct everything, extra));
+static const struct schema everything_schema =
+	SCHEMA("everything", struct everything, everything_fields,
+	       .extra_offset = offsetof(struct everything, extra));
 
-static const char full[] =
-	"{\"string\":\"s\",\"flag\":true,\"tristate\":false,\"integer\":-4,\"orAbsent\":0,\"always\":0,"
-	"\"time\":\"2026-11-23T17:45:01.5Z\",\"duration\":\"1m30s\",\"cooldown\":\"0s\",\"choice\":\"Green\","
-	"\"object\":{\"x\":1,\"more\":[]},\"embedded\":{\"x\":2,\"label\":\"\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\"},"
-	"\"list\":[{\"x\":3},{\"x\":4,\"more\":null}],\"strings\":[\"a\",\"\"],\"map\":{\"k\":\"v\"},\"json\":{\"a\":[1]},"
-	"\"any\":[false],\"zzz\":{\"kept\":true}}";
+static const char full[] = "{\"string\":\"s\",\"flag\":true,\"tristate\":false,\"integer\":-4,"
+			   "\"orAbsent\":0,\"always\":0,"
+			   "\"time\":\"2026-11-23T17:45:01.5Z\",\"duration\":\"1m30s\","
+			   "\"cooldown\":\"0s\",\"choice\":\"Green\","
+			   "\"object\":{\"x\":1,\"more\":[]},\"embedded\":{\"x\":2,\"label\":"
+			   "\"\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\"},"
+			   "\"list\":[{\"x\":3},{\"x\":4,\"more\":null}],\"strings\":[\"a\",\"\"],"
+			   "\"map\":{\"k\":\"v\"},\"json\":{\"a\":[1]},"
+			   "\"any\":[false],\"zzz\":{\"kept\":true}}";
 
-static int decode(const struct schema *schema, const char *text, void **ret_object, struct problem *problem)
+static int decode(const struct schema *schema, const char *text, void **ret_object,
+		  struct problem *problem)
 {
 	_cleanup_json_ cJSON *json = NULL;
 
@@ -150,7 +159,8 @@ static void typed_values_are_what_the_json_says(void **state)
 
 static void absent_fields_have_their_absent_values_and_are_not_written(void **state)
 {
-	static const char *const empty[] = {"{}", "{\"string\":null,\"list\":null,\"object\":null,\"any\":null}"};
+	static const char *const empty[] = {
+		"{}", "{\"string\":null,\"list\":null,\"object\":null,\"any\":null}"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(empty); i++) {
 		struct everything *object = decode_good(&everything_schema, empty[i]);
@@ -197,7 +207,8 @@ static const struct {
 	{"{\"time\":5}", "time", "must be a time such as 2026-11-23T17:45:01Z, not a number"},
 	{"{\"time\":\"2026-02-30T00:00:00Z\"}", "time", "not \"2026-02-30T00:00:00Z\""},
 	{"{\"duration\":90}", "duration", "must be a duration such as 90s or 1m30s, not a number"},
-	{"{\"duration\":\"90\"}", "duration", "must be a duration such as 90s or 1m30s, not \"90\""},
+	{"{\"duration\":\"90\"}", "duration",
+	 "must be a duration such as 90s or 1m30s, not \"90\""},
 	{"{\"duration\":\"1ms\"}", "duration", "must be at least 1s, not 1ms"},
 	{"{\"duration\":\"2h\"}", "duration", "must be at most 1h, not 2h"},
 	{"{\"duration\":\"999999999999h\"}", "duration", "too long a duration"},
@@ -207,17 +218,21 @@ static const struct {
 	{"{\"object\":{}}", "object.x", "is required"},
 	{"{\"object\":{\"x\":null}}", "object.x", "is required"},
 	{"{\"object\":{\"x\":13}}", "object.label", "is required when x is 13"},
-	{"{\"embedded\":{\"x\":1,\"label\":\"abcde\"}}", "embedded.label", "is 5 characters long; at most 4"},
+	{"{\"embedded\":{\"x\":1,\"label\":\"abcde\"}}", "embedded.label",
+	 "is 5 characters long; at most 4"},
 	{"{\"list\":{}}", "list", "must be a list, not an object"},
 	{"{\"list\":[{\"x\":1},7]}", "list[1]", "must be an object, not a number"},
-	{"{\"list\":[{\"x\":1},{\"x\":\"1\"}]}", "list[1].x", "must be a whole number, not a string"},
-	{"{\"list\":[{\"x\":1},{\"x\":1},{\"x\":1},{\"x\":1}]}", "list", "has 4 items; at most 3 are allowed"},
+	{"{\"list\":[{\"x\":1},{\"x\":\"1\"}]}", "list[1].x",
+	 "must be a whole number, not a string"},
+	{"{\"list\":[{\"x\":1},{\"x\":1},{\"x\":1},{\"x\":1}]}", "list",
+	 "has 4 items; at most 3 are allowed"},
 	{"{\"strings\":\"a\"}", "strings", "must be a list of strings, not a string"},
 	{"{\"strings\":[\"a\",{}]}", "strings[1]", "must be a string, not an object"},
 	{"{\"strings\":[\"a\",\"b\",\"c\"]}", "strings", "has 3 items; at most 2 are allowed"},
 	{"{\"map\":[]}", "map", "must be an object whose values are strings, not a list"},
 	{"{\"map\":{\"a.b/c\":false}}", "map.a.b/c", "must be a string, not false"},
-	{"{\"map\":{\"a\":\"\",\"b\":\"\",\"c\":\"\"}}", "map", "has 3 members; at most 2 are allowed"},
+	{"{\"map\":{\"a\":\"\",\"b\":\"\",\"c\":\"\"}}", "map",
+	 "has 3 members; at most 2 are allowed"},
 	{"{\"json\":\"{}\"}", "json", "must be an object, not a string"},
 };
 
@@ -230,10 +245,11 @@ static void each_error_names_its_field_what_is_wrong_and_what_would_be_right(voi
 
 		if (r != -EINVAL || object || !streq(problem.field, refused[i].field) ||
 		    !strstr(problem.text, refused[i].message))
-			fail_msg("%s\ngave %d, %s: %s\nexpected %s: %s", refused[i].text, r, problem.field,
-				 problem.text, refused[i].field, refused[i].message);
+			fail_msg("%s\ngave %d, %s: %s\nexpected %s: %s", refused[i].text, r,
+				 problem.field, problem.text, refused[i].field, refused[i].message);
 		/* Nobody needs to want the problem told. */
-		assert_int_equal(decode(&everything_schema, refused[i].text, &object, NULL), -EINVAL);
+		assert_int_equal(decode(&everything_schema, refused[i].text, &object, NULL),
+				 -EINVAL);
 	}
 }
 
@@ -242,7 +258,8 @@ static void a_strict_schema_names_the_unknown_member_and_the_nearest_known(void 
 	static const struct {
 		const char *text, *field, *message;
 	} cases[] = {
-		{"{\"x\":1,\"lable\":\"a\"}", "lable", "is not a field of a strict point; did you mean \"label\"?"},
+		{"{\"x\":1,\"lable\":\"a\"}", "lable",
+		 "is not a field of a strict point; did you mean \"label\"?"},
 		{"{\"x\":1,\"Label\":\"a\"}", "Label", "did you mean \"label\"?"},
 		{"{\"X\":1}", "X", "did you mean \"x\"?"},
 		{"{\"y\":1}", "y", "is not a field of a strict point"},

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* YAML is read as JSON would be, dangerous parts of it are refused, and what is written reads back. */
+/* YAML is read as JSON would be, dangerous parts of it are refused, and what is written reads back.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -25,7 +26,9 @@ static void documents_become_a_list_and_empty_ones_are_left_out(void **state)
 	expect("", "[]");
 	expect("# only a comment\n", "[]");
 	expect("---\n---\na: 1\n---\n# nothing\n---\n- b\n...\n", "[{\"a\":1},[\"b\"]]");
-	expect("\xef\xbb\xbf""a: 1\n", "[{\"a\":1}]");
+	expect("\xef\xbb\xbf"
+	       "a: 1\n",
+	       "[{\"a\":1}]");
 }
 
 static void scalars_follow_the_core_schema(void **state)
@@ -37,7 +40,8 @@ static void scalars_follow_the_core_schema(void **state)
 	       "[[0,-1,7,10,31,15,1.5,0.5,5,1000,-0.015]]");
 	/* Booleans, octals, dates and times of day of YAML 1.1 are strings in 1.2. */
 	expect("[yes, No, on, 2026-11-23, 1:30, 1_000, 0b1, 0x, 1e, ., -, nULL, 0o8]",
-	       "[[\"yes\",\"No\",\"on\",\"2026-11-23\",\"1:30\",\"1_000\",\"0b1\",\"0x\",\"1e\",\".\",\"-\",\"nULL\",\"0o8\"]]");
+	       "[[\"yes\",\"No\",\"on\",\"2026-11-23\",\"1:30\",\"1_000\",\"0b1\",\"0x\",\"1e\",\"."
+	       "\",\"-\",\"nULL\",\"0o8\"]]");
 	expect("['1', \"true\", '~', \"\", '']", "[[\"1\",\"true\",\"~\",\"\",\"\"]]");
 	expect("a: |\n  1\n\n  b\nc: >\n  d\n  e\n", "[{\"a\":\"1\\n\\nb\\n\",\"c\":\"d e\\n\"}]");
 	expect("a: 120s # seconds\n", "[{\"a\":\"120s\"}]");
@@ -60,7 +64,8 @@ static const struct {
 	{"--- !!map\na: 1\n", "tags"},
 	{"- !x [1]\n", "tags"},
 	{"&a k: v\n", "anchors"},
-	{"a: 1\nb:\n  c: 1\n  d: 2\n  c: 3\n", "line 3, column 3: the mapping that starts here has the key \"c\" twice"},
+	{"a: 1\nb:\n  c: 1\n  d: 2\n  c: 3\n",
+	 "line 3, column 3: the mapping that starts here has the key \"c\" twice"},
 	{"{\"a\": 1, \"a\": 2}", "has the key \"a\" twice"},
 	{"a: .inf\n", "infinity"},
 	{"a: .NaN\n", "not-a-number"},
@@ -82,7 +87,8 @@ static void what_readers_differ_about_is_refused_with_its_place(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
 		struct problem problem = {0};
 		cJSON *documents = NULL;
-		int r = yaml_read(refused[i].text, strlen(refused[i].text), 1 * MIB, &documents, &problem);
+		int r = yaml_read(refused[i].text, strlen(refused[i].text), 1 * MIB, &documents,
+				  &problem);
 
 		if (r != -EINVAL || documents || !strstr(problem.text, refused[i].message))
 			fail_msg("%s\ngave %d: %s\nexpected: %s", refused[i].text, r, problem.text,
@@ -126,17 +132,90 @@ static void round_trip(const cJSON *json)
 static void strings_that_look_like_something_else_are_quoted(void **state)
 {
 	static const char *const strings[] = {
-		"",	"~",	"null",	  "true", "False", "1",	   "-1",	   "1.5",  "1e3",  ".5",   "0x1f", "0o7",
-		"yes",	"No",	"off",	  "y",	  "1_000", "0b11", "2026-11-23",   "1:30", "+.inf", ".nan", "=",    "<<",
-		"- a",	"a: b",	"a #b",	  "#a",	  "&a",	   "*a",   "!a",	   "%a",   "@a",   "`a",   "? a",  ": a",
-		"[a",	"{a",	"a,b",	  "'a'",  "\"a\"", "|",	   ">",		   "---",  "...",  " a",   "a ",   "\ta",
-		"a\n",	"\na",	"a\n\n",  "a\nb", " a\nb", "a \nb", "a\n b\n  c\n", "\n",   "a\tb",  "a\rb", "a\r\n", "\x01",
-		"\x7f", "\xc2\x85", "\xe2\x80\xa8", "\xef\xbb\xbf" "a", "\xf0\x9f\x98\x80", "\xc3\xa9", "a\\b", "-", "--- a\nb",
-		"a\n--- b\n", "a:", "key:\n", "0123", "1,2", "2026-11-23T17:45:01.5Z", "120s", "#\nb", "\n\n a",
+		"",
+		"~",
+		"null",
+		"true",
+		"False",
+		"1",
+		"-1",
+		"1.5",
+		"1e3",
+		".5",
+		"0x1f",
+		"0o7",
+		"yes",
+		"No",
+		"off",
+		"y",
+		"1_000",
+		"0b11",
+		"2026-11-23",
+		"1:30",
+		"+.inf",
+		".nan",
+		"=",
+		"<<",
+		"- a",
+		"a: b",
+		"a #b",
+		"#a",
+		"&a",
+		"*a",
+		"!a",
+		"%a",
+		"@a",
+		"`a",
+		"? a",
+		": a",
+		"[a",
+		"{a",
+		"a,b",
+		"'a'",
+		"\"a\"",
+		"|",
+		">",
+		"---",
+		"...",
+		" a",
+		"a ",
+		"\ta",
+		"a\n",
+		"\na",
+		"a\n\n",
+		"a\nb",
+		" a\nb",
+		"a \nb",
+		"a\n b\n  c\n",
+		"\n",
+		"a\tb",
+		"a\rb",
+		"a\r\n",
+		"\x01",
+		"\x7f",
+		"\xc2\x85",
+		"\xe2\x80\xa8",
+		"\xef\xbb\xbf"
+		"a",
+		"\xf0\x9f\x98\x80",
+		"\xc3\xa9",
+		"a\\b",
+		"-",
+		"--- a\nb",
+		"a\n--- b\n",
+		"a:",
+		"key:\n",
+		"0123",
+		"1,2",
+		"2026-11-23T17:45:01.5Z",
+		"120s",
+		"#\nb",
+		"\n\n a",
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(strings); i++) {
-		_cleanup_json_ cJSON *object = cJSON_CreateObject(), *string = cJSON_CreateString(strings[i]);
+		_cleanup_json_ cJSON *object = cJSON_CreateObject(),
+				     *string = cJSON_CreateString(strings[i]);
 
 		round_trip(string);
 		assert_int_equal(json_set_string(object, "key", strings[i]), 0);
@@ -162,13 +241,41 @@ static uint32_t next_random(uint32_t bound)
 
 static cJSON *random_string(void)
 {
-	static const char *const pieces[] = {
-		" ", "\n", "\t", "a", "B", "1", ":", "-", "#", "'", "\"", "\\", "{", "]", ",", "?", "!", "\xc3\xa9",
-		"\xe2\x82\xac", "\r", "\x1b", "...", "---", "|", "%", ".", "\xf0\x9f\x98\x80", "true", "\xc2\xa0", "~"};
+	static const char *const pieces[] = {" ",
+					     "\n",
+					     "\t",
+					     "a",
+					     "B",
+					     "1",
+					     ":",
+					     "-",
+					     "#",
+					     "'",
+					     "\"",
+					     "\\",
+					     "{",
+					     "]",
+					     ",",
+					     "?",
+					     "!",
+					     "\xc3\xa9",
+					     "\xe2\x82\xac",
+					     "\r",
+					     "\x1b",
+					     "...",
+					     "---",
+					     "|",
+					     "%",
+					     ".",
+					     "\xf0\x9f\x98\x80",
+					     "true",
+					     "\xc2\xa0",
+					     "~"};
 	_cleanup_buffer_ struct buffer text = BUFFER(4096);
 
 	for (uint32_t i = next_random(12); i; i--)
-		assert_int_equal(buffer_append_text(&text, pieces[next_random(ARRAY_SIZE(pieces))]), 0);
+		assert_int_equal(buffer_append_text(&text, pieces[next_random(ARRAY_SIZE(pieces))]),
+				 0);
 	return cJSON_CreateString(buffer_text(&text));
 }
 
@@ -183,14 +290,16 @@ static cJSON *random_value(int depth)
 	case 1:
 		return cJSON_CreateBool(next_random(2));
 	case 2:
-		return cJSON_CreateNumber((double)next_random(UINT32_MAX) / (next_random(2) ? 1 : 1024));
+		return cJSON_CreateNumber((double)next_random(UINT32_MAX) /
+					  (next_random(2) ? 1 : 1024));
 	case 5:
 	case 6:
 		value = cJSON_CreateObject();
 		for (uint32_t i = next_random(4); i; i--) {
 			_cleanup_json_ cJSON *key = random_string();
 
-			assert_int_equal(json_set(value, key->valuestring, random_value(depth - 1)), 0);
+			assert_int_equal(json_set(value, key->valuestring, random_value(depth - 1)),
+					 0);
 		}
 		return value;
 	case 7:
@@ -215,8 +324,10 @@ static void whatever_is_written_reads_back_the_same(void **state)
 
 static void text_is_written_in_block_style_for_a_person(void **state)
 {
-	static const char json[] = "{\"kind\":\"X\",\"bytes\":1000000000000000,\"empty\":{},\"none\":[],\"list\":[{\"a\":\"b\","
-				   "\"c\":true},[\"d\"]],\"text\":\"one\\n  two\\n\",\"when\":\"1:30\",\"bad\":\"\"}";
+	static const char json[] =
+		"{\"kind\":\"X\",\"bytes\":1000000000000000,\"empty\":{},\"none\":[],\"list\":[{"
+		"\"a\":\"b\","
+		"\"c\":true},[\"d\"]],\"text\":\"one\\n  two\\n\",\"when\":\"1:30\",\"bad\":\"\"}";
 	cJSON *value = NULL;
 
 	assert_int_equal(json_parse(json, strlen(json), &value, NULL), 0);

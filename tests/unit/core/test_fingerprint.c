@@ -24,7 +24,8 @@ static void fingerprints_are_fnv_1a_over_the_parts_each_ended_by_nul(void **stat
 	char text[FINGERPRINT_SIZE];
 
 	/* Worked out apart from the code; a change would make every stored fault a new one. */
-	assert_string_equal(fingerprint_of("KernelEvent", "oom", "/kubepods/x", text), "10072a8568af4dda");
+	assert_string_equal(fingerprint_of("KernelEvent", "oom", "/kubepods/x", text),
+			    "10072a8568af4dda");
 	assert_string_equal(fingerprint_of(NULL, NULL, NULL, text), "d94d12186c0f2fb7");
 }
 
@@ -32,12 +33,15 @@ static void parts_do_not_run_into_each_other(void **state)
 {
 	char a[FINGERPRINT_SIZE], b[FINGERPRINT_SIZE];
 
-	assert_string_not_equal(fingerprint_of("ab", "c", "d", a), fingerprint_of("a", "bc", "d", b));
+	assert_string_not_equal(fingerprint_of("ab", "c", "d", a),
+				fingerprint_of("a", "bc", "d", b));
 	assert_string_not_equal(fingerprint_of("a", "", "b", a), fingerprint_of("a", "b", "", b));
 	assert_string_equal(fingerprint_of("a", NULL, "b", a), fingerprint_of("a", "", "b", b));
 }
 
-#define HEAD "{\"apiVersion\":\"lifeboat.dev/v1alpha1\",\"kind\":\"Abnormal\",\"metadata\":{\"namespace\":\"n\",\"name\":\"x\""
+#define HEAD                              \
+	"{\"apiVersion\":\"lifeboat.dev/" \
+	"v1alpha1\",\"kind\":\"Abnormal\",\"metadata\":{\"namespace\":\"n\",\"name\":\"x\""
 #define SUBJECT ",\"annotations\":{\"lifeboat.dev/subject\":\"s\"}}"
 
 static void each_source_has_its_rule(void **state)
@@ -45,11 +49,14 @@ static void each_source_has_its_rule(void **state)
 	static const struct {
 		const char *text, *source, *rule, *subject;
 	} cases[] = {
-		{HEAD SUBJECT ",\"spec\":{\"source\":\"KernelEvent\",\"kernelEvent\":{\"detector\":\"oom\",\"type\":\"T\"}}}",
+		{HEAD SUBJECT ",\"spec\":{\"source\":\"KernelEvent\",\"kernelEvent\":{\"detector\":"
+			      "\"oom\",\"type\":\"T\"}}}",
 		 "KernelEvent", "oom", "s"},
-		{HEAD SUBJECT ",\"spec\":{\"source\":\"Log\",\"log\":{\"filePath\":\"/l\",\"logEntry\":\"e\"}}}", "Log", "/l",
-		 "s"},
-		{HEAD SUBJECT ",\"spec\":{\"source\":\"KubernetesEvent\",\"kubernetesEvent\":{\"reason\":\"Failed\","
+		{HEAD SUBJECT
+		 ",\"spec\":{\"source\":\"Log\",\"log\":{\"filePath\":\"/l\",\"logEntry\":\"e\"}}}",
+		 "Log", "/l", "s"},
+		{HEAD SUBJECT ",\"spec\":{\"source\":\"KubernetesEvent\",\"kubernetesEvent\":{"
+			      "\"reason\":\"Failed\","
 			      "\"metadata\":{\"name\":\"web.17\"}}}}",
 		 "KubernetesEvent", "Failed", "s"},
 		{HEAD SUBJECT ",\"spec\":{\"source\":\"KubernetesEvent\",\"kubernetesEvent\":{"
@@ -58,10 +65,12 @@ static void each_source_has_its_rule(void **state)
 		{HEAD SUBJECT ",\"spec\":{\"source\":\"PrometheusAlert\",\"prometheusAlert\":{"
 			      "\"labels\":{\"alertname\":\"Down\"},\"annotations\":{}}}}",
 		 "PrometheusAlert", "Down", "s"},
-		{HEAD SUBJECT ",\"spec\":{\"source\":\"Probe\",\"nodeProbe\":{\"name\":\"p\",\"tcpSocket\":{\"port\":1}}}}",
+		{HEAD SUBJECT ",\"spec\":{\"source\":\"Probe\",\"nodeProbe\":{\"name\":\"p\","
+			      "\"tcpSocket\":{\"port\":1}}}}",
 		 "Probe", "p", "s"},
-		{HEAD SUBJECT ",\"spec\":{\"source\":\"Probe\",\"podProbe\":{\"namespace\":\"a\",\"name\":\"b\","
-			      "\"container\":\"c\",\"tcpSocket\":{\"port\":1}}}}",
+		{HEAD SUBJECT
+		 ",\"spec\":{\"source\":\"Probe\",\"podProbe\":{\"namespace\":\"a\",\"name\":\"b\","
+		 "\"container\":\"c\",\"tcpSocket\":{\"port\":1}}}}",
 		 "Probe", "b", "s"},
 		{HEAD "},\"spec\":{\"source\":\"Custom\"}}", "Custom", "x", "n/x"},
 	};
@@ -78,10 +87,12 @@ static void each_source_has_its_rule(void **state)
 
 static void the_label_goes_before_all_else_if_it_is_a_fingerprint(void **state)
 {
-	_cleanup_abnormal_ struct abnormal *labelled =
-		parse(HEAD ",\"labels\":{\"lifeboat.dev/fingerprint\":\"0123456789abcdef\"}},\"spec\":{\"source\":\"Custom\"}}");
+	_cleanup_abnormal_ struct abnormal *labelled = parse(
+		HEAD ",\"labels\":{\"lifeboat.dev/"
+		     "fingerprint\":\"0123456789abcdef\"}},\"spec\":{\"source\":\"Custom\"}}");
 	_cleanup_abnormal_ struct abnormal *mislabelled =
-		parse(HEAD ",\"labels\":{\"lifeboat.dev/fingerprint\":\"0123\"}},\"spec\":{\"source\":\"Custom\"}}");
+		parse(HEAD ",\"labels\":{\"lifeboat.dev/"
+			   "fingerprint\":\"0123\"}},\"spec\":{\"source\":\"Custom\"}}");
 	char text[FINGERPRINT_SIZE];
 
 	assert_string_equal(abnormal_fingerprint(labelled, text), "0123456789abcdef");
@@ -90,8 +101,10 @@ static void the_label_goes_before_all_else_if_it_is_a_fingerprint(void **state)
 
 static void the_subject_is_never_null(void **state)
 {
-	_cleanup_abnormal_ struct abnormal *annotated = parse(HEAD SUBJECT ",\"spec\":{\"source\":\"Custom\"}}");
-	_cleanup_abnormal_ struct abnormal *named = parse(HEAD "},\"spec\":{\"source\":\"Custom\"}}");
+	_cleanup_abnormal_ struct abnormal *annotated =
+		parse(HEAD SUBJECT ",\"spec\":{\"source\":\"Custom\"}}");
+	_cleanup_abnormal_ struct abnormal *named =
+		parse(HEAD "},\"spec\":{\"source\":\"Custom\"}}");
 	_cleanup_abnormal_ struct abnormal *empty = abnormal_new();
 	char text[FINGERPRINT_SIZE];
 
@@ -106,13 +119,17 @@ static void names_are_deterministic_and_valid(void **state)
 	char a[ABNORMAL_NAME_SIZE], b[ABNORMAL_NAME_SIZE];
 	const int64_t second = (int64_t)NS_PER_S;
 
-	assert_string_equal(fingerprint_name("hung_task", "0123456789abcdef", 1000000000 * second + 5, a),
-			    "hung-task-01234567-gjdgxs");
+	assert_string_equal(
+		fingerprint_name("hung_task", "0123456789abcdef", 1000000000 * second + 5, a),
+		"hung-task-01234567-gjdgxs");
 	/* Two times of the same second are the same name. */
-	assert_string_equal(a, fingerprint_name("hung_task", "0123456789abcdef", 1000000000 * second + 7, b));
-	assert_string_equal(fingerprint_name("/Var/log.1", "0123456789abcdef", 0, a), "var-log-1-01234567-0");
+	assert_string_equal(
+		a, fingerprint_name("hung_task", "0123456789abcdef", 1000000000 * second + 7, b));
+	assert_string_equal(fingerprint_name("/Var/log.1", "0123456789abcdef", 0, a),
+			    "var-log-1-01234567-0");
 	assert_string_equal(fingerprint_name("", "0123456789abcdef", -1, a), "abnormal-01234567-0");
-	assert_string_equal(fingerprint_name("\xc3\xa9", "0123456789abcdef", 0, a), "abnormal-01234567-0");
+	assert_string_equal(fingerprint_name("\xc3\xa9", "0123456789abcdef", 0, a),
+			    "abnormal-01234567-0");
 	fingerprint_name("a_rule_whose_name_is_longer_than_any_name_of_kubernetes_may_be_at_all",
 			 "0123456789abcdef", INT64_MAX, a);
 	assert_string_equal(a, "a-rule-whose-name-is-longer-than-any-name-of-k-01234567-48jcves");

@@ -12,7 +12,8 @@
 #define PHASES (PHASE_UNKNOWN + 1)
 #define ILLEGAL (-1)
 
-/* Where each transition leads, without flags; written out, so that the table under test is not its own judge. */
+/* Where each transition leads, without flags; written out, so that the table under test is not its
+ * own judge. */
 static const int expected[PHASES][TRANSITION_COUNT] = {
 	[PHASE_CREATED] =
 		{
@@ -58,15 +59,18 @@ static const int expected[PHASES][TRANSITION_COUNT] = {
 			[TRANSITION_NOT_RECOVERED] = PHASE_FAILED,
 			[TRANSITION_CLEARED] = PHASE_SUCCEEDED,
 		},
-	[PHASE_SUCCEEDED] = {ILLEGAL, ILLEGAL, ILLEGAL, ILLEGAL, ILLEGAL, ILLEGAL, ILLEGAL, ILLEGAL},
+	[PHASE_SUCCEEDED] = {ILLEGAL, ILLEGAL, ILLEGAL, ILLEGAL, ILLEGAL, ILLEGAL, ILLEGAL,
+			     ILLEGAL},
 	[PHASE_FAILED] = {ILLEGAL, ILLEGAL, ILLEGAL, ILLEGAL, ILLEGAL, ILLEGAL, ILLEGAL, ILLEGAL},
-	[PHASE_UNKNOWN] = {ILLEGAL, ILLEGAL, ILLEGAL, ILLEGAL, ILLEGAL, ILLEGAL, ILLEGAL, PHASE_SUCCEEDED},
+	[PHASE_UNKNOWN] = {ILLEGAL, ILLEGAL, ILLEGAL, ILLEGAL, ILLEGAL, ILLEGAL, ILLEGAL,
+			   PHASE_SUCCEEDED},
 };
 
 /* What the flags change. */
 static int expected_with(int from, int transition, bool skip_diagnosis, bool skip_recovery)
 {
-	if (from == PHASE_INFORMATION_COLLECTING && transition == TRANSITION_COLLECTED && skip_diagnosis)
+	if (from == PHASE_INFORMATION_COLLECTING && transition == TRANSITION_COLLECTED &&
+	    skip_diagnosis)
 		return skip_recovery ? PHASE_SUCCEEDED : PHASE_RECOVERING;
 	if (from == PHASE_DIAGNOSING && transition == TRANSITION_IDENTIFIED && skip_recovery)
 		return PHASE_SUCCEEDED;
@@ -79,8 +83,10 @@ static const struct {
 	const char *reason;
 } expected_condition[TRANSITION_COUNT] = {
 	[TRANSITION_START] = {CONDITION_NONE, CONDITION_ABSENT, NULL},
-	[TRANSITION_COLLECTED] = {CONDITION_INFORMATION_COLLECTED, CONDITION_TRUE, "InformationCollected"},
-	[TRANSITION_NOT_COLLECTED] = {CONDITION_INFORMATION_COLLECTED, CONDITION_FALSE, "InformationNotCollected"},
+	[TRANSITION_COLLECTED] = {CONDITION_INFORMATION_COLLECTED, CONDITION_TRUE,
+				  "InformationCollected"},
+	[TRANSITION_NOT_COLLECTED] = {CONDITION_INFORMATION_COLLECTED, CONDITION_FALSE,
+				      "InformationNotCollected"},
 	[TRANSITION_IDENTIFIED] = {CONDITION_IDENTIFIED, CONDITION_TRUE, "Identified"},
 	[TRANSITION_NOT_IDENTIFIED] = {CONDITION_IDENTIFIED, CONDITION_FALSE, "NotIdentified"},
 	[TRANSITION_RECOVERED] = {CONDITION_RECOVERED, CONDITION_TRUE, "Recovered"},
@@ -97,8 +103,8 @@ static void each_combination_leads_where_it_should_or_is_refused(void **state)
 		bool skip_diagnosis = i & 1, skip_recovery = i & 2;
 		int to = expected_with(from, transition, skip_diagnosis, skip_recovery);
 		struct phase_step step = {.reason = "untouched"};
-		int r = phase_step((enum abnormal_phase)from, (enum transition)transition, skip_diagnosis,
-				   skip_recovery, &step);
+		int r = phase_step((enum abnormal_phase)from, (enum transition)transition,
+				   skip_diagnosis, skip_recovery, &step);
 
 		if (to == ILLEGAL) {
 			assert_int_equal(r, -EPROTO);
@@ -121,7 +127,9 @@ static void a_phase_or_transition_out_of_range_is_refused(void **state)
 {
 	struct phase_step step;
 
-	assert_int_equal(phase_step((enum abnormal_phase)PHASES, TRANSITION_CLEARED, false, false, &step), -EPROTO);
+	assert_int_equal(
+		phase_step((enum abnormal_phase)PHASES, TRANSITION_CLEARED, false, false, &step),
+		-EPROTO);
 	assert_int_equal(phase_step(PHASE_CREATED, TRANSITION_COUNT, false, false, &step), -EPROTO);
 }
 
@@ -132,8 +140,9 @@ static void no_transition_leaves_a_final_phase(void **state)
 	for (int from = 0; from < PHASES; from++)
 		for (int transition = 0; transition < TRANSITION_COUNT; transition++)
 			if (phase_is_final((enum abnormal_phase)from))
-				assert_int_equal(phase_step((enum abnormal_phase)from, (enum transition)transition,
-							    false, false, &step),
+				assert_int_equal(phase_step((enum abnormal_phase)from,
+							    (enum transition)transition, false,
+							    false, &step),
 						 -EPROTO);
 }
 
@@ -153,15 +162,20 @@ static void the_whole_way_sets_conditions_and_start_time(void **state)
 	assert_int_equal(abnormal->status.start_time, 10);
 	assert_int_equal(abnormal->status.conditions.count, 0);
 
-	assert_int_equal(abnormal_transition(abnormal, TRANSITION_COLLECTED, NULL, "2 of 2", 20), 0);
-	const struct condition *condition = abnormal_condition(abnormal, CONDITION_INFORMATION_COLLECTED);
+	assert_int_equal(abnormal_transition(abnormal, TRANSITION_COLLECTED, NULL, "2 of 2", 20),
+			 0);
+	const struct condition *condition =
+		abnormal_condition(abnormal, CONDITION_INFORMATION_COLLECTED);
 	assert_int_equal(condition->status, CONDITION_TRUE);
 	assert_int_equal(condition->last_transition_time, 20);
 	assert_string_equal(condition->reason, "InformationCollected");
 	assert_string_equal(condition->message, "2 of 2");
 
-	assert_int_equal(abnormal_transition(abnormal, TRANSITION_IDENTIFIED, "FilesystemFrozen", NULL, 30), 0);
-	assert_string_equal(abnormal_condition(abnormal, CONDITION_IDENTIFIED)->reason, "FilesystemFrozen");
+	assert_int_equal(
+		abnormal_transition(abnormal, TRANSITION_IDENTIFIED, "FilesystemFrozen", NULL, 30),
+		0);
+	assert_string_equal(abnormal_condition(abnormal, CONDITION_IDENTIFIED)->reason,
+			    "FilesystemFrozen");
 
 	assert_int_equal(abnormal_transition(abnormal, TRANSITION_RECOVERED, NULL, NULL, 40), 0);
 	assert_int_equal(abnormal->status.phase, PHASE_SUCCEEDED);
@@ -177,7 +191,8 @@ static void an_illegal_transition_changes_nothing(void **state)
 	_cleanup_free_ char *before = NULL, *after = NULL;
 
 	assert_int_equal(abnormal_print(abnormal, &before), 0);
-	assert_int_equal(abnormal_transition(abnormal, TRANSITION_RECOVERED, "A", "b", 10), -EPROTO);
+	assert_int_equal(abnormal_transition(abnormal, TRANSITION_RECOVERED, "A", "b", 10),
+			 -EPROTO);
 	assert_int_equal(abnormal_print(abnormal, &after), 0);
 	assert_string_equal(before, after);
 }
@@ -190,10 +205,13 @@ static void skipped_recovery_ends_succeeded_with_that_reason(void **state)
 	assert_int_equal(string_set(&abnormal->status.reason, "FilesystemFrozen"), 0);
 	assert_int_equal(abnormal_transition(abnormal, TRANSITION_START, NULL, NULL, 1), 0);
 	assert_int_equal(abnormal_transition(abnormal, TRANSITION_COLLECTED, NULL, NULL, 2), 0);
-	assert_int_equal(abnormal_transition(abnormal, TRANSITION_IDENTIFIED, "FilesystemFrozen", NULL, 3), 0);
+	assert_int_equal(
+		abnormal_transition(abnormal, TRANSITION_IDENTIFIED, "FilesystemFrozen", NULL, 3),
+		0);
 	assert_int_equal(abnormal->status.phase, PHASE_SUCCEEDED);
 	assert_string_equal(abnormal->status.reason, "RecoverySkipped");
-	assert_string_equal(abnormal_condition(abnormal, CONDITION_IDENTIFIED)->reason, "FilesystemFrozen");
+	assert_string_equal(abnormal_condition(abnormal, CONDITION_IDENTIFIED)->reason,
+			    "FilesystemFrozen");
 	assert_null(abnormal_condition(abnormal, CONDITION_RECOVERED));
 }
 
@@ -212,10 +230,12 @@ static void a_fault_that_clears_before_its_turn_succeeds(void **state)
 {
 	_cleanup_abnormal_ struct abnormal *abnormal = abnormal_new();
 
-	assert_int_equal(abnormal_transition(abnormal, TRANSITION_CLEARED, NULL, "moving again", 5), 0);
+	assert_int_equal(abnormal_transition(abnormal, TRANSITION_CLEARED, NULL, "moving again", 5),
+			 0);
 	assert_int_equal(abnormal->status.phase, PHASE_SUCCEEDED);
 	assert_int_equal(abnormal->status.start_time, 5);
-	assert_string_equal(abnormal_condition(abnormal, CONDITION_RECOVERED)->reason, "FaultCleared");
+	assert_string_equal(abnormal_condition(abnormal, CONDITION_RECOVERED)->reason,
+			    "FaultCleared");
 }
 
 int main(void)
