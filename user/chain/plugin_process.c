@@ -47,19 +47,23 @@ static void limit(int resource, rlim_t value)
 /*
  * The memory limit is RLIMIT_DATA, which since Linux 4.7 counts all private writable memory, and not
  * RLIMIT_AS: run times of languages (Go, Java, JavaScript) reserve a hundred times the address space that
- * they use. It is a limit of each process.
+ * they use. It is a limit of each process. Only the soft one is set, so that it can be taken back when a
+ * script could not be executed and this program is to say so; it is there against accidents.
  */
-static void limits_set(const struct call_request *request)
+static struct rlimit memory_limit(const struct call_request *request)
 {
-#ifdef __SANITIZE_ADDRESS__
-	/* The sanitizer's own tables are terabytes of private memory: no limit would let it live. */
-	bool limit_memory = request->transport == TRANSPORT_SCRIPT;
-#else
-	bool limit_memory = true;
-#endif
+	struct rlimit before = {RLIM_INFINITY, RLIM_INFINITY};
 
-	if (limit_memory && request->memory_bytes > 0)
-		limit(RLIMIT_DATA, (rlim_t)request->memory_bytes);
+	getrlimit(RLIMIT_DATA, &before);
+	if (request->memory_bytes > 0) {
+		struct rlimit less = {MIN(before.rlim_max, (rlim_t)request->memory_bytes), before.rlim_max};
+		setrlimit(RLIMIT_DATA, &less);
+	}
+	return before;
+}
+
+static void limits_set(void)
+{
 	limit(RLIMIT_CORE, 0);
 	limit(RLIMIT_FSIZE, ARTIFACTS_BYTES_MAX);
 	struct rlimit files;
@@ -122,8 +126,10 @@ _noreturn_ static void script_execute(const struct call_request *request)
 		environment[count++] = socket;
 	}
 	environment[count] = NULL;
+	struct rlimit before = memory_limit(request);
 	execve(resolved, (char *[]){resolved, (char *)step_name, NULL}, environment);
 	int error = errno;
+	setrlimit(RLIMIT_DATA, &before);
 	plugin_fail(-error, "cannot execute %s: %s%s", resolved, strerror(error),
 		    error == ENOEXEC  ? " (a script begins with a line like #!/bin/sh)"
 		    : error == ENOENT ? " (is the interpreter that its first line names installed?)"
@@ -144,8 +150,12 @@ _noreturn_ void plugin_process_run(const struct plugin_process *process)
 	umask(077);
 	if (chdir("/") < 0)
 		cannot("change to the folder /", errno);
-	limits_set(request);
+	limits_set();
 	if (request->transport == TRANSPORT_SCRIPT)
 		script_execute(request);
+#ifndef __SANITIZE_ADDRESS__
+	/* The sanitizer's own tables are terabytes of private memory: no limit would let it live. */
+	memory_limit(request);
+#endif
 	_exit(plugin_run(request, process->abnormal_text, process->abnormal_length));
 }

@@ -365,7 +365,7 @@ static void a_killed_supervisor_is_an_error_and_takes_the_script_with_it(void **
 	struct call_result result;
 	char text[256];
 
-	snprintf(text, sizeof(text), "#!/bin/sh\necho $$ >%s/shell\nkill -9 $PPID\nsleep 1000\n", fixture->directory);
+	snprintf(text, sizeof(text), "#!/bin/sh\necho $$ >%s/shell\nkill -9 $PPID\nexec sleep 1000\n", fixture->directory);
 	call_once(fixture, script(fixture, PLUGIN_DIAGNOSER, text), STEP_DIAGNOSE, &result);
 	assert_error_has(result, "its supervisor died of signal 9 without an answer");
 	WAIT_FOR(fixture, "the script to end", process_is_gone(pid_in(fixture, "shell")));
