@@ -91,11 +91,12 @@ int abnormal_set_condition(struct abnormal *abnormal, enum condition_type type,
 			   enum condition_status status, const char *reason, const char *message,
 			   int64_t now_realtime_ns)
 {
-	_cleanup_free_ char *new_reason = NULL, *new_message = NULL;
+	_cleanup_free_ char *new_reason = reason ? strdup(reason) : NULL;
+	_cleanup_free_ char *new_message = message ? strdup(message) : NULL;
 	/* Const for those who only look; the Abnormal itself is ours to change. */
 	struct condition *condition = (struct condition *)abnormal_condition(abnormal, type);
 
-	if (string_set(&new_reason, reason) < 0 || string_set(&new_message, message) < 0)
+	if ((reason && !new_reason) || (message && !new_message))
 		return -ENOMEM;
 	if (!condition)
 		condition = list_append(&abnormal->status.conditions, &condition_schema);
