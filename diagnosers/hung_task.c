@@ -159,37 +159,37 @@ static int diagnose_frozen(struct evidence *evidence)
 	write_tasks(evidence);
 	if (!filesystem) {
 		buffer_printf(&evidence->out,
-			      " on a frozen filesystem. %d filesystems are frozen, and it cannot be told which of "
-			      "them holds the tasks.",
+			      " on a frozen filesystem.\nEvidence: %d filesystems are frozen, and it cannot be told "
+			      "which of them holds the tasks.",
 			      frozen);
 		write_killable(evidence);
 		write_freezers(evidence);
 		buffer_append_text(&evidence->out,
-				   "\nWhat to do: thaw each that no snapshot needs (fsfreeze --unfreeze MOUNTPOINT).");
+				   "\nAdvice: thaw each that no snapshot needs (fsfreeze --unfreeze MOUNTPOINT).");
 		return plugin_identify(evidence->call, "FilesystemFrozen", "%s", buffer_text(&evidence->out));
 	}
 	find_mount(evidence, major, minor);
 	_cleanup_free_ char *suspended = device_attribute(evidence, major, minor, "dm/suspended");
 	_cleanup_free_ char *dm_name = device_attribute(evidence, major, minor, "dm/name");
-	buffer_printf(&evidence->out, " because filesystem %s on %s%s is frozen: whatever writes to it waits until it is thawed.",
+	buffer_printf(&evidence->out, " because filesystem %s on %s%s is frozen: whatever writes to it waits until it is thawed.\nEvidence:",
 		      type ? type : "(type unknown)", id ? id : "an unknown device", evidence->mount);
 	write_killable(evidence);
 	if (suspended && streq(suspended, "1")) {
 		buffer_printf(&evidence->out,
 			      " Its device-mapper device %s is suspended, which froze it (dmsetup suspend, or an "
-			      "LVM command that did not finish).\nWhat to do: dmsetup resume %s, when no "
+			      "LVM command that did not finish).\nAdvice: dmsetup resume %s, when no "
 			      "LVM command is running; thawing alone would not help.",
 			      dm_name ? dm_name : id, dm_name ? dm_name : "NAME");
 	} else if (level < FREEZE_COMPLETE) {
 		buffer_append_text(&evidence->out,
 				   " The freeze itself is not complete: it is still writing back what was dirty, and "
-				   "cannot be thawed before it is through.\nWhat to do: look at the device below it "
+				   "cannot be thawed before it is through.\nAdvice: look at the device below it "
 				   "(is its I/O completing?) and at whoever runs fsfreeze.");
 	} else {
 		write_freezers(evidence);
 		buffer_printf(&evidence->out,
-			      "\nThe recoverer thaw-filesystem thaws it where the operator has turned that on. "
-			      "By hand, once no snapshot is being taken: fsfreeze --unfreeze %s",
+			      "\nNext: the recoverer thaw-filesystem thaws it where the operator has turned that on.\n"
+			      "Advice: once no snapshot is being taken, fsfreeze --unfreeze %s",
 			      *evidence->mount_point ? evidence->mount_point : "MOUNTPOINT");
 	}
 	return plugin_identify(evidence->call, "FilesystemFrozen", "%s", buffer_text(&evidence->out));
@@ -237,9 +237,9 @@ static int diagnose_io(struct evidence *evidence)
 		name = json_string(filesystem, "id");
 	write_tasks(evidence);
 	if (!place) {
-		buffer_append_text(&evidence->out, " for I/O; which device is not known.");
+		buffer_append_text(&evidence->out, " for I/O.\nEvidence: which device is not known.");
 		write_killable(evidence);
-		buffer_printf(&evidence->out, "\nWhat to do: %s", advice);
+		buffer_printf(&evidence->out, "\nAdvice: %s", advice);
 		return plugin_identify(evidence->call, "BlockedOnIO", "%s", buffer_text(&evidence->out));
 	}
 	find_mount(evidence, major, minor);
@@ -251,7 +251,7 @@ static int diagnose_io(struct evidence *evidence)
 		buffer_printf(&evidence->out, " (device-mapper %s)", dm_name);
 	if (*evidence->mount_point)
 		buffer_printf(&evidence->out, ",%s", evidence->mount);
-	buffer_append_text(&evidence->out, ".");
+	buffer_append_text(&evidence->out, ".\nEvidence:");
 	if (in_flight >= 0)
 		buffer_printf(&evidence->out, " %.0f request%s in flight there.", in_flight, in_flight == 1 ? " is" : "s are");
 	if ((suspended && streq(suspended, "1")) || json_bool(device, "suspended", false)) {
@@ -259,7 +259,7 @@ static int diagnose_io(struct evidence *evidence)
 				   " The device is suspended (dmsetup suspend, or an LVM or multipath command that "
 				   "did not finish): it keeps every request until it is resumed.");
 		write_killable(evidence);
-		buffer_printf(&evidence->out, "\nWhat to do: dmsetup resume %s, when no LVM or multipath command is running.",
+		buffer_printf(&evidence->out, "\nAdvice: dmsetup resume %s, when no LVM or multipath command is running.",
 			      dm_name ? dm_name : "NAME");
 		return plugin_identify(evidence->call, "BlockedOnIO", "%s", buffer_text(&evidence->out));
 	}
@@ -281,7 +281,7 @@ static int diagnose_io(struct evidence *evidence)
 	else if (dm_name)
 		advice = "see dmsetup table and status (multipath with queue_if_no_path keeps requests while it has no "
 			 "path: multipath -ll), and the devices below (lsblk -s).";
-	buffer_printf(&evidence->out, "\nWhat to do: %s", advice);
+	buffer_printf(&evidence->out, "\nAdvice: %s", advice);
 	return plugin_identify(evidence->call, "BlockedOnIO", "%s", buffer_text(&evidence->out));
 }
 
@@ -310,12 +310,12 @@ static int diagnose_lock(struct evidence *evidence)
 	struct process process;
 
 	write_tasks(evidence);
-	buffer_printf(&evidence->out, " for a lock of the kernel (%s%s%s).", kind ? kind : "kind unknown",
+	buffer_printf(&evidence->out, " for a lock of the kernel (%s%s%s).\nEvidence:", kind ? kind : "kind unknown",
 		      address ? " at " : "", address ? address : "");
 	write_killable(evidence);
 	if (!pid) {
 		buffer_append_text(&evidence->out,
-				   " The kernel does not tell who holds it.\nWhat to do: look for the one task in "
+				   " The kernel does not tell who holds it.\nAdvice: look for the one task in "
 				   "kernel-stacks.txt or /proc/*/stack that is inside the same code and waits for "
 				   "something else; that is the holder.");
 		return plugin_identify(evidence->call, "BlockedOnLock", "%s", buffer_text(&evidence->out));
@@ -325,7 +325,7 @@ static int diagnose_lock(struct evidence *evidence)
 	if (r < 0) {
 		buffer_append_text(&evidence->out,
 				   ", which has ended since: either the lock is free now, or a task died holding it, "
-				   "which only a reboot repairs.\nWhat to do: see whether the tasks move again.");
+				   "which only a reboot repairs.\nAdvice: see whether the tasks move again.");
 		return plugin_identify(evidence->call, "BlockedOnLock", "%s", buffer_text(&evidence->out));
 	}
 	switch (process.state) {
@@ -344,7 +344,7 @@ static int diagnose_lock(struct evidence *evidence)
 	}
 	write_frames(evidence, pid);
 	buffer_printf(&evidence->out,
-		      ". The others only queue behind it.\nWhat to do: find out what %s (pid %" PRId64 ") is waiting for or "
+		      ". The others only queue behind it.\nAdvice: find out what %s (pid %" PRId64 ") is waiting for or "
 		      "doing, and help or end that; ending the tasks in the queue frees nothing.",
 		      comm ? comm : "the holder", pid);
 	return plugin_identify(evidence->call, "BlockedOnLock", "%s", buffer_text(&evidence->out));
@@ -362,15 +362,15 @@ static int diagnose_nfs(struct evidence *evidence)
 		if (cJSON_IsString(line) && strstr(line->valuestring, "nfs: server"))
 			telling = line->valuestring;
 	write_tasks(evidence);
-	buffer_printf(&evidence->out, " for an NFS server%s%s", *evidence->source ? " of " : "", evidence->source);
+	buffer_printf(&evidence->out, " for %s%s", *evidence->source ? "the NFS server of " : "an NFS server", evidence->source);
 	if (*evidence->mount_point)
 		buffer_printf(&evidence->out, ",%s", evidence->mount);
-	buffer_append_text(&evidence->out, ". A hard mount waits for its server for ever.");
+	buffer_append_text(&evidence->out, ".\nEvidence: a hard mount waits for its server for ever.");
 	if (telling)
 		buffer_printf(&evidence->out, " The kernel says: \"%s\".", telling);
 	write_killable(evidence);
 	buffer_printf(&evidence->out,
-		      "\nWhat to do: bring the server or the way to it back, and the tasks go on where they were. To give "
+		      "\nAdvice: bring the server or the way to it back, and the tasks go on where they were. To give "
 		      "it up: kill the tasks, then umount -f -l %s",
 		      *evidence->mount_point ? evidence->mount_point : "MOUNTPOINT");
 	return plugin_identify(evidence->call, "BlockedOnNFS", "%s", buffer_text(&evidence->out));
@@ -390,13 +390,13 @@ static int diagnose_fuse(struct evidence *evidence)
 		      type ? ")" : "");
 	if (*evidence->mount_point)
 		buffer_printf(&evidence->out, ",%s", evidence->mount);
-	buffer_append_text(&evidence->out, ", which does not answer.");
+	buffer_append_text(&evidence->out, ", which does not answer.\nEvidence:");
 	/* A connection is named after the minor number of its device (fs/fuse/control.c). */
 	snprintf(path, sizeof(path), "fs/fuse/connections/%u/waiting", minor);
 	if (minor && file_read_u64(evidence->call->host->sys, path, &waiting) == 0)
 		buffer_printf(&evidence->out, " %" PRIu64 " request%s unanswered.", waiting, waiting == 1 ? " is" : "s are");
 	buffer_append_text(&evidence->out, " SIGKILL does not end such a wait once the request has been read.");
-	buffer_append_text(&evidence->out, "\nWhat to do: look at the filesystem's own process (is it stopped, hung, waiting for "
+	buffer_append_text(&evidence->out, "\nAdvice: look at the filesystem's own process (is it stopped, hung, waiting for "
 					   "its network?). To give it up: ");
 	if (minor)
 		buffer_printf(&evidence->out, "echo 1 > /sys/fs/fuse/connections/%u/abort ends every request with an error.", minor);

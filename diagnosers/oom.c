@@ -130,55 +130,58 @@ static void write_repeats(const struct evidence *evidence, struct buffer *out)
 	char duration[TIME_TEXT_SIZE];
 
 	if (kills > 1)
-		buffer_printf(out, " This group has seen %.0f OOM kills since it was made.", kills);
+		buffer_printf(out, " The kernel has killed %.0f times in this group.", kills);
 	if (occurrences && occurrences->count > 1)
-		buffer_printf(out, " It happened %" PRId64 " times within %s.", occurrences->count,
+		buffer_printf(out, " This fault was seen %" PRId64 " times within %s.", occurrences->count,
 			      duration_format((uint64_t)MAX(occurrences->last_time - occurrences->first_time, 0),
 					      duration));
 }
 
-/* What used the memory up to the limit, with the numbers that tell. Writes cause, then advice. */
-static void write_shape(const struct evidence *evidence, struct buffer *out, const char **ret_advice)
+/* What used the memory up: the conclusion, the numbers that it rests on, and what to do about it. */
+struct shape {
+	const char *cause, *advice;
+	char numbers[256];
+};
+
+static void judge_shape(const struct evidence *evidence, struct shape *shape)
 {
-	double limit = evidence->limit, shared = json_number(evidence->group, "shmemBytes", 0);
+	double limit = evidence->limit, shared = MAX(json_number(evidence->group, "shmemBytes", 0), evidence->shmem);
 	double kernel = json_number(evidence->group, "kernelBytes", 0);
 	double rest = (evidence->usage > 0 ? evidence->usage : limit) - evidence->victim;
-	double processes = json_number(evidence->group, "processes", 0);
 	char a[SIZE_TEXT_SIZE], b[SIZE_TEXT_SIZE];
 
-	*ret_advice = "Raise the limit above what the workload needs at its peak, or find out why it needs more than before.";
+	*shape = (struct shape){
+		.cause = "",
+		.advice = "raise the limit above what the workload needs at its peak, or find out why it needs more than before.",
+	};
 	if (limit <= 0)
 		return;
-	if (shared >= MUCH * limit || evidence->shmem >= MUCH * limit) {
-		buffer_printf(out,
-			      " %s of it is shared memory: files in tmpfs (/dev/shm, a memory-backed emptyDir) count "
-			      "against the limit and are not freed by killing a process.",
-			      bytes(MAX(shared, evidence->shmem), a));
-		*ret_advice = "Delete or bound those files (mount the tmpfs with size=), or raise the limit by what they need.";
+	if (shared >= MUCH * limit) {
+		shape->cause = ": shared memory fills it";
+		snprintf(shape->numbers, sizeof(shape->numbers),
+			 " %s is shared memory: files in tmpfs (/dev/shm, a memory-backed emptyDir) count against the "
+			 "limit, and killing a process does not free them.",
+			 bytes(shared, a));
+		shape->advice = "delete or bound those files (mount the tmpfs with size=), or raise the limit by what they need.";
 	} else if (evidence->victim >= MOST * limit) {
-		buffer_printf(out,
-			      " The victim alone held %s (%.0f %% of the limit), %s of it private memory: "
-			      "this one process outgrew the limit.",
-			      bytes(evidence->victim, a), evidence->victim / limit * 100,
-			      bytes(evidence->anon, b));
-		*ret_advice =
-			"If it should fit, look for a leak or an unbounded cache (a runtime's heap may not know the limit: "
-			"-Xmx, GOMEMLIMIT, --max-old-space-size); if it needs that much, raise the limit.";
+		shape->cause = ": this one process outgrew it";
+		snprintf(shape->numbers, sizeof(shape->numbers),
+			 " The victim alone held %s (%.0f %% of the limit), %s of it private memory.",
+			 bytes(evidence->victim, a), evidence->victim / limit * 100, bytes(evidence->anon, b));
+		shape->advice = "look for a leak or an unbounded cache (a runtime's heap may not know the limit: -Xmx, "
+				"GOMEMLIMIT, --max-old-space-size); if it needs that much, raise the limit.";
 	} else if (kernel >= MUCH * limit) {
-		buffer_printf(out,
-			      " %s is memory that the kernel holds for it (dentries, sockets, page tables), "
-			      "not the processes' own.",
-			      bytes(kernel, a));
-		*ret_advice = "Look at slab and sock in cgroup.json: very many files, connections or processes cost kernel memory.";
+		shape->cause = ": memory of the kernel fills it";
+		snprintf(shape->numbers, sizeof(shape->numbers),
+			 " %s is memory that the kernel holds for the group (dentries, sockets, page tables), not the processes' own.",
+			 bytes(kernel, a));
+		shape->advice = "look at slab and sock in cgroup.json: very many files, connections or processes cost kernel memory.";
 	} else if (evidence->victim > 0) {
-		buffer_printf(out,
-			      " The victim held only %s (%.0f %% of the limit), the others in the group together about %s: "
-			      "many processes share the limit, and the largest was killed.",
-			      bytes(evidence->victim, a), evidence->victim / limit * 100, bytes(rest, b));
-		if (processes > 0)
-			buffer_printf(out, " %.0f process%s still in it.", processes,
-				      processes == 1 ? " is" : "es are");
-		*ret_advice = "Run fewer workers, or raise the limit to what all of them need together.";
+		shape->cause = ": many processes share it, and the largest was killed";
+		snprintf(shape->numbers, sizeof(shape->numbers),
+			 " The victim held only %s (%.0f %% of the limit), the others in the group about %s together.",
+			 bytes(evidence->victim, a), evidence->victim / limit * 100, bytes(rest, b));
+		shape->advice = "run fewer workers, or raise the limit to what all of them need together.";
 	}
 }
 
@@ -188,13 +191,10 @@ static void write_node_state(const struct evidence *evidence, struct buffer *out
 
 	if (evidence->total <= 0)
 		return;
-	buffer_printf(out, " The node itself %s: %s of %s are available",
-		      evidence->available >= NODE_PLENTY_FREE * evidence->total ? "is not short of memory"
-										: "is short of memory too",
-		      bytes(evidence->available, a), bytes(evidence->total, b));
+	buffer_printf(out, " The node now has %s of %s available", bytes(evidence->available, a),
+		      bytes(evidence->total, b));
 	if (evidence->pressure >= 0)
-		buffer_printf(out, ", and all its tasks waited for memory %.1f %% of the last 10 s",
-			      evidence->pressure);
+		buffer_printf(out, "; all its tasks waited for memory %.1f %% of the last 10 s", evidence->pressure);
 	buffer_append_text(out, ".");
 }
 
@@ -216,26 +216,31 @@ static const char *limit_knob(const struct evidence *evidence)
 static int diagnose_group(struct plugin_call *call, const struct evidence *evidence)
 {
 	_cleanup_buffer_ struct buffer out = BUFFER(MESSAGE_BYTES_MAX);
-	const char *advice;
-	char a[SIZE_TEXT_SIZE], b[SIZE_TEXT_SIZE];
+	double processes = json_number(evidence->group, "processes", -1);
+	struct shape shape;
+	char text[SIZE_TEXT_SIZE];
 
+	judge_shape(evidence, &shape);
 	write_victim(evidence, &out);
 	buffer_printf(&out, " was killed because %s reached its memory limit", evidence->container);
-	if (evidence->limit > 0) {
-		buffer_printf(&out, " of %s", bytes(evidence->limit, a));
-		if (evidence->usage > 0)
-			buffer_printf(&out, " (%s in use; the page cache is not the cause, the kernel drops it before it kills)",
-				      bytes(evidence->usage, b));
-	}
-	buffer_append_text(&out, ".");
-	write_shape(evidence, &out, &advice);
+	if (evidence->limit > 0)
+		buffer_printf(&out, " of %s", bytes(evidence->limit, text));
+	buffer_printf(&out, "%s.\nEvidence:", shape.cause);
+	if (evidence->usage > 0)
+		buffer_printf(&out, " %s were in use (page cache is not why: the kernel drops it before it kills).",
+			      bytes(evidence->usage, text));
+	buffer_append_text(&out, shape.numbers);
+	if (processes >= 0)
+		buffer_printf(&out, " %.0f process%s left in the group.", processes, processes == 1 ? " is" : "es are");
 	write_trigger(evidence, &out);
 	write_repeats(evidence, &out);
 	write_node_state(evidence, &out);
+	if (endswith(buffer_text(&out), "Evidence:"))
+		buffer_append_text(&out, " nothing but the kill itself; the group was gone before it could be read.");
 	buffer_printf(&out,
-		      "\nNothing is changed for an OOM kill: whether the workload comes back, or the group stays "
-		      "well below its limit, is what is checked next.\nIf it happens again: %s%s",
-		      advice, limit_knob(evidence));
+		      "\nNext: nothing is changed for an OOM kill; it is checked whether the workload comes back or the "
+		      "group stays well below its limit.\nAdvice: %s%s",
+		      shape.advice, limit_knob(evidence));
 	return plugin_identify(call, "ContainerOutOfMemory", "%s", buffer_text(&out));
 }
 
@@ -258,7 +263,7 @@ static void write_largest(const struct host *host, struct buffer *out)
 	for (size_t i = 0; i < MIN(count, (size_t)LARGEST_SHOWN) && processes[i].rss_bytes; i++)
 		buffer_printf(out, "%s%s (pid %" PRId64 ") %s", i ? ", " : " Largest now: ", processes[i].comm,
 			      processes[i].pid, size_format(processes[i].rss_bytes, text));
-	buffer_append_text(out, ".");
+	buffer_append_text(out, count && processes[0].rss_bytes ? "." : "");
 }
 
 static int diagnose_node(struct plugin_call *call, const struct evidence *evidence)
@@ -270,16 +275,16 @@ static int diagnose_node(struct plugin_call *call, const struct evidence *eviden
 	write_victim(evidence, &out);
 	if (evidence->abnormal->spec.kernel_event->container)
 		buffer_printf(&out, " of %s", evidence->container);
+	buffer_append_text(&out, ".\nEvidence:");
 	if (evidence->victim > 0)
-		buffer_printf(&out, ", which held %s", bytes(evidence->victim, a));
-	buffer_append_text(&out, ".");
+		buffer_printf(&out, " The victim held %s.", bytes(evidence->victim, a));
 	if (evidence->node_total > 0 && evidence->node_free > 0)
 		buffer_printf(&out, " %s of %s were free then.", bytes(evidence->node_free, a),
 			      bytes(evidence->node_total, b));
 	if (evidence->node_free > NODE_PLENTY_FREE * evidence->node_total)
 		buffer_append_text(&out,
 				   " That is not a full node: one NUMA node or cpuset was full, or a large "
-				   "contiguous piece was missing (see the oom-kill line's constraint in kernel-log.txt).");
+				   "contiguous piece was missing (the oom-kill line in kernel-log.txt names the constraint).");
 	if (evidence->total > 0 && evidence->swap_total <= 0)
 		buffer_append_text(&out, " There is no swap, so private memory had nowhere to go.");
 	else if (evidence->total > 0)
@@ -291,9 +296,9 @@ static int diagnose_node(struct plugin_call *call, const struct evidence *eviden
 	write_largest(call->host, &out);
 	buffer_append_text(
 		&out,
-		"\nNothing is changed for an OOM kill: whether the node has memory again is what is checked "
-		"next.\nIf it happens again: give the largest consumers memory limits, so that they and not their "
-		"neighbours are killed, and move work away or add memory; protect what must live with a lower oom_score_adj.");
+		"\nNext: nothing is changed for an OOM kill; it is checked whether the node has memory again.\n"
+		"Advice: give the largest consumers memory limits, so that they and not their neighbours are killed; "
+		"move work away or add memory; protect what must live with a lower oom_score_adj.");
 	return plugin_identify(call, "NodeOutOfMemory", "%s", buffer_text(&out));
 }
 
