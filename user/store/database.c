@@ -28,7 +28,8 @@ static const char schema_sql[] =
 	"CREATE TABLE abnormals ("
 	" id INTEGER PRIMARY KEY, namespace TEXT NOT NULL, name TEXT NOT NULL, uid TEXT NOT NULL,"
 	" fingerprint TEXT NOT NULL, phase TEXT NOT NULL, final INTEGER NOT NULL,"
-	" created INTEGER NOT NULL, ended INTEGER, document TEXT NOT NULL, UNIQUE (namespace, name));"
+	" created INTEGER NOT NULL, ended INTEGER, document TEXT NOT NULL, UNIQUE (namespace, "
+	"name));"
 	"CREATE INDEX abnormals_live ON abnormals (created) WHERE NOT final;"
 	"CREATE INDEX abnormals_ended ON abnormals (ended) WHERE final;"
 	"CREATE TABLE transitions ("
@@ -39,7 +40,8 @@ static const char schema_sql[] =
 	"CREATE INDEX transitions_abnormal ON transitions (abnormal, id);"
 	"CREATE TABLE actions ("
 	" abnormal INTEGER NOT NULL REFERENCES abnormals (id) ON DELETE CASCADE,"
-	" position INTEGER NOT NULL, recoverer TEXT, target TEXT, intent_time TEXT, finish_time TEXT,"
+	" position INTEGER NOT NULL, recoverer TEXT, target TEXT, intent_time TEXT, finish_time "
+	"TEXT,"
 	" outcome TEXT, verification TEXT, PRIMARY KEY (abnormal, position)) WITHOUT ROWID;"
 	"CREATE TABLE positions (source TEXT PRIMARY KEY, position TEXT NOT NULL) WITHOUT ROWID;"
 	"CREATE TABLE deleted (id INTEGER PRIMARY KEY, namespace TEXT NOT NULL, name TEXT NOT NULL,"
@@ -51,17 +53,20 @@ static const char standby_sql[] =
 	" INSERT OR IGNORE INTO deleted (namespace, name) VALUES (old.namespace, old.name); END;";
 
 /*
- * EXCLUSIVE: no shared memory beside the WAL, so that no page fault waits for the disk, and a second
- * writer that got past the lock is kept out. The cache is small: rows are written and seldom read.
+ * EXCLUSIVE: no shared memory beside the WAL, so that no page fault waits for the disk, and a
+ * second writer that got past the lock is kept out. The cache is small: rows are written and seldom
+ * read.
  */
 static const char disk_settings_sql[] =
 	"PRAGMA locking_mode=EXCLUSIVE; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL;"
 	"PRAGMA synchronous=FULL; PRAGMA journal_size_limit=4194304;";
 static const char common_settings_sql[] =
-	"PRAGMA foreign_keys=ON; PRAGMA cache_size=-256; PRAGMA mmap_size=0; PRAGMA temp_store=MEMORY;"
+	"PRAGMA foreign_keys=ON; PRAGMA cache_size=-256; PRAGMA mmap_size=0; PRAGMA "
+	"temp_store=MEMORY;"
 	"PRAGMA trusted_schema=OFF;"
 	/* What the agent knows already when the state is loaded: empty but after a merge. */
-	"CREATE TEMP TABLE known (namespace TEXT, name TEXT, PRIMARY KEY (namespace, name)) WITHOUT ROWID;";
+	"CREATE TEMP TABLE known (namespace TEXT, name TEXT, PRIMARY KEY (namespace, name)) "
+	"WITHOUT ROWID;";
 
 int database_error(struct database *database, int code)
 {
@@ -103,35 +108,41 @@ int database_explain(struct database *database, int error, struct problem *probl
 	switch (error) {
 	case -ENOSPC:
 	case -EDQUOT:
-		return problem_set(problem, error, "", "cannot write %s: %s; free space there",
-				   database->path,
-				   error == -ENOSPC ? "the disk is full" : "the disk quota is used up");
+		return problem_set(
+			problem, error, "", "cannot write %s: %s; free space there", database->path,
+			error == -ENOSPC ? "the disk is full" : "the disk quota is used up");
 	case -EROFS:
 		if (statvfs(database->directory ? database->directory : "/", &filesystem) < 0 ||
 		    filesystem.f_flag & ST_RDONLY)
-			return problem_set(problem, error, "",
-					   "cannot write %s: its filesystem is read-only; look in the kernel "
-					   "log for errors of its device, or mount it writable",
-					   database->path);
-		return problem_set(problem, error, "",
-				   "cannot write %s: the file is read-only or was replaced; restore its "
-				   "permissions",
-				   database->path);
+			return problem_set(
+				problem, error, "",
+				"cannot write %s: its filesystem is read-only; look in the kernel "
+				"log for errors of its device, or mount it writable",
+				database->path);
+		return problem_set(
+			problem, error, "",
+			"cannot write %s: the file is read-only or was replaced; restore its "
+			"permissions",
+			database->path);
 	case -EACCES:
 	case -EPERM:
-		return problem_set(problem, error, "",
-				   "cannot write %s: permission denied; the agent's user must own it and "
-				   "its directory",
-				   database->path);
+		return problem_set(
+			problem, error, "",
+			"cannot write %s: permission denied; the agent's user must own it and "
+			"its directory",
+			database->path);
 	case -EBUSY:
 		return problem_set(problem, error, "",
-				   "cannot lock %s: another program has it open; close that", database->path);
+				   "cannot lock %s: another program has it open; close that",
+				   database->path);
 	case -EUCLEAN:
-		return problem_set(problem, error, "", "%s is damaged (%s)", database->path, detail);
+		return problem_set(problem, error, "", "%s is damaged (%s)", database->path,
+				   detail);
 	default:
-		return problem_set(problem, error, "",
-				   "cannot use %s: %s (%s); look in the kernel log for errors of its device",
-				   database->path, strerror(-error), detail);
+		return problem_set(
+			problem, error, "",
+			"cannot use %s: %s (%s); look in the kernel log for errors of its device",
+			database->path, strerror(-error), detail);
 	}
 }
 
@@ -189,24 +200,29 @@ static int lock_refuse(int dir_fd, const char *directory, struct problem *proble
 
 	if (file_read(dir_fd, "lock", 64, &text, NULL) < 0 ||
 	    sscanf(text, "%d %d", &worker, &agent) != 2)
-		return problem_set(problem, -EAGAIN, "", "another process holds %s/lock", directory);
+		return problem_set(problem, -EAGAIN, "", "another process holds %s/lock",
+				   directory);
 	if (agent == getppid() || (kill(agent, 0) < 0 && errno == ESRCH))
-		return problem_set(problem, -EAGAIN, "",
-				   "the store's former process %d is stuck in the kernel and still holds "
-				   "%s/lock; look at the disk under it",
-				   worker, directory);
-	return problem_set(problem, -EADDRINUSE, "",
-			   "another agent uses %s (pid %d); stop it, or give this one a state directory "
-			   "of its own",
-			   directory, agent);
+		return problem_set(
+			problem, -EAGAIN, "",
+			"the store's former process %d is stuck in the kernel and still holds "
+			"%s/lock; look at the disk under it",
+			worker, directory);
+	return problem_set(
+		problem, -EADDRINUSE, "",
+		"another agent uses %s (pid %d); stop it, or give this one a state directory "
+		"of its own",
+		directory, agent);
 }
 
 /* Waits a little: the worker of an agent that just died may still be committing. */
-static int database_lock(struct database *database, int dir_fd, uint64_t wait_ns, struct problem *problem)
+static int database_lock(struct database *database, int dir_fd, uint64_t wait_ns,
+			 struct problem *problem)
 {
 	const struct timespec pause = {.tv_nsec = LOCK_RETRY_NS};
 	uint64_t end_ns = clock_monotonic(clock_system()) + wait_ns;
-	_cleanup_close_ int fd = openat(dir_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	_cleanup_close_ int fd =
+		openat(dir_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 
 	if (fd < 0)
 		return database_explain(database, -errno, problem);
@@ -218,7 +234,9 @@ static int database_lock(struct database *database, int dir_fd, uint64_t wait_ns
 		nanosleep(&pause, NULL);
 	}
 	int r = lock_sign(fd);
-	/* The name of the holder is for messages alone: a full disk must be told by the database. */
+	/*
+	 * The name of the holder is for messages alone: a full disk must be told by the database.
+	 */
 	if (r < 0 && r != -ENOSPC && r != -EDQUOT)
 		return database_explain(database, r, problem);
 	database->lock_fd = TAKE_FD(fd);
@@ -243,7 +261,8 @@ static int database_connect(struct database *database)
 	sqlite3_extended_result_codes(database->sqlite, 1);
 	sqlite3_busy_timeout(database->sqlite, 1000);
 	if (database->progress)
-		sqlite3_progress_handler(database->sqlite, PROGRESS_INSTRUCTIONS, on_progress, database);
+		sqlite3_progress_handler(database->sqlite, PROGRESS_INSTRUCTIONS, on_progress,
+					 database);
 	return database_execute(database, common_settings_sql);
 }
 
@@ -269,10 +288,11 @@ static int database_prepare_schema(struct database *database, struct problem *pr
 		return database_explain(database, r, problem);
 	long version = version_text ? strtol(version_text, NULL, 10) : 0;
 	if (version > DATABASE_VERSION)
-		return problem_set(problem, -EPROTONOSUPPORT, "",
-				   "%s was written by a newer lifeboat (schema version %ld, this one knows "
-				   "up to %d); upgrade lifeboat, or move the file away",
-				   database->path, version, DATABASE_VERSION);
+		return problem_set(
+			problem, -EPROTONOSUPPORT, "",
+			"%s was written by a newer lifeboat (schema version %ld, this one knows "
+			"up to %d); upgrade lifeboat, or move the file away",
+			database->path, version, DATABASE_VERSION);
 	r = database_execute(database, "BEGIN IMMEDIATE");
 	if (r == 0 && version == 0)
 		r = database_execute(database, schema_sql);
@@ -300,7 +320,8 @@ static int database_examine(struct database *database, struct problem *problem)
 	if (r == 0 && !streq_ptr(verdict, "ok"))
 		return problem_set(problem, -EUCLEAN, "", "%s is damaged (%s)", database->path,
 				   verdict ? verdict : "it cannot be checked");
-	return r < 0 ? database_explain(database, r, problem) : database_prepare_schema(database, problem);
+	return r < 0 ? database_explain(database, r, problem)
+		     : database_prepare_schema(database, problem);
 }
 
 /* Removes the oldest of the damaged databases kept, so that not more than KEPT remain. */
@@ -312,8 +333,8 @@ static void corrupt_prune(int dir_fd, size_t kept)
 
 	/* The names end in a time, so that the last in the alphabet is the newest. */
 	for (int i = count - 1; i >= 0; i--) {
-		if (startswith(entries[i]->d_name, NAME_CORRUPT) && !endswith(entries[i]->d_name, "-wal") &&
-		    ++found > kept) {
+		if (startswith(entries[i]->d_name, NAME_CORRUPT) &&
+		    !endswith(entries[i]->d_name, "-wal") && ++found > kept) {
 			char wal[NAME_MAX + 8];
 
 			snprintf(wal, sizeof(wal), "%s-wal", entries[i]->d_name);
@@ -330,21 +351,24 @@ static int database_set_aside(struct database *database, int dir_fd, const struc
 {
 	char time[TIME_TEXT_SIZE], name[80], wal[96];
 
-	snprintf(name, sizeof(name), NAME_CORRUPT "%s", time_format(clock_realtime(clock_system()), time));
+	snprintf(name, sizeof(name), NAME_CORRUPT "%s",
+		 time_format(clock_realtime(clock_system()), time));
 	snprintf(wal, sizeof(wal), "%s-wal", name);
 	corrupt_prune(dir_fd, DATABASE_CORRUPT_KEPT - 1);
 	if (renameat(dir_fd, DATABASE_FILE, dir_fd, name) < 0)
 		return -errno;
 	if (renameat(dir_fd, DATABASE_FILE "-wal", dir_fd, wal) < 0 && errno != ENOENT)
 		return -errno;
-	problem_set(&database->warning, 0, "",
-		    "%s; it was set aside as %s, and a new database was started: what it held is not "
-		    "handled any more",
-		    damage->text, name);
+	problem_set(
+		&database->warning, 0, "",
+		"%s; it was set aside as %s, and a new database was started: what it held is not "
+		"handled any more",
+		damage->text, name);
 	return 0;
 }
 
-static int database_open_disk(struct database *database, uint64_t lock_wait_ns, struct problem *problem)
+static int database_open_disk(struct database *database, uint64_t lock_wait_ns,
+			      struct problem *problem)
 {
 	_cleanup_close_ int dir_fd = -1;
 	int r = directory_make(database->directory, 0700);
@@ -364,7 +388,8 @@ static int database_open_disk(struct database *database, uint64_t lock_wait_ns, 
 	database_disconnect(database);
 	r = database_set_aside(database, dir_fd, problem);
 	if (r < 0)
-		return problem_set(problem, r, "", "%s is damaged and cannot be set aside: %s; move it away",
+		return problem_set(problem, r, "",
+				   "%s is damaged and cannot be set aside: %s; move it away",
 				   database->path, strerror(-r));
 	return database_examine(database, problem);
 }
@@ -373,7 +398,8 @@ static int database_open_memory(struct database *database, struct problem *probl
 {
 	int r = database_connect(database);
 
-	return r < 0 ? database_explain(database, r, problem) : database_prepare_schema(database, problem);
+	return r < 0 ? database_explain(database, r, problem)
+		     : database_prepare_schema(database, problem);
 }
 
 int database_open(const struct database_options *options, struct database **ret_database,
@@ -390,9 +416,10 @@ int database_open(const struct database_options *options, struct database **ret_
 				      .progress = options->progress,
 				      .progress_userdata = options->userdata};
 	if (options->directory &&
-	    snprintf(database->path, sizeof(database->path), "%s/" DATABASE_FILE, options->directory) >=
-		    (int)sizeof(database->path))
-		return problem_set(problem, -ENAMETOOLONG, "", "the state directory's path is too long");
+	    snprintf(database->path, sizeof(database->path), "%s/" DATABASE_FILE,
+		     options->directory) >= (int)sizeof(database->path))
+		return problem_set(problem, -ENAMETOOLONG, "",
+				   "the state directory's path is too long");
 	if (options->directory) {
 		r = database_open_disk(database, options->lock_wait_ns, problem);
 	} else {

@@ -19,7 +19,10 @@
 #define DATABASE_VERSION 1
 /* Damaged databases that are kept aside. */
 #define DATABASE_CORRUPT_KEPT 3
-/* In memory: over the first, ended Abnormals are dropped early; over the second, records are refused. */
+/*
+ * In memory: over the first, ended Abnormals are dropped early; over the second, records are
+ * refused.
+ */
 #define DATABASE_MEMORY_BYTES (64 * MIB)
 #define DATABASE_MEMORY_BYTES_MAX (256 * MIB)
 
@@ -94,12 +97,18 @@ int database_begin(struct database *database);
 /* Makes durable what was written since database_begin. */
 int database_commit(struct database *database);
 
-/* For one row: text and length; a second text for positions. Returns 0 or a negative errno, which ends it. */
+/*
+ * For one row: text and length; a second text for positions. Returns 0 or a negative errno, which
+ * ends it.
+ */
 typedef int (*database_row)(void *userdata, const char *text, size_t length, const char *second);
 
-/* Applies one record whole or not at all, inside database_begin. REMOVED gets the uid of an Abnormal
- * that another of the same name replaced. */
-int database_apply(struct database *database, const struct record *record, database_row removed, void *userdata);
+/*
+ * Applies one record whole or not at all, inside database_begin. REMOVED gets the uid of an
+ * Abnormal that another of the same name replaced.
+ */
+int database_apply(struct database *database, const struct record *record, database_row removed,
+		   void *userdata);
 
 static inline bool database_is_refusal(int error)
 {
@@ -107,19 +116,22 @@ static inline bool database_is_refusal(int error)
 }
 
 /* Questions. Of a list and a history the rows' texts together are one JSON list. */
-int database_get(struct database *database, const char *namespace, const char *name, database_row row, void *userdata);
-int database_list(struct database *database, const char *namespace, database_row row, void *userdata);
-int database_history(struct database *database, const char *namespace, const char *name, database_row row,
-		     void *userdata);
+int database_get(struct database *database, const char *namespace, const char *name,
+		 database_row row, void *userdata);
+int database_list(struct database *database, const char *namespace, database_row row,
+		  void *userdata);
+int database_history(struct database *database, const char *namespace, const char *name,
+		     database_row row, void *userdata);
 
 /* The state found: live ones, recent ones (ended at or after SINCE, newest first), positions. */
 int database_live(struct database *database, database_row row, void *userdata);
-int database_recent(struct database *database, int64_t since_realtime_ns, database_row row, void *userdata);
+int database_recent(struct database *database, int64_t since_realtime_ns, database_row row,
+		    void *userdata);
 int database_positions(struct database *database, database_row row, void *userdata);
 
 /* Removes what is over AGE or COUNT (0: no such limit), in a transaction of its own. */
-int database_retain(struct database *database, int64_t now_realtime_ns, uint64_t age_ns, uint64_t count,
-		    database_row removed, void *userdata);
+int database_retain(struct database *database, int64_t now_realtime_ns, uint64_t age_ns,
+		    uint64_t count, database_row removed, void *userdata);
 
 /* A copy of the whole database in an anonymous file. */
 int database_dump(struct database *database, int *ret_fd);
@@ -128,7 +140,8 @@ int database_merge(struct database *database, int dump_fd);
 
 /* For the parts of database*.c. */
 int database_error(struct database *database, int code);
-int database_prepare(struct database *database, enum database_statement which, sqlite3_stmt **ret_statement);
+int database_prepare(struct database *database, enum database_statement which,
+		     sqlite3_stmt **ret_statement);
 int database_run(struct database *database, sqlite3_stmt *statement);
 int database_execute(struct database *database, const char *sql);
 int database_number(struct database *database, enum database_statement which, uint64_t *ret_number);

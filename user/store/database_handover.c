@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From memory to disk: the standby database of a time without disk is dumped whole by its worker and
- * merged by the disk's, each in one step, so that neither half can be lost in between.
+ * From memory to disk: the standby database of a time without disk is dumped whole by its worker
+ * and merged by the disk's, each in one step, so that neither half can be lost in between.
  */
 #include "store/database.h"
 
@@ -17,18 +17,23 @@
 static const char merge_sql[] =
 	/* Not IMMEDIATE, which would want to write the dump as well. */
 	"BEGIN;"
-	"DELETE FROM main.abnormals WHERE (namespace, name) IN (SELECT namespace, name FROM standby.deleted);"
+	"DELETE FROM main.abnormals WHERE (namespace, name) IN (SELECT namespace, name FROM "
+	"standby.deleted);"
 	"DELETE FROM main.abnormals WHERE EXISTS (SELECT 1 FROM standby.abnormals s WHERE"
-	" s.namespace = abnormals.namespace AND s.name = abnormals.name AND s.uid <> abnormals.uid);"
+	" s.namespace = abnormals.namespace AND s.name = abnormals.name AND s.uid <> "
+	"abnormals.uid);"
 	"CREATE TEMP TABLE phases AS SELECT m.id, m.phase FROM main.abnormals m"
 	" JOIN standby.abnormals s USING (namespace, name);"
-	"INSERT INTO main.abnormals (namespace, name, uid, fingerprint, phase, final, created, ended, document)"
+	"INSERT INTO main.abnormals (namespace, name, uid, fingerprint, phase, final, created, "
+	"ended, document)"
 	" SELECT namespace, name, uid, fingerprint, phase, final, created, ended, document"
 	" FROM standby.abnormals WHERE true ON CONFLICT (namespace, name) DO UPDATE SET"
 	" fingerprint = excluded.fingerprint, phase = excluded.phase, final = excluded.final,"
 	" created = excluded.created, ended = excluded.ended, document = excluded.document;"
-	"INSERT OR IGNORE INTO main.transitions (abnormal, time, from_phase, to_phase, transition, run, record)"
-	" SELECT m.id, t.time, coalesce(t.from_phase, p.phase), t.to_phase, t.transition, t.run, t.record"
+	"INSERT OR IGNORE INTO main.transitions (abnormal, time, from_phase, to_phase, transition, "
+	"run, record)"
+	" SELECT m.id, t.time, coalesce(t.from_phase, p.phase), t.to_phase, t.transition, t.run, "
+	"t.record"
 	" FROM standby.transitions t JOIN standby.abnormals s ON s.id = t.abnormal"
 	" JOIN main.abnormals m ON m.namespace = s.namespace AND m.name = s.name"
 	" LEFT JOIN temp.phases p ON p.id = m.id ORDER BY t.id;"
@@ -65,9 +70,10 @@ static int merge_image(struct database *database, unsigned char *image, size_t s
 	int r = database_execute(database, "ATTACH ':memory:' AS standby");
 
 	if (r == 0)
-		r = database_error(database, sqlite3_deserialize(database->sqlite, "standby", image,
-								 (sqlite3_int64)size, (sqlite3_int64)size,
-								 SQLITE_DESERIALIZE_READONLY));
+		r = database_error(database,
+				   sqlite3_deserialize(database->sqlite, "standby", image,
+						       (sqlite3_int64)size, (sqlite3_int64)size,
+						       SQLITE_DESERIALIZE_READONLY));
 	if (r == 0)
 		r = database_execute(database, merge_sql);
 	if (r == 0)
@@ -88,7 +94,10 @@ int database_merge(struct database *database, int dump_fd)
 	if (image == MAP_FAILED)
 		return -errno;
 	int r = merge_image(database, image, size);
-	/* After a failure SQLite still has the image attached: the worker ends then, and the map with it. */
+	/*
+	 * After a failure SQLite still has the image attached: the worker ends then, and the map
+	 * with it.
+	 */
 	if (r == 0)
 		munmap(image, size);
 	return r;

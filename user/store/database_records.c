@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the store's database holds: writing records, answering questions and retention. All statements
- * are in one table below; the hand-over of a standby database is in database_handover.c.
+ * What the store's database holds: writing records, answering questions and retention. All
+ * statements are in one table below; the hand-over of a standby database is in database_handover.c.
  */
 #include "store/database.h"
 
@@ -27,7 +27,8 @@ static const char *const statement_sql[STATEMENT_END] = {
 			   " WHERE namespace = ?1 AND name = ?2",
 	/* The end is told once: repeats folded into an ended Abnormal do not move it. */
 	[STATEMENT_PUT] =
-		"INSERT INTO abnormals (namespace, name, uid, fingerprint, phase, final, created, ended,"
+		"INSERT INTO abnormals (namespace, name, uid, fingerprint, phase, final, created, "
+		"ended,"
 		" document) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, iif(?6, ?8, NULL), ?9)"
 		" ON CONFLICT (namespace, name) DO UPDATE SET fingerprint = excluded.fingerprint,"
 		" phase = excluded.phase, final = excluded.final, created = excluded.created,"
@@ -36,7 +37,8 @@ static const char *const statement_sql[STATEMENT_END] = {
 	[STATEMENT_TRANSITION] =
 		"INSERT OR IGNORE INTO transitions"
 		" (abnormal, time, from_phase, to_phase, transition, run, record) VALUES (?1, ?2,"
-		" coalesce((SELECT to_phase FROM transitions WHERE abnormal = ?1 ORDER BY id DESC LIMIT 1), ?3),"
+		" coalesce((SELECT to_phase FROM transitions WHERE abnormal = ?1 ORDER BY id DESC "
+		"LIMIT 1), ?3),"
 		" ?4, ?5, ?6, ?7)",
 	[STATEMENT_FORGET_ACTIONS] = "DELETE FROM actions WHERE abnormal = ?1",
 	[STATEMENT_ACTIONS] =
@@ -44,28 +46,34 @@ static const char *const statement_sql[STATEMENT_END] = {
 		" value ->> 'intentTime', value ->> 'finishTime', value ->> 'outcome',"
 		" value ->> 'verification' FROM json_each(?2, '$.status.actions')",
 	[STATEMENT_DELETE_ROW] = "DELETE FROM abnormals WHERE id = ?1",
-	[STATEMENT_REMEMBER_DELETED] = "INSERT OR IGNORE INTO deleted (namespace, name) VALUES (?1, ?2)",
+	[STATEMENT_REMEMBER_DELETED] =
+		"INSERT OR IGNORE INTO deleted (namespace, name) VALUES (?1, ?2)",
 	[STATEMENT_FORGET_DELETED] = "DELETE FROM deleted WHERE namespace = ?1 AND name = ?2",
-	[STATEMENT_TRIM_DELETED] = "DELETE FROM deleted WHERE id <= (SELECT id FROM deleted ORDER BY id DESC"
-				   " LIMIT 1 OFFSET " DELETED_MAX ")",
+	[STATEMENT_TRIM_DELETED] =
+		"DELETE FROM deleted WHERE id <= (SELECT id FROM deleted ORDER BY id DESC"
+		" LIMIT 1 OFFSET " DELETED_MAX ")",
 	[STATEMENT_POSITION] = "INSERT INTO positions VALUES (?1, ?2)"
 			       " ON CONFLICT (source) DO UPDATE SET position = excluded.position",
 	[STATEMENT_GET] = "SELECT document FROM abnormals WHERE namespace = ?1 AND name = ?2",
 	[STATEMENT_LIST] = "SELECT document FROM abnormals WHERE ?1 IS NULL OR namespace = ?1"
 			   " ORDER BY namespace, created, name",
-	[STATEMENT_HISTORY] = "SELECT time, json_quote(coalesce(from_phase, '')), json_quote(to_phase),"
-			      " json_quote(transition) FROM transitions WHERE abnormal = ?1 ORDER BY id",
-	[STATEMENT_LIVE] = "SELECT document FROM abnormals WHERE NOT final" NOT_KNOWN " ORDER BY created",
+	[STATEMENT_HISTORY] =
+		"SELECT time, json_quote(coalesce(from_phase, '')), json_quote(to_phase),"
+		" json_quote(transition) FROM transitions WHERE abnormal = ?1 ORDER BY id",
+	[STATEMENT_LIVE] =
+		"SELECT document FROM abnormals WHERE NOT final" NOT_KNOWN " ORDER BY created",
 	[STATEMENT_RECENT] = "SELECT document FROM abnormals WHERE final AND ended >= ?1" NOT_KNOWN
 			     " ORDER BY ended DESC",
 	[STATEMENT_POSITIONS] = "SELECT source, position FROM positions",
 	[STATEMENT_RETAIN_AGE] = "DELETE FROM abnormals WHERE final AND ended < ?1 RETURNING uid",
-	[STATEMENT_RETAIN_COUNT] = "DELETE FROM abnormals WHERE id IN (SELECT id FROM abnormals WHERE final"
-				   " ORDER BY ended DESC, id DESC LIMIT -1 OFFSET ?1) RETURNING uid",
+	[STATEMENT_RETAIN_COUNT] =
+		"DELETE FROM abnormals WHERE id IN (SELECT id FROM abnormals WHERE final"
+		" ORDER BY ended DESC, id DESC LIMIT -1 OFFSET ?1) RETURNING uid",
 	[STATEMENT_VACUUM] = "PRAGMA incremental_vacuum(1024)",
 };
 
-int database_prepare(struct database *database, enum database_statement which, sqlite3_stmt **ret_statement)
+int database_prepare(struct database *database, enum database_statement which,
+		     sqlite3_stmt **ret_statement)
 {
 	sqlite3_stmt **statement = &database->statements[which];
 
@@ -97,7 +105,8 @@ static void bind_text(sqlite3_stmt *statement, int index, const char *text)
 }
 
 /* Calls ROW for each row's first column (and second, if there is one). */
-static int each_row(struct database *database, sqlite3_stmt *statement, database_row row, void *userdata)
+static int each_row(struct database *database, sqlite3_stmt *statement, database_row row,
+		    void *userdata)
 {
 	int code, r = 0;
 
@@ -107,7 +116,8 @@ static int each_row(struct database *database, sqlite3_stmt *statement, database
 					     ? (const char *)sqlite3_column_text(statement, 1)
 					     : NULL;
 
-		r = text ? row(userdata, text, (size_t)sqlite3_column_bytes(statement, 0), second) : -ENOMEM;
+		r = text ? row(userdata, text, (size_t)sqlite3_column_bytes(statement, 0), second)
+			 : -ENOMEM;
 	}
 	if (r == 0)
 		r = database_error(database, code);
@@ -224,7 +234,8 @@ static int put_row(struct database *database, const struct record *record, int64
 	sqlite3_bind_int(statement, 6, record->final);
 	sqlite3_bind_int64(statement, 7, record->created);
 	sqlite3_bind_int64(statement, 8, record->ended);
-	sqlite3_bind_text(statement, 9, record->document, (int)record->document_length, SQLITE_STATIC);
+	sqlite3_bind_text(statement, 9, record->document, (int)record->document_length,
+			  SQLITE_STATIC);
 	int code = sqlite3_step(statement);
 	if (code == SQLITE_ROW) {
 		*ret_id = sqlite3_column_int64(statement, 0);
@@ -268,14 +279,15 @@ static int put_actions(struct database *database, const struct record *record, i
 		if (r < 0)
 			return r;
 		sqlite3_bind_int64(statement, 1, id);
-		sqlite3_bind_text(statement, 2, record->document, (int)record->document_length, SQLITE_STATIC);
+		sqlite3_bind_text(statement, 2, record->document, (int)record->document_length,
+				  SQLITE_STATIC);
 		r = database_run(database, statement);
 	}
 	return r;
 }
 
-static int run_named(struct database *database, enum database_statement which, const char *namespace,
-		     const char *name)
+static int run_named(struct database *database, enum database_statement which,
+		     const char *namespace, const char *name)
 {
 	sqlite3_stmt *statement = NULL;
 	int r = database_prepare(database, which, &statement);
@@ -287,13 +299,14 @@ static int run_named(struct database *database, enum database_statement which, c
 	return database_run(database, statement);
 }
 
-static int apply_put(struct database *database, const struct record *record, database_row removed, void *userdata)
+static int apply_put(struct database *database, const struct record *record, database_row removed,
+		     void *userdata)
 {
 	struct found before;
 	int64_t id = 0;
 
-	if (!record->namespace || !record->name || !record->uid || !record->fingerprint || !record->phase ||
-	    !record->document)
+	if (!record->namespace || !record->name || !record->uid || !record->fingerprint ||
+	    !record->phase || !record->document)
 		return -EINVAL;
 	if (!database->directory && database->bytes > DATABASE_MEMORY_BYTES_MAX)
 		return -ENOBUFS;
@@ -323,10 +336,14 @@ static int apply_delete(struct database *database, const struct record *record)
 
 	if (!record->delete_name)
 		return -EINVAL;
-	int r = database_find(database, record->delete_namespace, record->delete_name, NULL, &before);
+	int r = database_find(database, record->delete_namespace, record->delete_name, NULL,
+			      &before);
 	if (r == 0 && before.id)
 		r = delete_row(database, before.id);
-	/* The disk may have what the standby database does not; its answer comes too late to be asked. */
+	/*
+	 * The disk may have what the standby database does not; its answer comes too late to be
+	 * asked.
+	 */
 	else if (r == 0 && database->standby)
 		r = run_named(database, STATEMENT_REMEMBER_DELETED, record->delete_namespace,
 			      record->delete_name);
@@ -350,7 +367,8 @@ static int apply_parts(struct database *database, const struct record *record, d
 	return r;
 }
 
-int database_apply(struct database *database, const struct record *record, database_row removed, void *userdata)
+int database_apply(struct database *database, const struct record *record, database_row removed,
+		   void *userdata)
 {
 	uint64_t abnormals = database->abnormals;
 	int r = run_plain(database, STATEMENT_SAVEPOINT);
@@ -372,7 +390,8 @@ int database_apply(struct database *database, const struct record *record, datab
 	return r;
 }
 
-int database_get(struct database *database, const char *namespace, const char *name, database_row row, void *userdata)
+int database_get(struct database *database, const char *namespace, const char *name,
+		 database_row row, void *userdata)
 {
 	struct found found;
 	sqlite3_stmt *statement = NULL;
@@ -409,7 +428,8 @@ static int list_end(struct list_rows *list)
 	return list->row(list->userdata, list->more ? "]" : "[]", list->more ? 1 : 2, NULL);
 }
 
-int database_list(struct database *database, const char *namespace, database_row row, void *userdata)
+int database_list(struct database *database, const char *namespace, database_row row,
+		  void *userdata)
 {
 	struct list_rows list = {.row = row, .userdata = userdata};
 	sqlite3_stmt *statement = NULL;
@@ -435,8 +455,8 @@ static int history_row(struct list_rows *list, sqlite3_stmt *statement)
 	return length < (int)sizeof(text) ? list_row(list, text, (size_t)length, NULL) : -EINVAL;
 }
 
-int database_history(struct database *database, const char *namespace, const char *name, database_row row,
-		     void *userdata)
+int database_history(struct database *database, const char *namespace, const char *name,
+		     database_row row, void *userdata)
 {
 	struct list_rows list = {.row = row, .userdata = userdata};
 	sqlite3_stmt *statement = NULL;
@@ -476,7 +496,8 @@ int database_live(struct database *database, database_row row, void *userdata)
 	return rows_of(database, STATEMENT_LIVE, NULL, row, userdata);
 }
 
-int database_recent(struct database *database, int64_t since_realtime_ns, database_row row, void *userdata)
+int database_recent(struct database *database, int64_t since_realtime_ns, database_row row,
+		    void *userdata)
 {
 	return rows_of(database, STATEMENT_RECENT, &since_realtime_ns, row, userdata);
 }
@@ -486,8 +507,8 @@ int database_positions(struct database *database, database_row row, void *userda
 	return rows_of(database, STATEMENT_POSITIONS, NULL, row, userdata);
 }
 
-int database_retain(struct database *database, int64_t now_realtime_ns, uint64_t age_ns, uint64_t count,
-		    database_row removed, void *userdata)
+int database_retain(struct database *database, int64_t now_realtime_ns, uint64_t age_ns,
+		    uint64_t count, database_row removed, void *userdata)
 {
 	uint64_t final = 0;
 	int r = database_number(database, STATEMENT_COUNT_FINAL, &final);
@@ -497,7 +518,8 @@ int database_retain(struct database *database, int64_t now_realtime_ns, uint64_t
 	if (r == 0)
 		r = database_begin(database);
 	if (r == 0 && age_ns) {
-		int64_t oldest = age_ns < (uint64_t)now_realtime_ns ? now_realtime_ns - (int64_t)age_ns : 0;
+		int64_t oldest =
+			age_ns < (uint64_t)now_realtime_ns ? now_realtime_ns - (int64_t)age_ns : 0;
 
 		r = rows_of(database, STATEMENT_RETAIN_AGE, &oldest, removed, userdata);
 	}

@@ -49,7 +49,8 @@ static void store_destroy(struct store *store)
 }
 DEFINE_CLEANUP(struct store, store_destroy);
 
-int store_start(const struct store_options *options, const struct store_handlers *handlers, struct store **ret_store)
+int store_start(const struct store_options *options, const struct store_handlers *handlers,
+		struct store **ret_store)
 {
 	_cleanup_(store_destroyp) struct store *store = calloc(1, sizeof(*store));
 
@@ -62,7 +63,8 @@ int store_start(const struct store_options *options, const struct store_handlers
 	store->request = (struct open_request){
 		.retention_age_ns = options->retention_age_ns,
 		.retention_count = options->retention_count,
-		.retention_interval_ns = or_default(options->retention_interval_ns, RETENTION_INTERVAL_NS),
+		.retention_interval_ns =
+			or_default(options->retention_interval_ns, RETENTION_INTERVAL_NS),
 		.history_ns = options->history_ns,
 		.lock_wait_ns = MIN(LOCK_WAIT_NS, store->deadline_ns / 2)};
 	if (getrandom(&store->request.run, sizeof(store->request.run), 0) < 0)
@@ -86,12 +88,13 @@ int store_start(const struct store_options *options, const struct store_handlers
 }
 
 /* What poll(2) says of one worker; the order of entries is link's socket, link's process. */
-static void service_polled(struct store *store, struct store_link *link, const struct pollfd *polled)
+static void service_polled(struct store *store, struct store_link *link,
+			   const struct pollfd *polled)
 {
 	if (polled[0].revents && !link->given_up)
-		medium_service(store, link);
+		answers_service(store, link);
 	if (polled[1].revents)
-		medium_service_exit(store, link);
+		answers_service_exit(store, link);
 }
 
 /* Waits for both workers once, at most until UNTIL_NS. Returns false when the time is over. */
@@ -107,11 +110,14 @@ static bool pump(struct store *store, uint64_t until_ns)
 		int events = links[i] && links[i]->channel.out.length ? POLLIN | POLLOUT : POLLIN;
 		bool ended = links[i] && links[i]->ended;
 
-		polled[2 * i] = (struct pollfd){.fd = links[i] && !ended ? links[i]->channel.fd : -1,
-						.events = (short)events};
-		polled[2 * i + 1] = (struct pollfd){.fd = links[i] ? links[i]->pidfd : -1, .events = POLLIN};
+		polled[2 * i] =
+			(struct pollfd){.fd = links[i] && !ended ? links[i]->channel.fd : -1,
+					.events = (short)events};
+		polled[2 * i + 1] =
+			(struct pollfd){.fd = links[i] ? links[i]->pidfd : -1, .events = POLLIN};
 	}
-	if (poll(polled, ARRAY_SIZE(polled), (int)MIN((until_ns - now_ns) / NS_PER_MS + 1, 1000u)) <= 0)
+	if (poll(polled, ARRAY_SIZE(polled),
+		 (int)MIN((until_ns - now_ns) / NS_PER_MS + 1, 1000u)) <= 0)
 		return true;
 	for (size_t i = 0; i < ARRAY_SIZE(links); i++)
 		/* The first one's answer may have ended the second. */
@@ -129,7 +135,8 @@ void store_stop(struct store *store, uint64_t timeout_ns)
 	store->stopping = true;
 	medium_try_disk(store);
 	medium_feed(store);
-	while (store->primary && (store->queue.records || store->candidate) && pump(store, until_ns))
+	while (store->primary && (store->queue.records || store->candidate) &&
+	       pump(store, until_ns))
 		;
 	if (store->primary)
 		store_link_finish(store->primary);
@@ -156,7 +163,8 @@ const struct store_counts *store_counts(const struct store *store)
 	return &store->counts;
 }
 
-int store_write(struct store *store, const struct store_record *record, store_written callback, void *userdata)
+int store_write(struct store *store, const struct store_record *record, store_written callback,
+		void *userdata)
 {
 	int r = queue_add_record(&store->queue, record, callback, userdata);
 
@@ -165,8 +173,8 @@ int store_write(struct store *store, const struct store_record *record, store_wr
 	return r;
 }
 
-static int store_ask(struct store *store, enum frame_type type, const char *namespace, const char *name,
-		     store_answer callback, void *userdata)
+static int store_ask(struct store *store, enum frame_type type, const char *namespace,
+		     const char *name, store_answer callback, void *userdata)
 {
 	int r = queue_add_question(&store->queue, type, namespace, name, callback, userdata);
 
@@ -175,7 +183,8 @@ static int store_ask(struct store *store, enum frame_type type, const char *name
 	return r;
 }
 
-int store_get(struct store *store, const char *namespace, const char *name, store_answer callback, void *userdata)
+int store_get(struct store *store, const char *namespace, const char *name, store_answer callback,
+	      void *userdata)
 {
 	return store_ask(store, FRAME_GET, namespace, name, callback, userdata);
 }
@@ -185,7 +194,8 @@ int store_list(struct store *store, const char *namespace, store_answer callback
 	return store_ask(store, FRAME_LIST, namespace, NULL, callback, userdata);
 }
 
-int store_history(struct store *store, const char *namespace, const char *name, store_answer callback, void *userdata)
+int store_history(struct store *store, const char *namespace, const char *name,
+		  store_answer callback, void *userdata)
 {
 	return store_ask(store, FRAME_HISTORY, namespace, name, callback, userdata);
 }

@@ -30,10 +30,12 @@ struct store;
 enum store_medium { STORE_OPENING, STORE_DISK, STORE_MEMORY };
 extern const char *const store_medium_names[]; /* "opening", "disk", "memory" */
 
-/* One durable transaction. Members may be NULL/0 where not needed; nothing is kept after the call. */
+/*
+ * One durable transaction. Members may be NULL/0 where not needed; nothing is kept after the call.
+ */
 struct store_record {
 	const struct abnormal *abnormal; /* put whole (by namespace and name) */
-	const char *transition;		 /* name of the transition taken, for the history; or NULL */
+	const char *transition; /* name of the transition taken, for the history; or NULL */
 	/* Deletes instead of puts. */
 	const char *delete_namespace, *delete_name;
 	/* A source's position, opaque to the store. */
@@ -48,7 +50,10 @@ struct store_counts {
 struct store_loaded {
 	struct abnormal **live; /* not final; the callee takes each it wants with TAKE_PTR */
 	size_t live_count;
-	/* Final ones that ended within the options' history_ns, newest first (for cooldown and rate). */
+	/*
+	 * Final ones that ended within the options' history_ns, newest first (for cooldown and
+	 * rate).
+	 */
 	struct abnormal **recent;
 	size_t recent_count;
 	cJSON *positions; /* {source: position} */
@@ -59,22 +64,24 @@ struct store_handlers {
 	/* Once, when the state is loaded (from disk, or empty in memory). */
 	void (*on_ready)(void *userdata, struct store_loaded *loaded);
 	/*
-	 * The medium changed, or there is something to tell of it; REASON is for a person. Not called
-	 * when the store starts on a sound disk: on_ready says that. STORE_DISK with a REASON that is
-	 * not "": a damaged database was set aside. On STORE_MEMORY, also when it comes again (the
-	 * worker in memory died), the owner calls store_write for every live Abnormal it holds.
+	 * The medium changed, or there is something to tell of it; REASON is for a person. Not
+	 * called when the store starts on a sound disk: on_ready says that. STORE_DISK with a
+	 * REASON that is not "": a damaged database was set aside. On STORE_MEMORY, also when it
+	 * comes again (the worker in memory died), the owner calls store_write for every live
+	 * Abnormal it holds.
 	 */
 	void (*on_medium)(void *userdata, enum store_medium medium, const char *reason);
 	/*
-	 * The store had started in memory, and the disk now answers: this is what it held that memory
-	 * does not know. Comes after on_medium(STORE_DISK); on_ready came before, with nothing.
+	 * The store had started in memory, and the disk now answers: this is what it held that
+	 * memory does not know. Comes after on_medium(STORE_DISK); on_ready came before, with
+	 * nothing.
 	 */
 	void (*on_recovered)(void *userdata, struct store_loaded *loaded);
 	/* Retention removed the Abnormal of UID, or another of the same name took its place. */
 	void (*on_removed)(void *userdata, const char *uid);
 	/*
-	 * At start: another agent uses the directory. The store does nothing more and is to be freed,
-	 * later. Without this handler it goes on in memory.
+	 * At start: another agent uses the directory. The store does nothing more and is to be
+	 * freed, later. Without this handler it goes on in memory.
 	 */
 	void (*on_refused)(void *userdata, const char *reason);
 	void *userdata;
@@ -82,18 +89,21 @@ struct store_handlers {
 
 struct store_options {
 	sd_event *event;
-	const char *directory;	    /* made when missing, mode 0700; NULL: memory only, by choice */
-	uint64_t retention_age_ns;  /* final Abnormals older than this are removed; 0: none */
-	uint64_t retention_count;   /* and the oldest over this many; 0: none */
+	const char *directory; /* made when missing, mode 0700; NULL: memory only, by choice */
+	uint64_t retention_age_ns; /* final Abnormals older than this are removed; 0: none */
+	uint64_t retention_count; /* and the oldest over this many; 0: none */
 	uint64_t history_ns;
-	uint64_t deadline_ns;	    /* of an answer, before the disk counts as hung; 0: 10 s */
-	uint64_t retry_ns;	    /* between two tries of a disk that failed; 0: 30 s */
-	uint64_t retention_interval_ns; /* between two removals, besides the one at start; 0: 1 min */
-	const char *worker_program; /* what to execute as `PROGRAM store-worker`; NULL: /proc/self/exe */
+	uint64_t deadline_ns; /* of an answer, before the disk counts as hung; 0: 10 s */
+	uint64_t retry_ns; /* between two tries of a disk that failed; 0: 30 s */
+	uint64_t retention_interval_ns; /* between two removals, besides the one at start; 0: 1 min
+					 */
+	const char *worker_program; /* what to execute as `PROGRAM store-worker`; NULL:
+				       /proc/self/exe */
 };
 
 /* Starts the worker. on_ready follows on the loop. Returns 0 or a negative errno. */
-int store_start(const struct store_options *options, const struct store_handlers *handlers, struct store **ret_store);
+int store_start(const struct store_options *options, const struct store_handlers *handlers,
+		struct store **ret_store);
 
 /*
  * Lets the worker commit what it has, for at most TIMEOUT_NS (blocking: for the end of the agent
@@ -115,20 +125,25 @@ const struct store_counts *store_counts(const struct store *store);
 typedef void (*store_written)(void *userdata, int result);
 
 /*
- * Queues one record. CALLBACK may be NULL. Returns 0, -ENOBUFS (too many waiting: 65536, or 64 MiB),
- * -EFBIG (the Abnormal has over 4 MiB), -EINVAL (it has no name, or the record nothing) or -ENOMEM.
+ * Queues one record. CALLBACK may be NULL. Returns 0, -ENOBUFS (too many waiting: 65536, or 64
+ * MiB), -EFBIG (the Abnormal has over 4 MiB), -EINVAL (it has no name, or the record nothing) or
+ * -ENOMEM.
  */
-int store_write(struct store *store, const struct store_record *record, store_written callback, void *userdata);
+int store_write(struct store *store, const struct store_record *record, store_written callback,
+		void *userdata);
 
 /*
  * Reading. TEXT is JSON, valid during the callback: for store_get the Abnormal, for store_list a
  * list of them by namespace and creation time, for store_history a list of {time, from, to,
  * transition}; NULL with a negative errno (-ENOENT: there is none; -ETIMEDOUT: after twice the
  * deadline; -EFBIG: over 64 MiB; -ECANCELED). They see every record queued before them. In memory
- * they see what was written since the disk failed. Returns 0, -ENOBUFS (1024 are waiting) or -ENOMEM.
+ * they see what was written since the disk failed. Returns 0, -ENOBUFS (1024 are waiting) or
+ * -ENOMEM.
  */
 typedef void (*store_answer)(void *userdata, int result, const char *text, size_t length);
-int store_get(struct store *store, const char *namespace, const char *name, store_answer callback, void *userdata);
+int store_get(struct store *store, const char *namespace, const char *name, store_answer callback,
+	      void *userdata);
 /* NAMESPACE NULL: all of them. */
 int store_list(struct store *store, const char *namespace, store_answer callback, void *userdata);
-int store_history(struct store *store, const char *namespace, const char *name, store_answer callback, void *userdata);
+int store_history(struct store *store, const char *namespace, const char *name,
+		  store_answer callback, void *userdata);

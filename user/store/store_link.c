@@ -94,9 +94,11 @@ int store_link_start(const struct store_link_options *options, struct store_link
 	link->pidfd = (int)syscall(SYS_pidfd_open, link->pid, 0);
 	if (link->pidfd < 0)
 		return -errno;
-	r = sd_event_add_io(options->event, &link->io, link->channel.fd, EPOLLIN, options->on_io, link);
+	r = sd_event_add_io(options->event, &link->io, link->channel.fd, EPOLLIN, options->on_io,
+			    link);
 	if (r >= 0)
-		r = sd_event_add_io(options->event, &link->exit, link->pidfd, EPOLLIN, options->on_exit, link);
+		r = sd_event_add_io(options->event, &link->exit, link->pidfd, EPOLLIN,
+				    options->on_exit, link);
 	if (r < 0) {
 		kill(link->pid, SIGKILL);
 		return r;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The agent's hold on one worker process: its socket, its pidfd, and whether it still answers. A link
- * is never waited for: one that is given up is killed, and freed when its process is gone, which for
- * a process stuck in the kernel may be never. Private to store/.
+ * The agent's hold on one worker process: its socket, its pidfd, and whether it still answers. A
+ * link is never waited for: one that is given up is killed, and freed when its process is gone,
+ * which for a process stuck in the kernel may be never. Private to store/.
  */
 #pragma once
 
@@ -17,12 +17,12 @@ struct store_link {
 	int pidfd;
 	struct channel channel;
 	sd_event_source *io, *exit;
-	bool disk;	  /* not in memory */
-	bool open;	  /* FRAME_OPENED came */
-	bool ended;	  /* its end of the socket is closed */
-	bool given_up;	  /* killed; nothing it says counts any more */
-	bool reaped;	  /* its process is gone … */
-	int exit_status;  /* … and this is why, as of waitpid(2) */
+	bool disk; /* not in memory */
+	bool open; /* FRAME_OPENED came */
+	bool ended; /* its end of the socket is closed */
+	bool given_up; /* killed; nothing it says counts any more */
+	bool reaped; /* its process is gone … */
+	int exit_status; /* … and this is why, as of waitpid(2) */
 	bool exit_signal; /* exit_status is a signal */
 	char warning[512]; /* of FRAME_OPENED, or "" */
 	uint64_t progress_ns; /* monotonic; when it last said something, or was first asked */
@@ -30,7 +30,7 @@ struct store_link {
 
 struct store_link_options {
 	sd_event *event;
-	const char *program;   /* NULL: /proc/self/exe */
+	const char *program; /* NULL: /proc/self/exe */
 	const char *directory; /* NULL: in memory */
 	sd_event_io_handler_t on_io;
 	/* The process ended: the owner reads what it had said, and frees a link that it gave up. */

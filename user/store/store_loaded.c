@@ -2,7 +2,8 @@
 /* Gathering the state that the store's worker found. */
 #include "store/store_loaded.h"
 
-static int list_add(struct abnormal ***list, size_t *count, size_t *capacity, struct abnormal *abnormal)
+static int list_add(struct abnormal ***list, size_t *count, size_t *capacity,
+		    struct abnormal *abnormal)
 {
 	if (*count == *capacity) {
 		size_t more = MAX(*capacity * 2, (size_t)16);
@@ -17,7 +18,8 @@ static int list_add(struct abnormal ***list, size_t *count, size_t *capacity, st
 	return 0;
 }
 
-int loading_add(struct loading *loading, bool live, const char *text, size_t length, struct problem *problem)
+int loading_add(struct loading *loading, bool live, const char *text, size_t length,
+		struct problem *problem)
 {
 	struct store_loaded *loaded = &loading->loaded;
 	_cleanup_abnormal_ struct abnormal *abnormal = NULL;
@@ -25,14 +27,17 @@ int loading_add(struct loading *loading, bool live, const char *text, size_t len
 	void *object = NULL;
 	int r = json_parse(text, length, &json, problem);
 
-	/* Not abnormal_decode: its limit is for what comes from outside, and handling adds to that. */
+	/*
+	 * Not abnormal_decode: its limit is for what comes from outside, and handling adds to that.
+	 */
 	if (r == 0)
 		r = schema_decode(&abnormal_schema, json, &object, problem);
 	abnormal = object;
 	if (r == 0 && live)
 		r = list_add(&loaded->live, &loaded->live_count, &loading->live_capacity, abnormal);
 	else if (r == 0)
-		r = list_add(&loaded->recent, &loaded->recent_count, &loading->recent_capacity, abnormal);
+		r = list_add(&loaded->recent, &loaded->recent_count, &loading->recent_capacity,
+			     abnormal);
 	if (r == 0)
 		abnormal = NULL;
 	return r;
@@ -45,6 +50,12 @@ int loading_add_position(struct loading *loading, const char *source, const char
 	if (!loading->loaded.positions)
 		return -ENOMEM;
 	return json_set_string(loading->loaded.positions, source, position);
+}
+
+void loading_finish(struct loading *loading)
+{
+	if (!loading->loaded.positions)
+		loading->loaded.positions = cJSON_CreateObject();
 }
 
 void loading_clear(struct loading *loading)

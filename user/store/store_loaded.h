@@ -13,7 +13,10 @@ struct loading {
  * Adds one Abnormal's document. Returns 0, -ENOMEM, or what abnormal_decode says of one that this
  * version cannot read (PROBLEM tells why); it stays in the database.
  */
-int loading_add(struct loading *loading, bool live, const char *text, size_t length, struct problem *problem);
+int loading_add(struct loading *loading, bool live, const char *text, size_t length,
+		struct problem *problem);
 int loading_add_position(struct loading *loading, const char *source, const char *position);
+/* All pieces are there: what has none is made empty. */
+void loading_finish(struct loading *loading);
 /* Frees what was not taken. */
 void loading_clear(struct loading *loading);

@@ -1,20 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Switching the store between disk and memory. A link that is given up stays allocated until its own
- * exit is seen, so that no handler here can free what its caller still holds.
+ * Switching the store between disk and memory. A link that is given up stays allocated until its
+ * own exit is seen, so that no handler here can free what its caller still holds.
  */
 #include "store/store_medium.h"
 
-#include <inttypes.h>
-#include <signal.h>
-
 #include "base/clock.h"
-#include "base/log.h"
 
 /* Bytes that may wait in a worker's socket buffer; the rest stays in the queue. */
 #define OUT_BYTES (256 * KIB)
-/* Receives between two turns of the event loop. */
-#define SERVICE_ROUNDS 16
 #define DEATHS_WITHIN_NS (60 * NS_PER_S)
 
 static uint64_t now_monotonic(void)
@@ -32,7 +26,8 @@ static void timer_set(sd_event_source *timer, uint64_t ns)
 static void tick_arm(struct store *store)
 {
 	int enabled = SD_EVENT_OFF;
-	bool needed = store->queue.head || store->candidate || (store->primary && !store->primary->open);
+	bool needed =
+		store->queue.head || store->candidate || (store->primary && !store->primary->open);
 
 	sd_event_source_get_enabled(store->tick, &enabled);
 	if (!needed || enabled != SD_EVENT_OFF || store->stopping)
@@ -45,7 +40,7 @@ static int on_io(sd_event_source *source, int fd, uint32_t events, void *userdat
 {
 	struct store_link *link = userdata;
 
-	medium_service(link->owner, link);
+	answers_service(link->owner, link);
 	return 0;
 }
 
@@ -53,7 +48,7 @@ static int on_exit_event(sd_event_source *source, int fd, uint32_t events, void 
 {
 	struct store_link *link = userdata;
 
-	medium_service_exit(link->owner, link);
+	answers_service_exit(link->owner, link);
 	return 0;
 }
 
@@ -121,7 +116,8 @@ static bool deaths_note(struct store *store)
 {
 	uint64_t now_ns = now_monotonic();
 
-	memmove(store->deaths_ns, store->deaths_ns + 1, sizeof(store->deaths_ns) - sizeof(store->deaths_ns[0]));
+	memmove(store->deaths_ns, store->deaths_ns + 1,
+		sizeof(store->deaths_ns) - sizeof(store->deaths_ns[0]));
 	store->deaths_ns[MEDIUM_DEATHS - 1] = now_ns;
 	return store->deaths_ns[0] && now_ns - store->deaths_ns[0] < DEATHS_WITHIN_NS;
 }
@@ -145,8 +141,7 @@ static void announce_ready(struct store *store)
 	if (store->ready || store->stopping)
 		return;
 	store->ready = true;
-	if (!store->loading.loaded.positions)
-		store->loading.loaded.positions = cJSON_CreateObject();
+	loading_finish(&store->loading);
 	if (store->handlers.on_ready)
 		store->handlers.on_ready(store->handlers.userdata, &store->loading.loaded);
 	loading_clear(&store->loading);
@@ -184,11 +179,15 @@ static void restart_memory(struct store *store, const char *text)
 	char reason[512];
 
 	link_give_up(store, &store->primary);
+	/* All that it held is already on its way to the disk. */
+	if (store->candidate && store->paused && !store->dumping)
+		return;
 	link_give_up(store, &store->candidate);
 	if (store->stopping)
 		return;
 	snprintf(reason, sizeof(reason),
-		 "the store's process in memory %.400s: what ended since the disk failed is lost", text);
+		 "the store's process in memory %.400s: what ended since the disk failed is lost",
+		 text);
 	if (store->directory)
 		set_reason(store, reason);
 	if (deaths_note(store))
@@ -205,6 +204,8 @@ static void candidate_failed(struct store *store, const char *text)
 	set_reason(store, text);
 	store->paused = store->dumping = false;
 	timer_set(store->retry, store->retry_ns);
+	if (!store->primary)
+		restart_memory(store, "ended while the disk took over");
 	medium_feed(store);
 }
 
@@ -215,7 +216,8 @@ static void primary_failed(struct store *store, int error, const char *text)
 
 		snprintf(reason, sizeof(reason), "failed (%.400s)", text);
 		restart_memory(store, reason);
-	} else if (error == EADDRINUSE && !store->ready && store->handlers.on_refused && !store->stopping) {
+	} else if (error == EADDRINUSE && !store->ready && store->handlers.on_refused &&
+		   !store->stopping) {
 		link_give_up(store, &store->primary);
 		store->refused = true;
 		snprintf(store->reason, sizeof(store->reason), "%s", text);
@@ -238,8 +240,9 @@ static void primary_died(struct store *store)
 	link_give_up(store, &store->primary);
 	if (store->stopping)
 		return;
-	snprintf(text, sizeof(text), "the store's process ended %d times within a minute, the last %s",
-		 MEDIUM_DEATHS, end);
+	snprintf(text, sizeof(text),
+		 "the store's process ended %d times within a minute, the last %s", MEDIUM_DEATHS,
+		 end);
 	if (deaths_note(store)) {
 		go_memory(store, text);
 		return;
@@ -256,13 +259,17 @@ static void primary_died(struct store *store)
 	tick_arm(store);
 }
 
-/* Both are open: memory is dumped, and nothing more is sent to it until the disk has taken the dump. */
+/*
+ * Both are open: memory is dumped, and nothing more is sent to it until the disk has taken the
+ * dump. The number tells this dump from one that was asked for an earlier candidate.
+ */
 static void merge_begin(struct store *store)
 {
-	if (!store->candidate || !store->candidate->open || !store->primary || !store->primary->open ||
-	    store->paused)
+	if (!store->candidate || !store->candidate->open || !store->primary ||
+	    !store->primary->open || store->paused)
 		return;
-	struct frame_writer frame = frame_start(&store->primary->channel.out, FRAME_DUMP, 0);
+	struct frame_writer frame =
+		frame_start(&store->primary->channel.out, FRAME_DUMP, ++store->dump_number);
 	if (frame_finish(&frame) < 0)
 		return;
 	store->paused = store->dumping = true;
@@ -272,37 +279,20 @@ static void merge_begin(struct store *store)
 	store_link_flush(store->primary);
 }
 
-static int handle_dumped(struct store *store, struct store_link *link)
+void medium_dumped(struct store *store, struct store_link *link, uint64_t number, int dump_fd)
 {
-	_cleanup_close_ int fd = TAKE_FD(link->channel.received_fd);
-
-	if (link != store->primary || !store->dumping || fd < 0)
-		return -EPROTO;
+	if (link != store->primary || !store->dumping || number != store->dump_number)
+		return;
 	store->dumping = false;
-	if (!store->candidate)
-		return 0;
 	store->candidate->progress_ns = now_monotonic();
-	/* A failure shows as the candidate's end, or as no answer. */
-	channel_send_fd(&store->candidate->channel, FRAME_MERGE, !store->loaded, fd);
-	return 0;
+	/* A failure shows as the candidate's end, or as its silence. */
+	channel_send_fd(&store->candidate->channel, FRAME_MERGE, !store->loaded, dump_fd);
 }
 
-static void counts_get(struct store *store, struct frame *frame)
-{
-	uint64_t abnormals = frame_number(frame), bytes = frame_number(frame);
-
-	if (frame_check(frame) == 0) {
-		store->counts.abnormals = abnormals;
-		store->counts.bytes = bytes;
-	}
-}
-
-/* The disk has all: it is the medium again. */
-static int handle_merged(struct store *store, struct store_link *link, struct frame *frame)
+int medium_merged(struct store *store, struct store_link *link)
 {
 	if (link != store->candidate)
 		return -EPROTO;
-	counts_get(store, frame);
 	link_give_up(store, &store->primary);
 	store->primary = TAKE_PTR(store->candidate);
 	store->paused = store->dumping = false;
@@ -313,23 +303,19 @@ static int handle_merged(struct store *store, struct store_link *link, struct fr
 	announce(store);
 	if (!store->loaded && !store->stopping) {
 		store->loaded = true;
-		if (!store->loading.loaded.positions)
-			store->loading.loaded.positions = cJSON_CreateObject();
+		loading_finish(&store->loading);
 		if (store->handlers.on_recovered)
-			store->handlers.on_recovered(store->handlers.userdata, &store->loading.loaded);
+			store->handlers.on_recovered(store->handlers.userdata,
+						     &store->loading.loaded);
 	}
 	loading_clear(&store->loading);
 	return 0;
 }
 
-static int handle_opened(struct store *store, struct store_link *link, struct frame *frame)
+void medium_opened(struct store *store, struct store_link *link)
 {
-	const char *warning = frame_text(frame, NULL);
-
-	snprintf(link->warning, sizeof(link->warning), "%s", warning ? warning : "");
 	link->open = true;
 	if (link == store->primary) {
-		counts_get(store, frame);
 		if (link->disk) {
 			store->medium = STORE_DISK;
 			snprintf(store->reason, sizeof(store->reason), "%s", link->warning);
@@ -338,151 +324,24 @@ static int handle_opened(struct store *store, struct store_link *link, struct fr
 			store->medium = STORE_MEMORY;
 		}
 		announce_ready(store);
-		if (*link->warning && !link->given_up)
+		if (*link->warning)
 			announce(store);
 	}
 	merge_begin(store);
-	return 0;
 }
 
-static int handle_state(struct store *store, struct frame *frame)
+void medium_failed(struct store *store, struct store_link *link, int error, const char *text)
 {
-	struct problem problem = {0};
-	char line[768];
-	size_t length = 0;
-	const char *text = frame_text(frame, &length);
-
-	if (!text)
-		return -EPROTO;
-	if (frame->header.type == FRAME_POSITION) {
-		const char *position = frame_text(frame, NULL);
-
-		return position ? loading_add_position(&store->loading, text, position) : -EPROTO;
-	}
-	int r = loading_add(&store->loading, frame->header.type == FRAME_LIVE, text, length, &problem);
-	if (r < 0 && r != -ENOMEM) {
-		log_warning("loading an Abnormal from %s: %s; it stays there and is not handled: delete it, or "
-			    "upgrade lifeboat",
-			    store->directory, problem_line(&problem, line, sizeof(line)));
-		r = 0;
-	}
-	return r;
-}
-
-static int handle_removed(struct store *store, struct frame *frame)
-{
-	const char *uid = frame_text(frame, NULL);
-
-	if (!uid)
-		return -EPROTO;
-	if (store->handlers.on_removed && !store->stopping)
-		store->handlers.on_removed(store->handlers.userdata, uid);
-	return 0;
-}
-
-static int handle_failed(struct store *store, struct store_link *link, struct frame *frame)
-{
-	uint64_t error = frame_number(frame);
-	const char *text = frame_text(frame, NULL);
-	char reason[448];
-
-	/* The frame goes with the link. */
-	snprintf(reason, sizeof(reason), "%s", text && *text ? text : "the store's process failed");
 	if (link == store->candidate)
-		candidate_failed(store, reason);
+		candidate_failed(store, text);
 	else
-		primary_failed(store, (int)error, reason);
-	return 0;
+		primary_failed(store, error, text);
 }
 
-static int handle_frame(struct store *store, struct store_link *link, struct frame *frame)
-{
-	uint64_t sequence = frame->header.sequence;
-	size_t length = 0;
-	const char *text;
-
-	switch ((enum frame_type)frame->header.type) {
-	case FRAME_PROGRESS:
-		return 0;
-	case FRAME_LIVE:
-	case FRAME_RECENT:
-	case FRAME_POSITION:
-		return handle_state(store, frame);
-	case FRAME_OPENED:
-		return handle_opened(store, link, frame);
-	case FRAME_COMMITTED:
-		store->counts.commits++;
-		counts_get(store, frame);
-		return queue_committed(&store->queue, sequence, &store->counts);
-	case FRAME_REJECTED:
-		return queue_rejected(&store->queue, sequence, -(int)frame_number(frame));
-	case FRAME_PART:
-		text = frame_text(frame, &length);
-		return text ? queue_part(&store->queue, sequence, text, length) : -EPROTO;
-	case FRAME_END:
-		return queue_end(&store->queue, sequence, -(int)frame_number(frame));
-	case FRAME_REMOVED:
-		return handle_removed(store, frame);
-	case FRAME_DUMPED:
-		return handle_dumped(store, link);
-	case FRAME_MERGED:
-		return handle_merged(store, link, frame);
-	case FRAME_FAILED:
-		return handle_failed(store, link, frame);
-	default:
-		return -EPROTO;
-	}
-}
-
-/* Handles what came in. Returns false when there is nothing more to read, now or ever. */
-static bool receive(struct store *store, struct store_link *link)
-{
-	struct frame frame;
-	int r;
-
-	ssize_t length = channel_receive(&link->channel);
-	/* The end of the stream comes before the process's: that one is acted upon. */
-	if (length <= 0 && length != -EAGAIN) {
-		link->ended = true;
-		sd_event_source_set_enabled(link->io, SD_EVENT_OFF);
-	}
-	if (length <= 0)
-		return false;
-	link->progress_ns = now_monotonic();
-	while (!link->given_up && (r = channel_next(&link->channel, &frame)) != 0) {
-		if (r > 0)
-			r = handle_frame(store, link, &frame);
-		if (r < 0) {
-			/* It talks nonsense: as good as dead, and handled so when it is. */
-			link->ended = true;
-			sd_event_source_set_enabled(link->io, SD_EVENT_OFF);
-			kill(link->pid, SIGKILL);
-			return false;
-		}
-	}
-	return !link->given_up;
-}
-
-void medium_service(struct store *store, struct store_link *link)
-{
-	int rounds = SERVICE_ROUNDS;
-
-	while (!link->given_up && rounds-- > 0 && receive(store, link))
-		;
-	if (!link->given_up)
-		store_link_flush(link);
-	medium_feed(store);
-}
-
-void medium_service_exit(struct store *store, struct store_link *link)
+void medium_died(struct store *store, struct store_link *link)
 {
 	char end[128], text[256];
 
-	if (!store_link_reap(link))
-		return;
-	/* What it said before it died still counts. */
-	while (!link->given_up && receive(store, link))
-		;
 	if (link == store->primary) {
 		primary_died(store);
 	} else if (link == store->candidate) {
@@ -520,7 +379,8 @@ void medium_try_disk(struct store *store)
 		return;
 	if (stuck) {
 		snprintf(text, sizeof(text),
-			 "the disk under %s hangs: the store's process %d was killed and does not die",
+			 "the disk under %s hangs: the store's process %d was killed and does not "
+			 "die",
 			 store->directory, stuck->pid);
 		set_reason(store, text);
 		timer_set(store->retry, store->retry_ns);
@@ -566,13 +426,15 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
 		if (store->candidate)
 			store->candidate->progress_ns = now_ns;
 	}
-	queue_expire(&store->queue, now_ns > 2 * store->deadline_ns ? now_ns - 2 * store->deadline_ns : 0);
+	queue_expire(&store->queue,
+		     now_ns > 2 * store->deadline_ns ? now_ns - 2 * store->deadline_ns : 0);
 	if (store->candidate && link_hangs(store, store->candidate))
-		medium_service(store, store->candidate);
+		answers_service(store, store->candidate);
 	if (store->primary && link_hangs(store, store->primary))
-		medium_service(store, store->primary);
+		answers_service(store, store->primary);
 	snprintf(text, sizeof(text), "the disk under %s does not answer within %s",
-		 store->directory ? store->directory : "", duration_format(store->deadline_ns, deadline));
+		 store->directory ? store->directory : "",
+		 duration_format(store->deadline_ns, deadline));
 	if (store->candidate && link_hangs(store, store->candidate) && !store->dumping)
 		candidate_failed(store, text);
 	if (store->primary && link_hangs(store, store->primary)) {
@@ -587,13 +449,14 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
 
 int medium_start(struct store *store)
 {
-	int r = sd_event_add_time_relative(store->event, &store->tick, CLOCK_MONOTONIC, 0, 0, on_tick, store);
+	int r = sd_event_add_time_relative(store->event, &store->tick, CLOCK_MONOTONIC, 0, 0,
+					   on_tick, store);
 
 	if (r >= 0)
 		r = sd_event_source_set_enabled(store->tick, SD_EVENT_OFF);
 	if (r >= 0)
-		r = sd_event_add_time_relative(store->event, &store->retry, CLOCK_MONOTONIC, 0, 0, on_retry,
-					       store);
+		r = sd_event_add_time_relative(store->event, &store->retry, CLOCK_MONOTONIC, 0, 0,
+					       on_retry, store);
 	if (r >= 0)
 		r = sd_event_source_set_enabled(store->retry, SD_EVENT_OFF);
 	if (r >= 0)

@@ -25,16 +25,17 @@ struct store {
 
 	enum store_medium medium;
 	char reason[640];
-	bool ready;    /* on_ready was called */
-	bool loaded;   /* the disk's state has reached the owner */
-	bool refused;  /* another agent has the directory: for ever idle */
+	bool ready; /* on_ready was called */
+	bool loaded; /* the disk's state has reached the owner */
+	bool refused; /* another agent has the directory: for ever idle */
 	bool stopping; /* handlers are not called any more */
 
-	struct store_link *primary;   /* gets the queue; NULL while none can be started */
+	struct store_link *primary; /* gets the queue; NULL while none can be started */
 	struct store_link *candidate; /* a disk worker that may become the primary one */
-	struct store_link *given_up;  /* killed, and not known to be gone */
+	struct store_link *given_up; /* killed, and not known to be gone */
 	bool paused; /* the primary was told to dump: nothing more is sent to it */
 	bool dumping; /* … and has not done so */
+	uint64_t dump_number;
 	uint64_t deaths_ns[MEDIUM_DEATHS];
 
 	struct store_queue queue;
@@ -50,6 +51,20 @@ int medium_start(struct store *store);
 void medium_feed(struct store *store);
 /* Starts a candidate if the disk is to be tried and can be. */
 void medium_try_disk(struct store *store);
-/* Reads and handles what a worker said; its end. For the loop's handlers and store_stop. */
-void medium_service(struct store *store, struct store_link *link);
-void medium_service_exit(struct store *store, struct store_link *link);
+
+/*
+ * A worker said that its database is open; sent the dump (borrowed); took a dump in; cannot go on.
+ */
+void medium_opened(struct store *store, struct store_link *link);
+void medium_dumped(struct store *store, struct store_link *link, uint64_t number, int dump_fd);
+int medium_merged(struct store *store, struct store_link *link);
+void medium_failed(struct store *store, struct store_link *link, int error, const char *text);
+/* A worker's process is gone. Frees LINK. */
+void medium_died(struct store *store, struct store_link *link);
+
+/*
+ * In store_answers.c: reads and handles what a worker said, and its end. For the loop's handlers
+ * and store_stop.
+ */
+void answers_service(struct store *store, struct store_link *link);
+void answers_service_exit(struct store *store, struct store_link *link);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the store's two halves say to each other: frames on a stream socket. Both are the same binary
- * on the same machine, so numbers travel in the machine's own byte order. Private to store/.
+ * What the store's two halves say to each other: frames on a stream socket. Both are the same
+ * binary on the same machine, so numbers travel in the machine's own byte order. Private to store/.
  *
- * The agent's frames are answered in order. A record is answered by a FRAME_COMMITTED whose sequence
- * is its own or a later one (one answer for all that went into one transaction), a question by any
- * number of FRAME_PART and one FRAME_END. FRAME_FAILED answers everything: the worker cannot go on.
+ * The agent's frames are answered in order. A record is answered by a FRAME_COMMITTED whose
+ * sequence is its own or a later one (one answer for all that went into one transaction), a
+ * question by any number of FRAME_PART and one FRAME_END. FRAME_FAILED answers everything: the
+ * worker cannot go on.
  */
 #pragma once
 
@@ -19,26 +20,26 @@
 enum frame_type {
 	/* From the agent. */
 	FRAME_OPEN = 1, /* struct open_request */
-	FRAME_RECORD,	/* struct record */
-	FRAME_GET,	/* namespace, name */
-	FRAME_LIST,	/* namespace or NULL */
-	FRAME_HISTORY,	/* namespace, name */
-	FRAME_DUMP,	/* give the whole database */
-	FRAME_MERGE,	/* 1 if the disk's state is wanted back; carries the descriptor of a dump */
+	FRAME_RECORD, /* struct record */
+	FRAME_GET, /* namespace, name */
+	FRAME_LIST, /* namespace or NULL */
+	FRAME_HISTORY, /* namespace, name */
+	FRAME_DUMP, /* give the whole database */
+	FRAME_MERGE, /* 1 if the disk's state is wanted back; carries the descriptor of a dump */
 	/* From the worker. */
-	FRAME_PROGRESS,	 /* a long work goes on */
-	FRAME_LIVE,	 /* the document of a live Abnormal */
-	FRAME_RECENT,	 /* the document of one that ended a short time ago */
-	FRAME_POSITION,	 /* source, position */
-	FRAME_OPENED,	 /* warning or NULL, then as FRAME_COMMITTED */
+	FRAME_PROGRESS, /* a long work goes on */
+	FRAME_LIVE, /* the document of a live Abnormal */
+	FRAME_RECENT, /* the document of one that ended a short time ago */
+	FRAME_POSITION, /* source, position */
+	FRAME_OPENED, /* warning or NULL, then as FRAME_COMMITTED */
 	FRAME_COMMITTED, /* abnormals, bytes: all records up to this sequence are durable */
-	FRAME_REJECTED,	 /* errno: this record alone was refused; a FRAME_COMMITTED follows */
-	FRAME_PART,	 /* a piece of an answer */
-	FRAME_END,	 /* errno */
-	FRAME_REMOVED,	 /* uid of an Abnormal that retention removed */
-	FRAME_DUMPED,	 /* carries the descriptor of the dump */
-	FRAME_MERGED,	 /* as FRAME_COMMITTED */
-	FRAME_FAILED,	 /* errno, text for a person */
+	FRAME_REJECTED, /* errno: this record alone was refused; a FRAME_COMMITTED follows */
+	FRAME_PART, /* a piece of an answer */
+	FRAME_END, /* errno */
+	FRAME_REMOVED, /* uid of an Abnormal that retention removed */
+	FRAME_DUMPED, /* the FRAME_DUMP's sequence; carries the dump's descriptor */
+	FRAME_MERGED, /* as FRAME_COMMITTED */
+	FRAME_FAILED, /* errno, text for a person */
 	FRAME_TYPE_END,
 };
 
@@ -83,7 +84,7 @@ int frame_check(const struct frame *frame);
 struct channel {
 	int fd;
 	struct buffer in, out;
-	size_t taken;	 /* bytes of `in` that were read as frames */
+	size_t taken; /* bytes of `in` that were read as frames */
 	int received_fd; /* the last descriptor that came, or -1; take it with TAKE_FD */
 };
 
@@ -106,10 +107,11 @@ int channel_flush(struct channel *channel);
 int channel_send_fd(struct channel *channel, enum frame_type type, uint64_t number, int fd);
 
 struct open_request {
-	uint64_t run; /* random, of this agent's run: with a record's sequence it names the record for ever */
+	uint64_t run; /* random, of this agent's run: with a record's sequence it names the record
+			 for ever */
 	uint64_t retention_age_ns, retention_count, retention_interval_ns;
 	uint64_t history_ns, lock_wait_ns;
-	bool load;    /* the state found is wanted */
+	bool load; /* the state found is wanted */
 	bool standby; /* in memory in place of a disk: deletions are remembered for the merge */
 };
 

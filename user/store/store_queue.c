@@ -21,12 +21,13 @@ static struct queue_item *item_new(struct store_queue *queue, enum frame_type ty
 
 	if (!item)
 		return NULL;
-	*item = (struct queue_item){.sequence = queue->sequence + 1,
-				    .queued_ns = clock_monotonic(clock_system()),
-				    .type = type,
-				    .frame = BUFFER(FRAME_BYTES_MAX + sizeof(struct frame_header) + 64),
-				    .text = BUFFER(QUEUE_ANSWER_BYTES_MAX),
-				    .userdata = userdata};
+	*item = (struct queue_item){
+		.sequence = queue->sequence + 1,
+		.queued_ns = clock_monotonic(clock_system()),
+		.type = type,
+		.frame = BUFFER(FRAME_BYTES_MAX + sizeof(struct frame_header) + 64),
+		.text = BUFFER(QUEUE_ANSWER_BYTES_MAX),
+		.userdata = userdata};
 	return item;
 }
 
@@ -75,8 +76,8 @@ static int64_t abnormal_ended(const struct abnormal *abnormal, int64_t now_ns)
 	return ended == TIME_ABSENT ? now_ns : ended;
 }
 
-static int record_of(const struct store_record *source, const char *document, char fingerprint[FINGERPRINT_SIZE],
-		     struct record *ret_record)
+static int record_of(const struct store_record *source, const char *document,
+		     char fingerprint[FINGERPRINT_SIZE], struct record *ret_record)
 {
 	const struct abnormal *abnormal = source->abnormal;
 	struct record record = {.time = clock_realtime(clock_system()),
@@ -103,7 +104,9 @@ static int record_of(const struct store_record *source, const char *document, ch
 		record.phase = abnormal_phase_names[abnormal->status.phase];
 		record.final = phase_is_final((enum abnormal_phase)abnormal->status.phase);
 		record.actions = abnormal->status.actions.count > 0;
-		record.created = metadata->creation_timestamp == TIME_ABSENT ? 0 : metadata->creation_timestamp;
+		record.created = metadata->creation_timestamp == TIME_ABSENT
+					 ? 0
+					 : metadata->creation_timestamp;
 		record.ended = abnormal_ended(abnormal, record.time);
 		record.document = document;
 		record.document_length = strlen(document);
@@ -112,8 +115,8 @@ static int record_of(const struct store_record *source, const char *document, ch
 	return 0;
 }
 
-int queue_add_record(struct store_queue *queue, const struct store_record *source, store_written callback,
-		     void *userdata)
+int queue_add_record(struct store_queue *queue, const struct store_record *source,
+		     store_written callback, void *userdata)
 {
 	_cleanup_(item_freep) struct queue_item *item = NULL;
 	_cleanup_free_ char *document = NULL;
@@ -144,8 +147,8 @@ int queue_add_record(struct store_queue *queue, const struct store_record *sourc
 	return 0;
 }
 
-int queue_add_question(struct store_queue *queue, enum frame_type type, const char *namespace, const char *name,
-		       store_answer callback, void *userdata)
+int queue_add_question(struct store_queue *queue, enum frame_type type, const char *namespace,
+		       const char *name, store_answer callback, void *userdata)
 {
 	_cleanup_(item_freep) struct queue_item *item = NULL;
 
@@ -191,7 +194,8 @@ void queue_resend(struct store_queue *queue)
 	for (struct queue_item *item = queue->head; item && item->sent; item = item->next) {
 		uint16_t flags = FRAME_FLAG_AGAIN;
 
-		memcpy(item->frame.data + offsetof(struct frame_header, flags), &flags, sizeof(flags));
+		memcpy(item->frame.data + offsetof(struct frame_header, flags), &flags,
+		       sizeof(flags));
 		item->sent = false;
 		item->result = 0;
 		/* The next worker answers from the beginning. */
@@ -239,7 +243,9 @@ static struct queue_item *queue_question(struct store_queue *queue, uint64_t seq
 {
 	struct queue_item *item = queue->head;
 
-	return item && item->sent && item->type != FRAME_RECORD && item->sequence == sequence ? item : NULL;
+	return item && item->sent && item->type != FRAME_RECORD && item->sequence == sequence
+		       ? item
+		       : NULL;
 }
 
 int queue_part(struct store_queue *queue, uint64_t sequence, const char *text, size_t length)
@@ -271,7 +277,8 @@ int queue_end(struct store_queue *queue, uint64_t sequence, int error)
 /* Its place is kept, as the worker may still answer; the answer then goes nowhere. */
 void queue_expire(struct store_queue *queue, uint64_t queued_ns)
 {
-	for (struct queue_item *item = queue->questions ? queue->head : NULL; item; item = item->next) {
+	for (struct queue_item *item = queue->questions ? queue->head : NULL; item;
+	     item = item->next) {
 		if (item->type == FRAME_RECORD || !item->answer || item->queued_ns >= queued_ns)
 			continue;
 		store_answer answer = TAKE_PTR(item->answer);

@@ -28,16 +28,17 @@ struct queue_item {
 
 struct store_queue {
 	struct queue_item *head, *tail;
-	struct queue_item *unsent; /* the first that the present worker was not sent; NULL: all were */
+	struct queue_item
+		*unsent; /* the first that the present worker was not sent; NULL: all were */
 	uint64_t sequence, bytes;
 	uint64_t records, questions;
 };
 
 /* Queues a record or a question. Errors as of store_write and store_get. */
-int queue_add_record(struct store_queue *queue, const struct store_record *record, store_written callback,
-		     void *userdata);
-int queue_add_question(struct store_queue *queue, enum frame_type type, const char *namespace, const char *name,
-		       store_answer callback, void *userdata);
+int queue_add_record(struct store_queue *queue, const struct store_record *record,
+		     store_written callback, void *userdata);
+int queue_add_question(struct store_queue *queue, enum frame_type type, const char *namespace,
+		       const char *name, store_answer callback, void *userdata);
 
 /* The next frame to send, until LIMIT bytes wait in OUT. Returns true if anything was appended. */
 bool queue_send(struct store_queue *queue, struct buffer *out, size_t limit);

@@ -33,7 +33,9 @@ struct worker {
 	uint64_t part_sequence;
 };
 
-/* Sends what is to be sent. When the agent is gone the answers are dropped, and the work goes on. */
+/*
+ * Sends what is to be sent. When the agent is gone the answers are dropped, and the work goes on.
+ */
 static int worker_flush(struct worker *worker)
 {
 	if (worker->agent_gone || channel_flush(&worker->channel) < 0) {
@@ -85,7 +87,8 @@ static int worker_fail_database(struct worker *worker, int error)
 	return worker_fail(worker, error, problem.text);
 }
 
-static int send_number(struct worker *worker, enum frame_type type, uint64_t sequence, uint64_t number)
+static int send_number(struct worker *worker, enum frame_type type, uint64_t sequence,
+		       uint64_t number)
 {
 	struct frame_writer frame = frame_start(&worker->channel.out, type, sequence);
 
@@ -145,7 +148,8 @@ static int worker_send_state(struct worker *worker)
 	int r = database_live(worker->database, on_live, worker);
 
 	if (r == 0)
-		r = database_recent(worker->database, now_ns - (int64_t)history_ns, on_recent, worker);
+		r = database_recent(worker->database, now_ns - (int64_t)history_ns, on_recent,
+				    worker);
 	if (r == 0)
 		r = database_positions(worker->database, on_position, worker);
 	return r;
@@ -159,8 +163,9 @@ static int worker_retain(struct worker *worker)
 	if (now_ns < worker->next_retention_ns)
 		return 0;
 	worker->next_retention_ns = now_ns + request->retention_interval_ns;
-	int r = database_retain(worker->database, clock_realtime(clock_system()), request->retention_age_ns,
-				request->retention_count, on_removed, worker);
+	int r = database_retain(worker->database, clock_realtime(clock_system()),
+				request->retention_age_ns, request->retention_count, on_removed,
+				worker);
 	return r < 0 ? worker_fail_database(worker, r) : 0;
 }
 
@@ -240,7 +245,8 @@ static int worker_record(struct worker *worker, struct frame *frame)
 
 static int part_send(struct worker *worker)
 {
-	struct frame_writer frame = frame_start(&worker->channel.out, FRAME_PART, worker->part_sequence);
+	struct frame_writer frame =
+		frame_start(&worker->channel.out, FRAME_PART, worker->part_sequence);
 
 	frame_put_bytes(&frame, buffer_text(&worker->part), worker->part.length);
 	buffer_consume(&worker->part, worker->part.length);
@@ -281,7 +287,7 @@ static int worker_question(struct worker *worker, struct frame *frame)
 	return r < 0 ? r : worker_flush(worker);
 }
 
-static int worker_dump(struct worker *worker)
+static int worker_dump(struct worker *worker, uint64_t number)
 {
 	_cleanup_close_ int fd = -1;
 	int r = database_dump(worker->database, &fd);
@@ -289,7 +295,7 @@ static int worker_dump(struct worker *worker)
 	if (r < 0)
 		return worker_fail_database(worker, r);
 	worker_flush(worker);
-	return channel_send_fd(&worker->channel, FRAME_DUMPED, 0, fd);
+	return channel_send_fd(&worker->channel, FRAME_DUMPED, number, fd);
 }
 
 static int worker_merge(struct worker *worker, struct frame *frame)
@@ -325,7 +331,7 @@ static int worker_handle(struct worker *worker, struct frame *frame)
 	case FRAME_HISTORY:
 		return worker_question(worker, frame);
 	case FRAME_DUMP:
-		return worker_dump(worker);
+		return worker_dump(worker, frame->header.sequence);
 	case FRAME_MERGE:
 		return worker_merge(worker, frame);
 	default:
@@ -379,8 +385,9 @@ int store_worker_run(int socket_fd, const char *directory)
 
 int store_worker_main(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{"fd", required_argument, NULL, 'f'}, {"directory", required_argument, NULL, 'd'}, {0}};
+	static const struct option options[] = {{"fd", required_argument, NULL, 'f'},
+						{"directory", required_argument, NULL, 'd'},
+						{0}};
 	const char *directory = NULL;
 	long fd = -1;
 	int option;
@@ -395,7 +402,8 @@ int store_worker_main(int argc, char **argv)
 			return 64;
 	}
 	if (fd < 0 || fd > INT_MAX || fcntl((int)fd, F_SETFD, FD_CLOEXEC) < 0) {
-		log_error("starting the store's worker: --fd names no open socket; lifeboat agent runs this "
+		log_error("starting the store's worker: --fd names no open socket; lifeboat agent "
+			  "runs this "
 			  "command, it is not for people");
 		return 64;
 	}

@@ -9,7 +9,7 @@
 int store_worker_run(int socket_fd, const char *directory);
 
 /*
- * The same for the command line that store.c executes: "store-worker --fd N [--directory DIR]", with
- * argv[0] "store-worker". A test program with a store calls it from its main.
+ * The same for the command line that store.c executes: "store-worker --fd N [--directory DIR]",
+ * with argv[0] "store-worker". A test program with a store calls it from its main.
  */
 int store_worker_main(int argc, char **argv);

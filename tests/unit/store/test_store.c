@@ -135,19 +135,19 @@ static const struct store_handlers all_handlers = {.on_ready = on_ready,
 						   .on_refused = on_refused};
 
 /* Runs the loop until CONDITION holds; fails with what was seen after ten seconds. */
-#define wait_for(f, condition)                                                                     \
-	do {                                                                                       \
-		uint64_t end_ns_ = clock_monotonic(clock_system()) + 10 * NS_PER_S;                \
-		while (!(condition)) {                                                             \
-			if (clock_monotonic(clock_system()) > end_ns_)                             \
-				fail_msg("never came: %s; ready %u medium %s (%s) written %zu "    \
-					 "pending %" PRIu64,                                       \
-					 #condition, (f)->ready,                                   \
-					 store_medium_names[store_medium((f)->store, NULL)],       \
-					 (f)->reason, (f)->written,                                \
-					 store_counts((f)->store)->pending);                       \
-			assert_true(sd_event_run((f)->event, 20 * 1000) >= 0);                     \
-		}                                                                                  \
+#define wait_for(f, condition)                                                                  \
+	do {                                                                                    \
+		uint64_t end_ns_ = clock_monotonic(clock_system()) + 10 * NS_PER_S;             \
+		while (!(condition)) {                                                          \
+			if (clock_monotonic(clock_system()) > end_ns_)                          \
+				fail_msg("never came: %s; ready %u medium %s (%s) written %zu " \
+					 "pending %" PRIu64,                                    \
+					 #condition, (f)->ready,                                \
+					 store_medium_names[store_medium((f)->store, NULL)],    \
+					 (f)->reason, (f)->written,                             \
+					 store_counts((f)->store)->pending);                    \
+			assert_true(sd_event_run((f)->event, 20 * 1000) >= 0);                  \
+		}                                                                               \
 	} while (0)
 
 static void start(struct fixture *f)
@@ -203,7 +203,8 @@ static void write_of(struct fixture *f, const struct abnormal *abnormal, const c
 	assert_int_equal(store_write(f->store, &record, on_written, f), 0);
 }
 
-static void write_one(struct fixture *f, const char *name, enum abnormal_phase phase, const char *transition)
+static void write_one(struct fixture *f, const char *name, enum abnormal_phase phase,
+		      const char *transition)
 {
 	_cleanup_abnormal_ struct abnormal *abnormal = make(name, phase);
 
@@ -211,7 +212,8 @@ static void write_one(struct fixture *f, const char *name, enum abnormal_phase p
 }
 
 /* Writes and waits for the acknowledgement. */
-static void put(struct fixture *f, const char *name, enum abnormal_phase phase, const char *transition)
+static void put(struct fixture *f, const char *name, enum abnormal_phase phase,
+		const char *transition)
 {
 	size_t before = f->written;
 
@@ -335,7 +337,8 @@ static void the_history_tells_each_transition_in_order(void **state)
 	struct fixture *f = *state;
 	_cleanup_json_ cJSON *history = NULL;
 	static const char *const from[] = {"", "InformationCollecting", "Diagnosing", "Recovering"};
-	static const char *const to[] = {"InformationCollecting", "Diagnosing", "Recovering", "Succeeded"};
+	static const char *const to[] = {"InformationCollecting", "Diagnosing", "Recovering",
+					 "Succeeded"};
 
 	start_ready(f);
 	write_one(f, "a", PHASE_CREATED, NULL);
@@ -373,12 +376,14 @@ static void lists_are_by_namespace_and_creation_time(void **state)
 	write_of(f, other, NULL);
 	all = ask_list(f, NULL);
 	assert_int_equal(cJSON_GetArraySize(all), 4);
-	assert_string_equal(json_string(json_at(cJSON_GetArrayItem(all, 0), "metadata"), "name"), "z");
+	assert_string_equal(json_string(json_at(cJSON_GetArrayItem(all, 0), "metadata"), "name"),
+			    "z");
 	some = ask_list(f, "default");
 	assert_int_equal(cJSON_GetArraySize(some), 3);
 	for (int i = 0; i < 3; i++)
-		assert_string_equal(json_string(json_at(cJSON_GetArrayItem(some, i), "metadata"), "name"),
-				    names[i]);
+		assert_string_equal(
+			json_string(json_at(cJSON_GetArrayItem(some, i), "metadata"), "name"),
+			names[i]);
 	none = ask_list(f, "empty");
 	assert_int_equal(cJSON_GetArraySize(none), 0);
 }
@@ -477,9 +482,11 @@ static void the_action_journal_can_be_queried(void **state)
 	wait_for(f, f->written == 2);
 	stop(f);
 	assert_int_equal(sqlite3_open(path_of(f, "lifeboat.db"), &sqlite), SQLITE_OK);
-	assert_int_equal(sqlite3_prepare_v2(sqlite, "SELECT recoverer, target, intent_time, outcome FROM actions",
-					    -1, &statement, NULL),
-			 SQLITE_OK);
+	assert_int_equal(
+		sqlite3_prepare_v2(sqlite,
+				   "SELECT recoverer, target, intent_time, outcome FROM actions",
+				   -1, &statement, NULL),
+		SQLITE_OK);
 	assert_int_equal(sqlite3_step(statement), SQLITE_ROW);
 	assert_string_equal((const char *)sqlite3_column_text(statement, 0), "thaw-filesystem");
 	assert_string_equal((const char *)sqlite3_column_text(statement, 1), "loop0");
@@ -495,7 +502,7 @@ static void the_action_journal_can_be_queried(void **state)
 static void retention_by_count_removes_the_oldest_that_ended(void **state)
 {
 	struct fixture *f = *state;
-	char name[16];
+	char name[32];
 
 	f->options.retention_count = 3;
 	start_ready(f);
@@ -522,8 +529,12 @@ static void retention_by_age_removes_those_that_ended_long_ago(void **state)
 	_cleanup_abnormal_ struct abnormal *live = make("live", PHASE_RECOVERING);
 	int64_t long_ago = clock_realtime(clock_system()) - (int64_t)(7200 * NS_PER_S);
 
-	assert_int_equal(abnormal_set_condition(old, CONDITION_RECOVERED, CONDITION_TRUE, "Thawed", "", long_ago), 0);
-	assert_int_equal(abnormal_set_condition(live, CONDITION_IDENTIFIED, CONDITION_TRUE, "Found", "", long_ago), 0);
+	assert_int_equal(abnormal_set_condition(old, CONDITION_RECOVERED, CONDITION_TRUE, "Thawed",
+						"", long_ago),
+			 0);
+	assert_int_equal(abnormal_set_condition(live, CONDITION_IDENTIFIED, CONDITION_TRUE, "Found",
+						"", long_ago),
+			 0);
 	f->options.retention_age_ns = 3600 * NS_PER_S;
 	f->options.retention_interval_ns = 1;
 	start_ready(f);
@@ -554,11 +565,13 @@ static void another_object_of_the_same_name_starts_a_new_history(void **state)
 
 /* --- Deaths ----------------------------------------------------------------------------------- */
 
-/* The agent's part of the next test: writes until it is killed, telling after each acknowledgement. */
+/*
+ * The agent's part of the next test: writes until it is killed, telling after each acknowledgement.
+ */
 static void write_until_killed(struct fixture *f, int report_fd)
 {
 	uint32_t told = 0;
-	char name[16];
+	char name[32];
 
 	assert_true(sd_event_new(&f->event) >= 0);
 	f->options.event = f->event;
@@ -608,9 +621,8 @@ static void what_was_acknowledged_survives_kill_9_of_the_agent(void **state)
 	assert_int_equal(cJSON_GetArraySize(list), f->live_count);
 	unsigned i = 0;
 	const cJSON *item;
-	cJSON_ArrayForEach(item, list)
-	{
-		char name[16];
+	cJSON_ArrayForEach (item, list) {
+		char name[32];
 
 		snprintf(name, sizeof(name), "a-%06u", i++);
 		assert_string_equal(json_string(json_at(item, "metadata"), "name"), name);
@@ -621,13 +633,14 @@ static void a_killed_worker_loses_nothing_and_repeats_nothing(void **state)
 {
 	struct fixture *f = *state;
 	_cleanup_json_ cJSON *history = NULL;
-	char name[16];
+	char name[32];
 
 	start_ready(f);
 	for (unsigned i = 0; i < 2000; i++) {
 		snprintf(name, sizeof(name), "a-%u", i);
 		write_one(f, name, PHASE_DIAGNOSING, "Collected");
-		write_one(f, "same", i % 2 ? PHASE_DIAGNOSING : PHASE_INFORMATION_COLLECTING, "Start");
+		write_one(f, "same", i % 2 ? PHASE_DIAGNOSING : PHASE_INFORMATION_COLLECTING,
+			  "Start");
 		if (i == 700 || i == 1500) {
 			/* Anywhere in its work: before, in or after a commit. */
 			sd_event_run(f->event, 0);
@@ -710,7 +723,8 @@ static void a_hung_worker_sends_the_store_to_memory_and_nothing_is_lost(void **s
 	assert_non_null(ask_history(f, "kept"));
 	assert_int_equal(json_parse(f->answer, strlen(f->answer), &history, NULL), 0);
 	assert_int_equal(cJSON_GetArraySize(history), 2);
-	assert_string_equal(json_string(cJSON_GetArrayItem(history, 1), "from"), "InformationCollecting");
+	assert_string_equal(json_string(cJSON_GetArrayItem(history, 1), "from"),
+			    "InformationCollecting");
 	assert_string_equal(json_string(cJSON_GetArrayItem(history, 1), "to"), "Diagnosing");
 }
 
@@ -742,6 +756,56 @@ static void a_disk_that_hangs_at_start_gives_its_abnormals_when_it_comes_back(vo
 	assert_non_null(strstr(f->answer, "\"Recovering\""));
 }
 
+static void a_try_of_the_disk_that_hangs_changes_nothing(void **state)
+{
+	struct fixture *f = *state;
+	char name[32];
+
+	f->options.deadline_ns = 300 * NS_PER_MS;
+	f->options.retry_ns = 20 * NS_PER_MS;
+	start_ready(f);
+	kill(f->store->primary->pid, SIGSTOP);
+	write_one(f, "a-0", PHASE_FAILED, "NotIdentified");
+	wait_for(f, f->medium == STORE_MEMORY);
+	wait_for(f, f->store->candidate);
+	kill(f->store->candidate->pid, SIGSTOP);
+	/* Before, while and after the try is given up. */
+	for (unsigned i = 1; f->medium == STORE_MEMORY; i++) {
+		snprintf(name, sizeof(name), "a-%u", i);
+		put(f, name, PHASE_FAILED, "NotIdentified");
+		f->live_count = i;
+	}
+	size_t last = f->live_count;
+	restart(f);
+	assert_int_equal(f->recent_count, last + 1);
+}
+
+/* In whatever step of the way back one of the two workers dies, it is gone through again. */
+static void a_worker_that_dies_on_the_way_back_to_disk_loses_nothing(void **state)
+{
+	struct fixture *f = *state;
+	char name[32];
+
+	f->options.retry_ns = 10 * NS_PER_MS;
+	start_ready(f);
+	for (unsigned round = 0; round < 12; round++) {
+		snprintf(name, sizeof(name), "a-%u", round);
+		keep(f, name, PHASE_DIAGNOSING);
+		wait_for(f, f->store->primary && f->store->primary->open);
+		write_one(f, name, PHASE_DIAGNOSING, "Collected");
+		if (round % 3 == 1 && f->store->candidate)
+			kill(f->store->candidate->pid, SIGKILL);
+		else
+			kill(f->store->primary->pid, SIGKILL);
+		for (unsigned turn = 0; turn < round; turn++)
+			sd_event_run(f->event, 1000);
+	}
+	/* Too many deaths: with no worker in memory either, the queue waits for the next. */
+	wait_for(f, f->medium == STORE_DISK && f->written == 12);
+	restart(f);
+	assert_int_equal(f->live_count, 12);
+}
+
 static void a_worker_in_memory_that_dies_gets_the_live_ones_again(void **state)
 {
 	struct fixture *f = *state;
@@ -762,7 +826,8 @@ static void a_worker_in_memory_that_dies_gets_the_live_ones_again(void **state)
 static void mount_small(struct fixture *f)
 {
 	if (!has_mounts) {
-		print_message("skipped: a mount namespace and a tmpfs of its own need CAP_SYS_ADMIN\n");
+		print_message(
+			"skipped: a mount namespace and a tmpfs of its own need CAP_SYS_ADMIN\n");
 		skip();
 	}
 	assert_int_equal(mount("lifeboat-test", f->directory, "tmpfs", 0, "size=3m"), 0);
@@ -794,7 +859,7 @@ static void write_big(struct fixture *f, const char *name)
 static void a_full_disk_sends_the_store_to_memory_until_space_is_freed(void **state)
 {
 	struct fixture *f = *state;
-	char name[16];
+	char name[32];
 
 	mount_small(f);
 	keep(f, "kept", PHASE_DIAGNOSING);
@@ -870,7 +935,8 @@ static size_t count_entries(const struct fixture *f, const char *prefix)
 	int n = scandir(f->directory, &entries, NULL, alphasort);
 
 	for (int i = 0; i < n; i++) {
-		count += startswith(entries[i]->d_name, prefix) && !endswith(entries[i]->d_name, "-wal");
+		count += startswith(entries[i]->d_name, prefix) &&
+			 !endswith(entries[i]->d_name, "-wal");
 		free(entries[i]);
 	}
 	free(entries);
@@ -884,7 +950,9 @@ static void a_damaged_database_is_set_aside_and_told(void **state)
 
 	memset(garbage, 'g', sizeof(garbage));
 	for (size_t i = 1; i <= 5; i++) {
-		assert_int_equal(file_write_atomic(path_of(f, "lifeboat.db"), garbage, sizeof(garbage), 0600), 0);
+		assert_int_equal(file_write_atomic(path_of(f, "lifeboat.db"), garbage,
+						   sizeof(garbage), 0600),
+				 0);
 		start_ready(f);
 		assert_int_equal(store_medium(f->store, NULL), STORE_DISK);
 		wait_for(f, f->medium_calls == 1);
@@ -913,7 +981,8 @@ static void a_database_damaged_inside_is_found_out(void **state)
 	assert_true(fd >= 0);
 	memset(garbage, 0x5a, sizeof(garbage));
 	for (off_t page = 1; page < 12; page++)
-		assert_int_equal(pwrite(fd, garbage, sizeof(garbage), page * 4096), sizeof(garbage));
+		assert_int_equal(pwrite(fd, garbage, sizeof(garbage), page * 4096),
+				 sizeof(garbage));
 	start_ready(f);
 	wait_for(f, f->medium_calls == 1);
 	assert_int_equal(f->medium, STORE_DISK);
@@ -929,7 +998,8 @@ static void a_database_of_a_newer_version_is_left_alone(void **state)
 	put(f, "a", PHASE_DIAGNOSING, "Collected");
 	stop(f);
 	assert_int_equal(sqlite3_open(path_of(f, "lifeboat.db"), &sqlite), SQLITE_OK);
-	assert_int_equal(sqlite3_exec(sqlite, "PRAGMA user_version=99", NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(sqlite, "PRAGMA user_version=99", NULL, NULL, NULL),
+			 SQLITE_OK);
 	sqlite3_close(sqlite);
 	start_ready(f);
 	assert_int_equal(f->live_count, 0);
@@ -938,7 +1008,8 @@ static void a_database_of_a_newer_version_is_left_alone(void **state)
 	assert_non_null(strstr(f->reason, "99"));
 	stop(f);
 	assert_int_equal(sqlite3_open(path_of(f, "lifeboat.db"), &sqlite), SQLITE_OK);
-	assert_int_equal(sqlite3_exec(sqlite, "PRAGMA user_version=1", NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(sqlite, "PRAGMA user_version=1", NULL, NULL, NULL),
+			 SQLITE_OK);
 	sqlite3_close(sqlite);
 	start_ready(f);
 	assert_int_equal(f->live_count, 1);
@@ -1005,8 +1076,11 @@ int main(int argc, char **argv)
 {
 	if (argc > 1 && streq(argv[1], "store-worker"))
 		return store_worker_main(argc - 1, argv + 1);
-	/* Mounts of a namespace of its own go with the last process of the test, however it ends. */
-	has_mounts = unshare(CLONE_NEWNS) == 0 && mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
+	/*
+	 * Mounts of a namespace of its own go with the last process of the test, however it ends.
+	 */
+	has_mounts = unshare(CLONE_NEWNS) == 0 &&
+		     mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
@@ -1026,6 +1100,8 @@ int main(int argc, char **argv)
 		TEST(a_worker_that_dies_again_and_again_sends_the_store_to_memory),
 		TEST(a_hung_worker_sends_the_store_to_memory_and_nothing_is_lost),
 		TEST(a_disk_that_hangs_at_start_gives_its_abnormals_when_it_comes_back),
+		TEST(a_try_of_the_disk_that_hangs_changes_nothing),
+		TEST(a_worker_that_dies_on_the_way_back_to_disk_loses_nothing),
 		TEST(a_worker_in_memory_that_dies_gets_the_live_ones_again),
 		TEST(a_full_disk_sends_the_store_to_memory_until_space_is_freed),
 		TEST(stopping_in_memory_gives_the_disk_a_last_chance),
