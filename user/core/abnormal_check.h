@@ -11,7 +11,7 @@
 int check_object_name(const void *value, struct problem *problem);
 /* Kubernetes namespace: RFC 1123 label, at most 63 characters. */
 int check_namespace(const void *value, struct problem *problem);
-/* Name of a node or plug-in: one word that is safe in a path, at most 253 characters. */
+/* Name of a plug-in, detector or probe: one word that is safe in a path, at most 253 characters. */
 int check_word(const void *value, struct problem *problem);
 int check_labels(const void *value, struct problem *problem);
 int check_annotations(const void *value, struct problem *problem);

@@ -301,7 +301,8 @@ static const struct field spec_fields[] = {
 	FIELD(pod_probe, "podProbe", FIELD_OBJECT, .schema = &pod_probe_schema),
 	FIELD(skip_diagnosis, "skipDiagnosis", FIELD_BOOL),
 	FIELD(skip_recovery, "skipRecovery", FIELD_BOOL),
-	FIELD(node_name, "nodeName", FIELD_STRING, .check = check_word),
+	/* Whatever the agent was told to call its node: a host's name need not be a DNS name. */
+	FIELD(node_name, "nodeName", FIELD_STRING, .maximum = NAME_LENGTH),
 	FIELD(assigned_information_collectors, "assignedInformationCollectors", FIELD_LIST,
 	      REFERENCES),
 	FIELD(assigned_diagnosers, "assignedDiagnosers", FIELD_LIST, REFERENCES),

@@ -47,7 +47,7 @@ static const char full[] =
 	"\"httpGet\":{\"path\":\"/"
 	"healthz\",\"port\":8080,\"host\":\"10.0.0.1\",\"scheme\":\"HTTPS\","
 	"\"httpHeaders\":[{\"name\":\"X-A\",\"value\":\"b\",\"x\":1}],\"x\":1},\"x\":1},"
-	"\"skipDiagnosis\":true,\"skipRecovery\":true,\"nodeName\":\"Node_1.example\","
+	"\"skipDiagnosis\":true,\"skipRecovery\":true,\"nodeName\":\"node 1\","
 	"\"assignedInformationCollectors\":[{\"namespace\":\"a\",\"name\":\"b\",\"x\":1},{\"name\":"
 	"\"c\"}],"
 	"\"assignedDiagnosers\":[{\"name\":\"d\"}],\"assignedRecoverers\":[{\"name\":\"10-restart."
