@@ -144,6 +144,7 @@ static const struct known table[] = {
 	{"shrink_*", WAIT_IO_BULK},
 	{"throttle_direct_reclaim", WAIT_IO_BULK},
 
+	{"__blkdev_direct_IO_simple", WAIT_IO_SINGLE}, /* one bio, on the caller's stack */
 	{"__iomap_dio_rw", WAIT_IO_DIRECT},
 	{"blkdev_direct_IO*", WAIT_IO_DIRECT},
 	{"__blkdev_direct_IO*", WAIT_IO_DIRECT},

@@ -139,7 +139,7 @@ static void resolve_symbol(void *userdata, const struct symbol *symbol)
 			break;
 		if (wanted->name && wanted->best >= symbol->address)
 			continue;
-		snprintf(name, sizeof(name), symbol->module_length ? "%.*s+%#" PRIx64 " [%.*s]" : "%.*s+%#" PRIx64,
+		snprintf(name, sizeof(name), symbol->module_length ? "%.*s+0x%" PRIx64 " [%.*s]" : "%.*s+0x%" PRIx64,
 			 (int)MIN(symbol->name_length, (size_t)SYMBOL_MAX), symbol->name,
 			 wanted->address - symbol->address,
 			 (int)MIN(symbol->module_length, (size_t)64), symbol->module);
