@@ -158,19 +158,40 @@ static int append_hung_task(struct buffer *text, const cJSON *details)
 	return r == 0 ? append_waiting_for(text, details) : r;
 }
 
+/* Every sleeper's stack begins with these: they tell nothing. */
+static bool is_scheduler(const char *frame)
+{
+	static const char *const names[] = {"__schedule", "schedule", "schedule_preempt_disabled", "schedule_timeout",
+					    "io_schedule"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		const char *rest = startswith(frame, names[i]);
+
+		if (rest && (*rest == '+' || *rest == '\0'))
+			return true;
+	}
+	return false;
+}
+
 static int append_stack(struct buffer *text, const cJSON *event)
 {
-	const cJSON *frames = json_at(event, "stack.kernel");
-	int count = cJSON_GetArraySize(frames), r = 0;
+	int shown = 0, more = 0, r = 0;
+	const cJSON *item;
 
-	for (int i = 0; i < MIN(count, FRAMES_SHOWN) && r == 0; i++) {
-		const char *frame = cJSON_GetStringValue(cJSON_GetArrayItem(frames, i));
+	cJSON_ArrayForEach(item, json_at(event, "stack.kernel"))
+	{
+		const char *frame = cJSON_GetStringValue(item);
 
-		if (frame)
-			r = buffer_printf(text, "%s%.*s", i ? " ← " : "\nkernel stack: ", (int)strcspn(frame, "+"), frame);
+		if (!frame || (shown == 0 && is_scheduler(frame)))
+			continue;
+		if (shown == FRAMES_SHOWN)
+			more++;
+		else if (r == 0)
+			r = buffer_printf(text, "%s%.*s", shown++ ? " ← " : "\nkernel stack: ",
+					  (int)strcspn(frame, "+"), frame);
 	}
-	if (r == 0 && count > FRAMES_SHOWN)
-		r = buffer_printf(text, " ← %d more", count - FRAMES_SHOWN);
+	if (r == 0 && more)
+		r = buffer_printf(text, " ← %d more", more);
 	return r;
 }
 
