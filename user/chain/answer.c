@@ -4,10 +4,12 @@
 
 #include "base/buffer.h"
 
-static const char *const allowed[] = {"message", "reason", "output", "context", "identifiable", "recoverable"};
+static const char *const allowed[] = {"message", "reason",	 "output",
+				      "context", "identifiable", "recoverable"};
 
 /* Leaves the path of the first difference in PROBLEM. Returns true if there is one. */
-static bool difference_find(const cJSON *sent, const cJSON *answer, const char *path, struct problem *problem)
+static bool difference_find(const cJSON *sent, const cJSON *answer, const char *path,
+			    struct problem *problem)
 {
 	char below[sizeof(problem->field)];
 	const cJSON *member;
@@ -17,16 +19,18 @@ static bool difference_find(const cJSON *sent, const cJSON *answer, const char *
 	if (cJSON_IsObject(sent) && cJSON_IsObject(answer)) {
 		const char *dot = *path ? "." : "";
 
-		cJSON_ArrayForEach(member, sent) {
+		cJSON_ArrayForEach (member, sent) {
 			snprintf(below, sizeof(below), "%s%s%s", path, dot, member->string);
-			if (difference_find(member, cJSON_GetObjectItemCaseSensitive(answer, member->string),
-					    below, problem))
+			if (difference_find(
+				    member,
+				    cJSON_GetObjectItemCaseSensitive(answer, member->string), below,
+				    problem))
 				return true;
 		}
-		cJSON_ArrayForEach(member, answer) {
+		cJSON_ArrayForEach (member, answer) {
 			snprintf(below, sizeof(below), "%s%s%s", path, dot, member->string);
-			if (difference_find(cJSON_GetObjectItemCaseSensitive(sent, member->string), member,
-					    below, problem))
+			if (difference_find(cJSON_GetObjectItemCaseSensitive(sent, member->string),
+					    member, below, problem))
 				return true;
 		}
 	}
@@ -35,20 +39,24 @@ static bool difference_find(const cJSON *sent, const cJSON *answer, const char *
 		const cJSON *other = answer->child;
 		int index = 0;
 
-		cJSON_ArrayForEach(member, sent) {
+		cJSON_ArrayForEach (member, sent) {
 			snprintf(below, sizeof(below), "%s[%d]", path, index++);
 			if (difference_find(member, other, below, problem))
 				return true;
 			other = other->next;
 		}
 	}
-	problem_set(problem, -EINVAL, path, "was %s, but a plug-in may change only status.message, reason, "
-					    "output, context, identifiable and recoverable",
-		    !sent ? "added" : !answer ? "removed" : "changed");
+	problem_set(problem, -EINVAL, path,
+		    "was %s, but a plug-in may change only status.message, reason, "
+		    "output, context, identifiable and recoverable",
+		    !sent     ? "added"
+		    : !answer ? "removed"
+			      : "changed");
 	return true;
 }
 
-int answer_check(const struct abnormal *sent, const struct abnormal *answer, struct problem *problem)
+int answer_check(const struct abnormal *sent, const struct abnormal *answer,
+		 struct problem *problem)
 {
 	_cleanup_json_ cJSON *before = NULL, *after = NULL;
 	int r = abnormal_encode(sent, &before);
@@ -58,10 +66,10 @@ int answer_check(const struct abnormal *sent, const struct abnormal *answer, str
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < ARRAY_SIZE(allowed); i++) {
-		cJSON_DeleteItemFromObjectCaseSensitive(cJSON_GetObjectItemCaseSensitive(before, "status"),
-							allowed[i]);
-		cJSON_DeleteItemFromObjectCaseSensitive(cJSON_GetObjectItemCaseSensitive(after, "status"),
-							allowed[i]);
+		cJSON_DeleteItemFromObjectCaseSensitive(
+			cJSON_GetObjectItemCaseSensitive(before, "status"), allowed[i]);
+		cJSON_DeleteItemFromObjectCaseSensitive(
+			cJSON_GetObjectItemCaseSensitive(after, "status"), allowed[i]);
 	}
 	/* A status that held nothing else is as good as none. */
 	cJSON *const objects[] = {before, after};
@@ -81,7 +89,7 @@ static int context_merge(const cJSON *base, const cJSON *answer, cJSON **ret_con
 
 	if (!context)
 		return -ENOMEM;
-	cJSON_ArrayForEach(member, answer) {
+	cJSON_ArrayForEach (member, answer) {
 		cJSON *copy = cJSON_Duplicate(member, true);
 
 		if (!copy || json_set(context, member->string, copy) < 0)
@@ -117,8 +125,8 @@ static void portion_free(struct portion *portion)
 
 static void portion_swap(struct abnormal_status *status, struct portion *portion)
 {
-	struct portion old = {status->message, status->reason, status->output, status->context,
-			      status->identifiable, status->recoverable};
+	struct portion old = {status->message, status->reason,	     status->output,
+			      status->context, status->identifiable, status->recoverable};
 
 	status->message = portion->message;
 	status->reason = portion->reason;

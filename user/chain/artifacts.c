@@ -16,9 +16,9 @@ struct listing {
 	unsigned count, removed;
 };
 
-static void names_free(struct dirent ***names_and_count)
+static void names_free(struct dirent ***pointer)
 {
-	struct dirent **names = *names_and_count;
+	struct dirent **names = *pointer;
 
 	for (size_t i = 0; names && names[i]; i++)
 		free(names[i]);
@@ -30,7 +30,10 @@ static int not_dots(const struct dirent *entry)
 	return !streq(entry->d_name, ".") && !streq(entry->d_name, "..");
 }
 
-/* The names in FD sorted and ended by NULL, so that the same files are kept whatever the order on disk. */
+/*
+ * The names in FD sorted and ended by NULL, so that the same files are kept whatever the order on
+ * disk.
+ */
 static int names_read(int fd, struct dirent ***ret_names)
 {
 	struct dirent **names = NULL;
@@ -76,7 +79,9 @@ static int folder_list(struct listing *listing, int folder, const char *prefix, 
 	_cleanup_(names_free) struct dirent **names = NULL;
 	int r = names_read(folder, &names);
 
-	for (size_t i = 0; r == 0 && names[i]; i++) {
+	if (r < 0)
+		return r;
+	for (size_t i = 0; r == 0 && names && names[i]; i++) {
 		char name[PATH_MAX];
 		struct stat status;
 

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The agent's side of calls: the queue, the supervisors' processes and sockets, the agent's own deadline.
- * Nothing here blocks but call_pool_free. What a reply means is call_result.c's.
+ * The agent's side of calls: the queue, the supervisors' processes and sockets, the agent's own
+ * deadline. Nothing here blocks but call_pool_free. What a reply means is call_result.c's.
  */
 #include "chain/call.h"
 
-#include <fcntl.h>
-#include <linux/close_range.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/pidfd.h>
@@ -14,16 +12,19 @@
 #include <sys/wait.h>
 
 #include "chain/call_result.h"
+#include "chain/supervisor.h"
 
 #define PARALLEL_DEFAULT 4
 #define WAITING_MAX 4096
-/* The supervisor keeps the time limit and needs up to a second to clean up; this is for when it fails to. */
+/*
+ * The supervisor keeps the time limit and needs up to a second to clean up; this is for when it
+ * fails to.
+ */
 #define GRACE_NS (3 * NS_PER_S)
 /* Calls of one plug-in that are stuck in the kernel, before it is not called any more. */
 #define ABANDONED_MAX 4
-#define SUPERVISOR_FD 3
-#define REPLY_BYTES_MAX                                                                            \
-	(sizeof(struct call_reply) + CALL_OUTPUT_BYTES_MAX + CALL_STDERR_BYTES_KEPT + 64 * KIB +   \
+#define REPLY_BYTES_MAX                                                                          \
+	(sizeof(struct call_reply) + CALL_OUTPUT_BYTES_MAX + CALL_STDERR_BYTES_KEPT + 64 * KIB + \
 	 CALL_ARTIFACTS_TEXT_BYTES_MAX)
 #define REQUEST_BYTES_MAX (CALL_REQUEST_HEAD_BYTES_MAX + ABNORMAL_BYTES_MAX + 64)
 #define TIMER_ACCURACY_US 10000
@@ -31,7 +32,7 @@
 enum call_state {
 	CALL_WAITING,
 	CALL_RUNNING,
-	CALL_LEAVING,	/* called back or cancelled; its supervisor is still to be reaped */
+	CALL_LEAVING, /* called back or cancelled; its supervisor is still to be reaped */
 	CALL_ABANDONED, /* leaving, and something of it cannot be killed */
 };
 
@@ -46,8 +47,7 @@ struct call {
 	call_done callback;
 	void *userdata;
 
-	pid_t pid;
-	int pidfd, socket;
+	int pidfd, socket; /* the supervisor's; -1: none */
 	sd_event_source *socket_source, *exit_source, *timer;
 	struct buffer request, reply;
 	size_t request_sent;
@@ -64,7 +64,7 @@ struct call_pool {
 	struct call_counts counts;
 };
 
-/* --- Lists -------------------------------------------------------------------------------------- */
+/* --- Lists --- */
 
 static void call_link(struct call *call, struct call **head)
 {
@@ -140,7 +140,7 @@ static unsigned calls_abandoned(const struct call_pool *pool, const struct plugi
 	return count;
 }
 
-/* --- The end of a call ------------------------------------------------------------------------------ */
+/* --- The end of a call --- */
 
 static void pump_schedule(struct call_pool *pool)
 {
@@ -158,8 +158,8 @@ static void call_hang_up(struct call *call)
 }
 
 /*
- * Tells the caller, once. The supervisor may have to be reaped still: then the call stays as LEAVING, or
- * as ABANDONED if something of it is stuck. The pool may be freed by the callback.
+ * Tells the caller, once. The supervisor may have to be reaped still: then the call stays as
+ * LEAVING, or as ABANDONED if something of it is stuck. The pool may be freed by the callback.
  */
 static void call_finish(struct call *call, bool stuck)
 {
@@ -185,7 +185,7 @@ static void call_finish(struct call *call, bool stuck)
 	call_result_clear(&result);
 }
 
-/* --- Events of a running call -------------------------------------------------------------------------- */
+/* --- Events of a running call --- */
 
 static void reply_done(struct call *call, const struct call_reply *reply)
 {
@@ -199,15 +199,20 @@ static void reply_done(struct call *call, const struct call_reply *reply)
 	const char *name = call->entry->name, *step = plugin_step_names[call->step];
 
 	if (reply->error_bytes)
-		log_debug("%s %s said on standard error: %.*s", step, name, (int)reply->error_bytes, view.error);
+		log_debug("%s %s said on standard error: %.*s", step, name, (int)reply->error_bytes,
+			  view.error);
 	if (reply->left_behind)
-		log_debug("%s %s left %u processes behind, which were killed", step, name, reply->left_behind);
+		log_debug("%s %s left %u processes behind, which were killed", step, name,
+			  reply->left_behind);
 	call->pool->counts.timeouts += reply->ending == ENDING_DEADLINE;
 	if (call_result_read(&call->result, &view, call->entry, call->sent) < 0) {
 		call_result_clear(&call->result);
 		call->result.verdict = CALL_ERROR;
 	}
-	/* While something is stuck the socket stays, as its end would end the supervisor that waits for it. */
+	/*
+	 * While something is stuck the socket stays, as its end would end the supervisor that
+	 * waits for it.
+	 */
 	bool stuck = reply->stuck;
 	call->socket_source = sd_event_source_disable_unref(call->socket_source);
 	buffer_free(&call->reply);
@@ -243,7 +248,8 @@ static int on_socket(sd_event_source *source, int fd, uint32_t events, void *use
 				    call->request.length - call->request_sent, MSG_NOSIGNAL);
 		if (sent > 0)
 			call->request_sent += (size_t)sent;
-		if (call->request_sent == call->request.length || (sent < 0 && errno != EAGAIN && errno != EINTR)) {
+		if (call->request_sent == call->request.length ||
+		    (sent < 0 && errno != EAGAIN && errno != EINTR)) {
 			buffer_free(&call->request);
 			call->request_sent = 0;
 			sd_event_source_set_io_events(source, EPOLLIN);
@@ -256,7 +262,10 @@ static int on_socket(sd_event_source *source, int fd, uint32_t events, void *use
 			return 0;
 		if (length == -EAGAIN || length == -EINTR || (length > 0 && call->reply.cut == 0))
 			return 0;
-		/* It ended without a reply; how, its exit tells in a moment (on_exit_of_supervisor). */
+		/*
+		 * It ended without a reply; how, its exit tells in a moment
+		 * (on_exit_of_supervisor).
+		 */
 		call->socket_source = sd_event_source_disable_unref(call->socket_source);
 	}
 	return 0;
@@ -282,7 +291,8 @@ static int on_exit_of_supervisor(sd_event_source *source, int fd, uint32_t event
 	if (call->socket_source && reply_look(call))
 		return 0;
 	call_result_fail(&call->result, "its supervisor %s %d without an answer",
-			 ended.si_code == CLD_EXITED ? "ended with status" : "died of signal", ended.si_status);
+			 ended.si_code == CLD_EXITED ? "ended with status" : "died of signal",
+			 ended.si_status);
 	call_finish(call, false);
 	return 0;
 }
@@ -301,59 +311,14 @@ static int on_overdue(sd_event_source *source, uint64_t usec, void *userdata)
 		return 0;
 	}
 	call->pool->counts.timeouts++;
-	call_result_fail(&call->result, "did not end within its time limit of %s, nor did its supervisor",
+	call_result_fail(&call->result,
+			 "did not end within its time limit of %s, nor did its supervisor",
 			 duration_format(call->entry->timeout_ns, limit));
 	call_finish(call, true);
 	return 0;
 }
 
-/* --- The start of a call ---------------------------------------------------------------------------- */
-
-/* After fork: only what is async-signal-safe. */
-_noreturn_ static void supervisor_execute(const char *program, int socket)
-{
-	char *const arguments[] = {(char *)program, (char *)"plugin-supervisor", (char *)"--fd", (char *)"3", NULL};
-
-	if (socket == SUPERVISOR_FD ? fcntl(socket, F_SETFD, 0) < 0 : dup2(socket, SUPERVISOR_FD) < 0)
-		_exit(127);
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0)
-		_exit(127);
-	if (fcntl(STDERR_FILENO, F_GETFD) < 0)
-		dup2(null, STDERR_FILENO);
-	close_range(SUPERVISOR_FD + 1, ~0U, 0);
-	execv(program, arguments);
-	_exit(127);
-}
-
-static int supervisor_start(struct call *call)
-{
-	struct call_pool *pool = call->pool;
-	int ends[2];
-
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
-		return -errno;
-	_cleanup_close_ int theirs = ends[1];
-	call->socket = ends[0];
-	if (fcntl(call->socket, F_SETFL, O_NONBLOCK) < 0)
-		return -errno;
-	/* fork, not posix_spawn: that waits for the exec, and so for the disk that the program is on. */
-	call->pid = fork();
-	if (call->pid < 0)
-		return -errno;
-	if (call->pid == 0)
-		supervisor_execute(pool->worker_program, theirs);
-	call->pidfd = pidfd_open(call->pid, 0);
-	if (call->pidfd < 0) {
-		int r = -errno;
-
-		/* It is this process's own and not reaped yet, so the pid is its. It reads an EOF at once anyway. */
-		kill(call->pid, SIGKILL);
-		waitpid(call->pid, NULL, 0);
-		return r;
-	}
-	return 0;
-}
+/* --- The start of a call --- */
 
 static int request_write(struct call *call)
 {
@@ -382,11 +347,16 @@ static int call_watch(struct call *call)
 {
 	sd_event *event = call->pool->options.event;
 	uint64_t limit_us = (call->entry->timeout_ns + GRACE_NS) / NS_PER_US;
-	int r = sd_event_add_io(event, &call->socket_source, call->socket, EPOLLIN | EPOLLOUT, on_socket, call);
+	int r = sd_event_add_io(event, &call->socket_source, call->socket, EPOLLIN | EPOLLOUT,
+				on_socket, call);
 
-	/* Not sd_event_add_child: that asks the whole agent to block SIGCHLD, and a pidfd says the same. */
+	/*
+	 * Not sd_event_add_child: that asks the whole agent to block SIGCHLD, and a pidfd says the
+	 * same.
+	 */
 	if (r >= 0)
-		r = sd_event_add_io(event, &call->exit_source, call->pidfd, EPOLLIN, on_exit_of_supervisor, call);
+		r = sd_event_add_io(event, &call->exit_source, call->pidfd, EPOLLIN,
+				    on_exit_of_supervisor, call);
 	if (r >= 0)
 		r = sd_event_add_time_relative(event, &call->timer, CLOCK_MONOTONIC, limit_us,
 					       TIMER_ACCURACY_US, on_overdue, call);
@@ -403,14 +373,15 @@ static void call_run(struct call *call)
 	call->result.start_realtime_ns = (uint64_t)clock_realtime(pool->options.clock);
 	if (calls_abandoned(pool, call->entry) >= ABANDONED_MAX) {
 		call_result_fail(&call->result,
-				 "not called: %d earlier calls of it are stuck in the kernel and cannot be killed",
+				 "not called: %d earlier calls of it are stuck in the kernel and "
+				 "cannot be killed",
 				 ABANDONED_MAX);
 		call_finish(call, false);
 		return;
 	}
 	int r = request_write(call);
 	if (r == 0)
-		r = supervisor_start(call);
+		r = supervisor_start(pool->worker_program, &call->socket, &call->pidfd);
 	if (r == 0)
 		r = call_watch(call);
 	if (r == 0)
@@ -420,7 +391,10 @@ static void call_run(struct call *call)
 	if (call->pidfd >= 0)
 		pidfd_send_signal(call->pidfd, SIGKILL, NULL, 0);
 	call_hang_up(call);
-	/* If the loop cannot watch it, it is reaped here: it was just killed, before it had a child. */
+	/*
+	 * If the loop cannot watch it, it is reaped here: it was just killed, before it had a
+	 * child.
+	 */
 	if (call->pidfd >= 0 && !call->exit_source) {
 		waitid(P_PIDFD, (id_t)call->pidfd, &(siginfo_t){0}, WEXITED);
 		close(TAKE_FD(call->pidfd));
@@ -432,7 +406,10 @@ static int on_pump(sd_event_source *source, void *userdata)
 {
 	struct call_pool *pool = userdata;
 
-	/* One a round: a callback on the way may free the pool. It is scheduled again while some wait. */
+	/*
+	 * One a round: a callback on the way may free the pool. It is scheduled again while some
+	 * wait.
+	 */
 	if (!pool->waiting || pool->counts.running >= pool->options.parallel)
 		return 0;
 	if (pool->waiting->next)
@@ -442,8 +419,8 @@ static int on_pump(sd_event_source *source, void *userdata)
 }
 
 int call_start(struct call_pool *pool, struct plugin_entry *entry, enum plugin_step step,
-	       const struct abnormal *abnormal, const char *artifact_directory, call_done callback, void *userdata,
-	       struct call **ret_call)
+	       const struct abnormal *abnormal, const char *artifact_directory, call_done callback,
+	       void *userdata, struct call **ret_call)
 {
 	if (pool->counts.waiting >= WAITING_MAX)
 		return -ENOBUFS;
@@ -508,7 +485,8 @@ int call_pool_new(const struct call_pool_options *options, struct call_pool **re
 		pool->options.parallel = PARALLEL_DEFAULT;
 	if (!pool->options.clock)
 		pool->options.clock = clock_system();
-	pool->worker_program = strdup(options->worker_program ? options->worker_program : "/proc/self/exe");
+	pool->worker_program =
+		strdup(options->worker_program ? options->worker_program : "/proc/self/exe");
 	pool->host_root = strdup(options->host_root ? options->host_root : "/");
 	pool->api_socket = options->api_socket ? strdup(options->api_socket) : NULL;
 	if (!pool->worker_program || !pool->host_root || (options->api_socket && !pool->api_socket))

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One call of one plug-in: a supervisor process (supervisor.h) runs the built-in or script below itself,
- * holds it to its limits, kills everything it leaves behind, and sends the answer back. The answer is
- * checked here; what comes out is either a valid status to merge or an error of that plug-in.
+ * One call of one plug-in: a supervisor process (supervisor.h) runs the built-in or script below
+ * itself, holds it to its limits, kills everything it leaves behind, and sends the answer back. The
+ * answer is checked here; what comes out is either a valid status to merge or an error of that
+ * plug-in.
  */
 #pragma once
 
@@ -12,18 +13,27 @@
 
 enum call_verdict {
 	CALL_RECOGNISED, /* exit 0 */
-	CALL_NOT_MINE,	 /* exit 2 */
-	CALL_ERROR,	 /* everything else, the reason in `error` */
+	CALL_NOT_MINE, /* exit 2 */
+	CALL_ERROR, /* everything else, the reason in `error` */
 };
 
 struct call_result {
 	enum call_verdict verdict;
-	char *error; /* for a person: "exit status 3: cannot open /dev/foo"; NULL unless CALL_ERROR */
-	/* The answer when there was one: only its status.{message,reason,output,context,identifiable,recoverable} count. */
+	/* for a person: "exit status 3: cannot open /dev/foo"; NULL unless CALL_ERROR */
+	char *error;
+	/*
+	 * The answer when there was one: only its
+	 * status.{message,reason,output,context,identifiable,recoverable} count.
+	 */
 	struct abnormal *answer;
 	uint64_t start_realtime_ns, duration_ns;
-	struct list artifacts; /* of struct artifact: files found in the artifact directory after a collector */
-	char *note; /* for a person, about what was cut: "2 files over the limit of 64 MiB were removed"; or NULL */
+	/* of struct artifact: files found in the artifact directory after a collector */
+	struct list artifacts;
+	/*
+	 * for a person, about what was cut: "2 files over the limit of 64 MiB were removed"; or
+	 * NULL
+	 */
+	char *note;
 };
 void call_result_clear(struct call_result *result);
 
@@ -34,10 +44,12 @@ struct call_pool;
 struct call_pool_options {
 	sd_event *event;
 	const struct clock *clock;
-	unsigned parallel;	    /* calls at once; more wait in order; 0: 4 */
-	const char *worker_program; /* executed as `PROGRAM plugin-supervisor`; NULL: /proc/self/exe */
-	const char *host_root;	    /* passed on to host_open in the worker; NULL: "/" */
-	const char *api_socket;	    /* LIFEBOAT_SOCKET of scripts; NULL: as in the agent's own environment */
+	unsigned parallel; /* calls at once; more wait in order; 0: 4 */
+	/* executed as `PROGRAM plugin-supervisor --fd N`; NULL: /proc/self/exe */
+	const char *worker_program;
+	const char *host_root; /* passed on to host_open in the worker; NULL: "/" */
+	/* LIFEBOAT_SOCKET of scripts; NULL: as in the agent's own environment */
+	const char *api_socket;
 };
 
 int call_pool_new(const struct call_pool_options *options, struct call_pool **ret_pool);
@@ -63,18 +75,20 @@ void call_cancel(struct call *call);
 
 struct call_counts {
 	uint64_t started, recognised, not_mine, errors, timeouts;
-	uint64_t running, waiting, abandoned; /* abandoned: killed, but stuck in the kernel and not gone yet */
+	uint64_t running, waiting;
+	uint64_t abandoned; /* killed, but stuck in the kernel and not gone yet */
 };
 const struct call_counts *call_pool_counts(const struct call_pool *pool);
 
 /*
- * Merges the allowed members of ANSWER's status into ABNORMAL: texts that ANSWER has, both booleans, and
- * context member by member (what ANSWER lacks stays). Pure. Returns 0, -EFBIG if ABNORMAL would grow
- * over ABNORMAL_BYTES_MAX, or -ENOMEM; on error ABNORMAL is unchanged.
+ * Merges the allowed members of ANSWER's status into ABNORMAL: texts that ANSWER has, both
+ * booleans, and context member by member (what ANSWER lacks stays). Pure. Returns 0, -EFBIG if
+ * ABNORMAL would grow over ABNORMAL_BYTES_MAX, or -ENOMEM; on error ABNORMAL is unchanged.
  */
 int answer_merge(struct abnormal *abnormal, const struct abnormal *answer);
 /*
  * Checks that ANSWER changes nothing but what a plug-in may change. PROBLEM names the field.
  * Returns 0, -EINVAL or -ENOMEM.
  */
-int answer_check(const struct abnormal *sent, const struct abnormal *answer, struct problem *problem);
+int answer_check(const struct abnormal *sent, const struct abnormal *answer,
+		 struct problem *problem);

@@ -62,25 +62,28 @@ static int ending_read(struct call_result *result, const struct call_reply *repl
 					name ? name : "unknown", colon, said);
 	}
 	case ENDING_DEADLINE:
-		return call_result_fail(result, "did not end within its time limit of %s and was killed%s%s",
-					duration_format(entry->timeout_ns, limit),
-					*said ? "; it said last: " : "", said);
+		return call_result_fail(
+			result, "did not end within its time limit of %s and was killed%s%s",
+			duration_format(entry->timeout_ns, limit), *said ? "; it said last: " : "",
+			said);
 	case ENDING_OUTPUT_OVER:
-		return call_result_fail(result, "answer is over the limit of %zu KiB; it was killed",
+		return call_result_fail(result,
+					"answer is over the limit of %zu KiB; it was killed",
 					CALL_OUTPUT_BYTES_MAX / KIB);
 	case ENDING_STDERR_OVER:
-		return call_result_fail(result,
-					"standard error is over the limit of %zu MiB; it was killed%s%s",
-					CALL_STDERR_BYTES_MAX / MIB, *said ? "; it said last: " : "", said);
+		return call_result_fail(
+			result, "standard error is over the limit of %zu MiB; it was killed%s%s",
+			CALL_STDERR_BYTES_MAX / MIB, *said ? "; it said last: " : "", said);
 	case ENDING_NOT_STARTED:
 		return call_result_fail(result, "could not be started: %s", strerror(reply->code));
 	}
-	return call_result_fail(result, "its supervisor's reply has no meaning (ending %u)", reply->ending);
+	return call_result_fail(result, "its supervisor's reply has no meaning (ending %u)",
+				reply->ending);
 }
 
 /*
- * Takes out of the answer's context what the plug-in only handed on (its own member excepted): another
- * plug-in's may have changed by the time that this answer is merged.
+ * Takes out of the answer's context what the plug-in only handed on (its own member excepted):
+ * another plug-in's may have changed by the time that this answer is merged.
  */
 static void context_prune(struct abnormal *answer, const struct abnormal *sent, const char *own)
 {
@@ -88,7 +91,8 @@ static void context_prune(struct abnormal *answer, const struct abnormal *sent, 
 
 	while (next) {
 		cJSON *member = next;
-		const cJSON *before = cJSON_GetObjectItemCaseSensitive(sent->status.context, member->string);
+		const cJSON *before =
+			cJSON_GetObjectItemCaseSensitive(sent->status.context, member->string);
 
 		next = next->next;
 		if (before && !streq(member->string, own) && json_equal(before, member))
@@ -118,7 +122,8 @@ static int answer_read(struct call_result *result, const char *output, size_t le
 	if (r == -ENOMEM)
 		return r;
 	if (r < 0)
-		return call_result_fail(result, "answer refused: %s", problem_line(&problem, line, sizeof(line)));
+		return call_result_fail(result, "answer refused: %s",
+					problem_line(&problem, line, sizeof(line)));
 	context_prune(answer, sent, entry->name);
 	result->answer = TAKE_PTR(answer);
 	return 0;
@@ -134,7 +139,7 @@ static int artifacts_read(struct call_result *result, const char *text, size_t l
 	int r = json_parse(text, length, &files, NULL);
 	if (r < 0)
 		return r;
-	cJSON_ArrayForEach(file, files) {
+	cJSON_ArrayForEach (file, files) {
 		struct artifact *artifact = list_append(&result->artifacts, &artifact_schema);
 
 		if (!artifact)
@@ -149,11 +154,29 @@ static int artifacts_read(struct call_result *result, const char *text, size_t l
 	return 0;
 }
 
+static int note_read(struct call_result *result, const struct call_reply *reply)
+{
+	char note[256];
+
+	if (reply->artifacts_error)
+		snprintf(note, sizeof(note), "its artifacts could not be kept: %s",
+			 strerror(reply->artifacts_error));
+	else if (reply->artifacts_removed)
+		snprintf(
+			note, sizeof(note),
+			"%u artifacts were left out: the limit is %zu MiB in %d files of %d levels",
+			reply->artifacts_removed, ARTIFACTS_BYTES_MAX / MIB, ARTIFACTS_COUNT_MAX,
+			ARTIFACTS_DEPTH_MAX);
+	else
+		return 0;
+	return string_set(&result->note, note);
+}
+
 int call_result_read(struct call_result *result, const struct call_reply_view *view,
 		     const struct plugin_entry *entry, const struct abnormal *sent)
 {
 	const struct call_reply *reply = view->reply;
-	char said[1024], note[160];
+	char said[1024];
 
 	last_line(view->error, reply->error_bytes, said, sizeof(said));
 	int r = ending_read(result, reply, said, entry);
@@ -166,17 +189,11 @@ int call_result_read(struct call_result *result, const struct call_reply_view *v
 	if (r == 0 && reply->stuck) {
 		_cleanup_free_ char *error = TAKE_PTR(result->error);
 
-		r = call_result_fail(result, "%s%s%u of its processes cannot be killed: stuck in the kernel",
-				     error ? error : "", error ? "; " : "", reply->stuck);
+		r = call_result_fail(
+			result, "%s%s%u of its processes cannot be killed: stuck in the kernel",
+			error ? error : "", error ? "; " : "", reply->stuck);
 	}
 	if (r == 0)
 		r = artifacts_read(result, view->artifacts, reply->artifacts_bytes);
-	if (r == 0 && reply->artifacts_removed) {
-		snprintf(note, sizeof(note),
-			 "%u artifacts were left out: the limit is %zu MiB in %d files of %d levels",
-			 reply->artifacts_removed, ARTIFACTS_BYTES_MAX / MIB, ARTIFACTS_COUNT_MAX,
-			 ARTIFACTS_DEPTH_MAX);
-		r = string_set(&result->note, note);
-	}
-	return r;
+	return r < 0 ? r : note_read(result, reply);
 }

@@ -12,8 +12,8 @@ struct call_reply_view {
 };
 
 /*
- * Fills RESULT's verdict, error, answer, artifacts and note from the reply to a call of ENTRY on SENT.
- * Returns 0 or -ENOMEM.
+ * Fills RESULT's verdict, error, answer, artifacts and note from the reply to a call of ENTRY on
+ * SENT. Returns 0 or -ENOMEM.
  */
 int call_result_read(struct call_result *result, const struct call_reply_view *view,
 		     const struct plugin_entry *entry, const struct abnormal *sent);

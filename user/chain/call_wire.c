@@ -8,10 +8,16 @@ struct frame {
 	uint32_t head_bytes, body_bytes;
 };
 
-#define INTEGER(json_name, member)                                                                 \
-	{.name = json_name, .kind = FIELD_INTEGER, .offset = offsetof(struct call_request, member)}
-#define STRING(json_name, member)                                                                  \
-	{.name = json_name, .kind = FIELD_STRING, .offset = offsetof(struct call_request, member)}
+#define INTEGER(json_name, member)                              \
+	{                                                       \
+		.name = json_name, .kind = FIELD_INTEGER,       \
+		.offset = offsetof(struct call_request, member) \
+	}
+#define STRING(json_name, member)                               \
+	{                                                       \
+		.name = json_name, .kind = FIELD_STRING,        \
+		.offset = offsetof(struct call_request, member) \
+	}
 
 static const struct field request_fields[] = {
 	STRING("plugin", plugin),
@@ -40,7 +46,8 @@ void call_request_free(struct call_request *request)
 	schema_free(&request_schema, request);
 }
 
-int call_request_write(const struct call_request *request, const char *abnormal_text, struct buffer *out)
+int call_request_write(const struct call_request *request, const char *abnormal_text,
+		       struct buffer *out)
 {
 	_cleanup_json_ cJSON *json = NULL;
 	_cleanup_free_ char *head = NULL;
@@ -54,7 +61,8 @@ int call_request_write(const struct call_request *request, const char *abnormal_
 	size_t head_length = strlen(head), body_length = strlen(abnormal_text);
 	if (head_length > CALL_REQUEST_HEAD_BYTES_MAX || body_length > ABNORMAL_BYTES_MAX)
 		return -ENOBUFS;
-	struct frame frame = {.head_bytes = (uint32_t)head_length, .body_bytes = (uint32_t)body_length};
+	struct frame frame = {.head_bytes = (uint32_t)head_length,
+			      .body_bytes = (uint32_t)body_length};
 	r = buffer_append(out, &frame, sizeof(frame));
 	if (r == 0)
 		r = buffer_append(out, head, head_length);

@@ -24,7 +24,10 @@ static unsigned descendants_kill(const struct host *host)
 
 	if (process_tree(host, getpid(), &tree, &count) < 0)
 		return 0;
-	/* The first is this process. By pidfd, as a grandchild's pid may go to somebody else any time. */
+	/*
+	 * The first is this process. By pidfd, as a grandchild's pid may go to somebody else any
+	 * time.
+	 */
 	for (size_t i = 1; i < count; i++) {
 		_cleanup_close_ int fd = process_open(host, tree[i].pid, tree[i].start_time);
 
@@ -34,7 +37,8 @@ static unsigned descendants_kill(const struct host *host)
 	return (unsigned)count - 1;
 }
 
-void descendants_end(const struct host *host, uint64_t within_ns, unsigned *ret_reaped, unsigned *ret_left)
+void descendants_end(const struct host *host, uint64_t within_ns, unsigned *ret_reaped,
+		     unsigned *ret_left)
 {
 	uint64_t end = clock_monotonic(clock_system()) + within_ns;
 	struct timespec pause = {.tv_nsec = 1000000};

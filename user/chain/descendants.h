@@ -11,7 +11,9 @@
 int descendants_adopt(void);
 
 /*
- * Sends SIGKILL to all descendants and reaps them, over and over for at most WITHIN_NS, as they may be
- * forking. ret_reaped gets how many ended, ret_left how many are still there: stuck in the kernel.
+ * Sends SIGKILL to all descendants and reaps them, over and over for at most WITHIN_NS, as they may
+ * be forking. ret_reaped gets how many ended, ret_left how many are still there: stuck in the
+ * kernel.
  */
-void descendants_end(const struct host *host, uint64_t within_ns, unsigned *ret_reaped, unsigned *ret_left);
+void descendants_end(const struct host *host, uint64_t within_ns, unsigned *ret_reaped,
+		     unsigned *ret_left);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What built-in plug-ins call: their context, their answer, their files. Nothing here knows the chain
- * or the process that they run in (plugin_run.c).
+ * What built-in plug-ins call: their context, their answer, their files. Nothing here knows the
+ * chain or the process that they run in (plugin_run.c).
  */
 #include "chain/plugin.h"
 
@@ -111,8 +111,8 @@ int plugin_artifact(struct plugin_call *call, const char *name, const void *data
 		open(call->artifact_directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (directory < 0)
 		return -errno;
-	_cleanup_close_ int fd = openat(directory, name,
-					O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	_cleanup_close_ int fd = openat(
+		directory, name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -errno;
 	return file_write_fd(fd, data, length);

@@ -18,8 +18,9 @@ enum plugin_kind { PLUGIN_COLLECTOR, PLUGIN_DIAGNOSER, PLUGIN_RECOVERER };
 extern const char *const plugin_kind_names[]; /* "collector", "diagnoser", "recoverer" */
 
 /*
- * What is asked of a plug-in. A recoverer is asked up to three things, and they are separate so that
- * an intent can be journalled before anything is done and an effect proven after:
+ * What is asked of a plug-in. A recoverer is asked up to three things, and they are separate so
+ * that an intent can be journalled before anything is done and an effect proven after:
+ *
  *   plan     Is it mine, and what exactly would be done? Changes nothing on the node. Leaves in
  *            status.context[NAME] an object with `target` (one line for a person) and whatever
  *            recover and verify need to find the same things again (pids WITH start times).
@@ -27,27 +28,34 @@ extern const char *const plugin_kind_names[]; /* "collector", "diagnoser", "reco
  *   verify   Is the fault gone? Asked repeatedly until it says yes or verify_within is over.
  */
 enum plugin_step { STEP_COLLECT, STEP_DIAGNOSE, STEP_PLAN, STEP_RECOVER, STEP_VERIFY };
-extern const char *const plugin_step_names[]; /* "collect", "diagnose", "plan", "recover", "verify" */
+extern const char *const plugin_step_names[]; /* "collect", "diagnose", "plan" … */
 
 /* Greatest harm that a recoverer's action can do. */
-enum disturbance { DISTURBS_NONE, DISTURBS_PROCESS, DISTURBS_CONTAINER, DISTURBS_POD, DISTURBS_NODE };
+enum disturbance {
+	DISTURBS_NONE,
+	DISTURBS_PROCESS,
+	DISTURBS_CONTAINER,
+	DISTURBS_POD,
+	DISTURBS_NODE
+};
 extern const char *const disturbance_names[];
 
 /* What a step's function returns: one of these, or a negative errno for an error (plugin_fail). */
 #define PLUGIN_RECOGNISED 0 /* mine; collected; planned; done; verified */
-#define PLUGIN_NOT_MINE 2   /* not mine; for verify: not yet */
+#define PLUGIN_NOT_MINE 2 /* not mine; for verify: not yet */
 
 struct plugin_call {
 	const struct plugin *plugin;
-	struct abnormal *abnormal; /* status.{message,reason,output,context,identifiable,recoverable} may change */
+	/* Of which status.{message,reason,output,context,identifiable,recoverable} may change. */
+	struct abnormal *abnormal;
 	const struct host *host;
 	const struct clock *clock;
-	const void *settings;		/* decoded by plugin->settings over its defaults, or NULL */
+	const void *settings; /* decoded by plugin->settings over its defaults, or NULL */
 	const char *artifact_directory; /* where a collector may leave files; NULL: nowhere */
 };
 
 struct plugin {
-	const char *name;    /* "kernel-stacks" */
+	const char *name; /* "kernel-stacks" */
 	const char *summary; /* one line for `lifeboat get` */
 	enum plugin_kind kind;
 	int order; /* in its chain; lower first, then by name */
@@ -57,13 +65,13 @@ struct plugin {
 	const char *const *detectors;
 	bool troubleshooting; /* collector: also when nobody recognised the fault */
 	bool only_troubleshooting; /* collector: only then */
-	enum disturbance disturbs;  /* recoverer, as all below */
-	bool off_by_default;	    /* until the configuration says `enabled: true` */
-	bool idempotent;	    /* doing it twice does no more than doing it once */
-	uint64_t cooldown_ns;	    /* between two actions on the same subject; 0: 10 min */
-	uint64_t verify_within_ns;  /* 0: 30 s */
-	uint64_t timeout_ns;	    /* of one call; 0: 10 s */
-	size_t memory_bytes;	    /* 0: 128 MiB */
+	enum disturbance disturbs; /* recoverer, as all below */
+	bool off_by_default; /* until the configuration says `enabled: true` */
+	bool idempotent; /* doing it twice does no more than doing it once */
+	uint64_t cooldown_ns; /* between two actions on the same subject; 0: 10 min */
+	uint64_t verify_within_ns; /* 0: 30 s */
+	uint64_t timeout_ns; /* of one call; 0: 10 s */
+	size_t memory_bytes; /* 0: 128 MiB */
 	const struct schema *settings; /* strict; its own settings, or NULL */
 	void (*defaults)(void *settings);
 
@@ -79,7 +87,7 @@ DECLARE_REGISTRY(plugins, struct plugin);
 
 #define FOR_SOURCE(source) (1u << (source))
 
-/* Says on standard error what went wrong (it becomes the reason of the failure) and returns CODE. */
+/* Says on standard error what went wrong, which becomes the failure's reason, and returns CODE. */
 int plugin_fail(int code, const char *format, ...) _printf_(2, 3);
 
 /* status.context[plugin's name] as an object, made when absent; NULL when out of memory. */
@@ -92,8 +100,12 @@ int plugin_answer(struct plugin_call *call, cJSON *value);
 /* spec.kernelEvent.details, or NULL. */
 const cJSON *plugin_details(const struct plugin_call *call);
 
-/* Sets status.reason and status.message and identifiable; for diagnosers. PLUGIN_RECOGNISED or -ENOMEM. */
-int plugin_identify(struct plugin_call *call, const char *reason, const char *message_format, ...) _printf_(3, 4);
+/* For diagnosers: sets status.reason, message and identifiable. PLUGIN_RECOGNISED or -ENOMEM. */
+int plugin_identify(struct plugin_call *call, const char *reason, const char *message_format, ...)
+	_printf_(3, 4);
 
-/* Leaves a file NAME in the artifact directory. Returns 0, -ENOENT when there is none, or a negative errno. */
+/*
+ * Leaves a file NAME in the artifact directory. Returns 0, -ENOENT when there is none, or another
+ * negative errno.
+ */
 int plugin_artifact(struct plugin_call *call, const char *name, const void *data, size_t length);

@@ -71,10 +71,12 @@ static void override(uint64_t *value, uint64_t with)
 		*value = with;
 }
 
-static int settings_apply(struct plugin_entry *entry, const cJSON *settings, struct problem *problem)
+static int settings_apply(struct plugin_entry *entry, const cJSON *settings,
+			  struct problem *problem)
 {
 	_cleanup_(plugin_common_settings_freep) struct plugin_common_settings *common = NULL;
-	int r = plugin_settings_read(entry->kind, entry->builtin, settings, &common, &entry->settings, problem);
+	int r = plugin_settings_read(entry->kind, entry->builtin, settings, &common,
+				     &entry->settings, problem);
 
 	if (r < 0)
 		return r;
@@ -100,7 +102,8 @@ static int settings_apply(struct plugin_entry *entry, const cJSON *settings, str
 int plugin_entry_new_builtin(const struct plugin *plugin, const cJSON *settings,
 			     struct plugin_entry **ret_entry, struct problem *problem)
 {
-	_cleanup_(plugin_entry_unrefp) struct plugin_entry *entry = entry_new(plugin->kind, plugin->name);
+	_cleanup_(plugin_entry_unrefp) struct plugin_entry *entry =
+		entry_new(plugin->kind, plugin->name);
 
 	if (!entry)
 		return -ENOMEM;
@@ -195,7 +198,8 @@ static bool name_of(const char *file_name, char name[256])
 		*dot = '\0';
 	size_t length = strlen(name);
 	for (const char *p = name; *p; p++)
-		if (!isascii(*p) || !(isalnum((unsigned char)*p) || (p != name && strchr("-_.", *p))))
+		if (!isascii(*p) ||
+		    !(isalnum((unsigned char)*p) || (p != name && strchr("-_.", *p))))
 			return false;
 	return length > 0 && length <= NAME_LENGTH_MAX;
 }
@@ -219,7 +223,8 @@ int plugin_entry_new_script(enum plugin_kind kind, const char *directory, const 
 	    !is_candidate(path, file_name))
 		return -ENOENT;
 	bool named = name_of(file_name, name);
-	_cleanup_(plugin_entry_unrefp) struct plugin_entry *entry = entry_new(kind, named ? name : file_name);
+	_cleanup_(plugin_entry_unrefp) struct plugin_entry *entry =
+		entry_new(kind, named ? name : file_name);
 	if (!entry)
 		return -ENOMEM;
 	entry->transport = TRANSPORT_SCRIPT;
@@ -227,7 +232,8 @@ int plugin_entry_new_script(enum plugin_kind kind, const char *directory, const 
 	entry->disturbs = kind == PLUGIN_RECOVERER ? DISTURBS_NODE : DISTURBS_NONE;
 	int r = string_set(&entry->path, path);
 	if (r == 0 && !named)
-		r = refuse(entry, "its name must be of at most 63 of a-z A-Z 0-9 . _ -, and begin with a letter "
+		r = refuse(entry, "its name must be of at most 63 of a-z A-Z 0-9 . _ -, and begin "
+				  "with a letter "
 				  "or digit");
 	if (r == 0 && script_trust(path, NULL, resolved, &problem) < 0)
 		r = refuse(entry, problem.text);
@@ -236,7 +242,8 @@ int plugin_entry_new_script(enum plugin_kind kind, const char *directory, const 
 	if (r < 0)
 		return r;
 	problem = (struct problem){0};
-	r = settings_apply(entry, cJSON_GetObjectItemCaseSensitive(all_settings, entry->name), &problem);
+	r = settings_apply(entry, cJSON_GetObjectItemCaseSensitive(all_settings, entry->name),
+			   &problem);
 	if (r == -EINVAL)
 		r = refuse(entry, problem_line(&problem, line, sizeof(line)));
 	if (r < 0)
@@ -271,10 +278,11 @@ static int set_matches(cJSON *json, const struct plugin_entry *entry)
 
 	for (int source = SOURCE_KERNEL_EVENT; complete && source <= SOURCE_CUSTOM; source++)
 		if (entry->sources & FOR_SOURCE(source))
-			complete = cJSON_AddItemToArray(sources,
-							cJSON_CreateString(abnormal_source_names[source]));
+			complete = cJSON_AddItemToArray(
+				sources, cJSON_CreateString(abnormal_source_names[source]));
 	for (size_t i = 0; complete && i < entry->detectors.count; i++)
-		complete = cJSON_AddItemToArray(detectors, cJSON_CreateString(entry->detectors.items[i]));
+		complete = cJSON_AddItemToArray(detectors,
+						cJSON_CreateString(entry->detectors.items[i]));
 	if (!complete) {
 		cJSON_Delete(sources);
 		cJSON_Delete(detectors);

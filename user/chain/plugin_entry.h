@@ -4,13 +4,16 @@
 
 #include "chain/registry.h"
 
-/* SETTINGS: this plug-in's own part of the configuration, or NULL. Returns 0, -EINVAL or -ENOMEM. */
+/*
+ * SETTINGS: this plug-in's own part of the configuration, or NULL. Returns 0, -EINVAL or -ENOMEM.
+ */
 int plugin_entry_new_builtin(const struct plugin *plugin, const cJSON *settings,
 			     struct plugin_entry **ret_entry, struct problem *problem);
 
 /*
- * The script FILE_NAME in DIRECTORY. One that may not run gets a `refusal`. Returns 0, -ENOENT if it is
- * nothing that should become a plug-in (hidden, a backup, not executable, no file), or -ENOMEM.
+ * The script FILE_NAME in DIRECTORY. One that may not run gets a `refusal`. Returns 0, -ENOENT if
+ * it is nothing that should become a plug-in (hidden, a backup, not executable, no file), or
+ * -ENOMEM.
  */
 int plugin_entry_new_script(enum plugin_kind kind, const char *directory, const char *file_name,
 			    const cJSON *all_settings, struct plugin_entry **ret_entry);

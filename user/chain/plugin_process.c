@@ -45,10 +45,11 @@ static void limit(int resource, rlim_t value)
 }
 
 /*
- * The memory limit is RLIMIT_DATA, which since Linux 4.7 counts all private writable memory, and not
- * RLIMIT_AS: run times of languages (Go, Java, JavaScript) reserve a hundred times the address space that
- * they use. It is a limit of each process. Only the soft one is set, so that it can be taken back when a
- * script could not be executed and this program is to say so; it is there against accidents.
+ * The memory limit is RLIMIT_DATA, which since Linux 4.7 counts all private writable memory, and
+ * not RLIMIT_AS: run times of languages (Go, Java, JavaScript) reserve a hundred times the address
+ * space that they use. It is a limit of each process. Only the soft one is set, so that it can be
+ * taken back when a script could not be executed and this program is to say so; it is there against
+ * accidents.
  */
 static struct rlimit memory_limit(const struct call_request *request)
 {
@@ -56,7 +57,8 @@ static struct rlimit memory_limit(const struct call_request *request)
 
 	getrlimit(RLIMIT_DATA, &before);
 	if (request->memory_bytes > 0) {
-		struct rlimit less = {MIN(before.rlim_max, (rlim_t)request->memory_bytes), before.rlim_max};
+		struct rlimit less = {MIN(before.rlim_max, (rlim_t)request->memory_bytes),
+				      before.rlim_max};
 		setrlimit(RLIMIT_DATA, &less);
 	}
 	return before;
@@ -71,7 +73,10 @@ static void limits_set(void)
 		files.rlim_cur = OPEN_FILES_MAX;
 		setrlimit(RLIMIT_NOFILE, &files);
 	}
-	/* Best effort, both: a node out of memory takes the plug-in before the workload; the agent comes first. */
+	/*
+	 * Best effort, both: a node out of memory takes the plug-in before the workload; the agent
+	 * comes first.
+	 */
 	_cleanup_close_ int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
 	if (fd >= 0)
 		file_write_fd(fd, "500", 3);
@@ -93,13 +98,13 @@ static void descriptors_set(const struct plugin_process *process)
 /*
  * The script is executed by the path that its links lead to, not through a descriptor: the kernel
  * hands an interpreter /dev/fd/N for it, where `dirname $0` and Python's import of a neighbour find
- * nothing. That is no race: script_trust has just found that nobody but root and the agent's own user
- * could exchange any component of that path.
+ * nothing. That is no race: script_trust has just found that nobody but root and the agent's own
+ * user could exchange any component of that path.
  */
 _noreturn_ static void script_execute(const struct call_request *request)
 {
-	char resolved[PATH_MAX], step[64], plugin[256], directory[PATH_MAX + 32], root[PATH_MAX + 32],
-		socket[PATH_MAX + 32];
+	char resolved[PATH_MAX], step[64], plugin[256], directory[PATH_MAX + 32],
+		root[PATH_MAX + 32], socket[PATH_MAX + 32];
 	const char *step_name = plugin_step_names[request->step];
 	struct problem problem = {0};
 	char *environment[9];
@@ -111,14 +116,17 @@ _noreturn_ static void script_execute(const struct call_request *request)
 	}
 	snprintf(step, sizeof(step), "LIFEBOAT_STEP=%s", step_name);
 	snprintf(plugin, sizeof(plugin), "LIFEBOAT_PLUGIN=%s", request->plugin);
-	snprintf(root, sizeof(root), "LIFEBOAT_HOST_ROOT=%s", request->host_root ? request->host_root : "/");
-	environment[count++] = (char[]){"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"};
+	snprintf(root, sizeof(root), "LIFEBOAT_HOST_ROOT=%s",
+		 request->host_root ? request->host_root : "/");
+	environment[count++] =
+		(char[]){"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"};
 	environment[count++] = (char[]){"LANG=C"};
 	environment[count++] = step;
 	environment[count++] = plugin;
 	environment[count++] = root;
 	if (request->artifact_directory) {
-		snprintf(directory, sizeof(directory), "LIFEBOAT_ARTIFACT_DIR=%s", request->artifact_directory);
+		snprintf(directory, sizeof(directory), "LIFEBOAT_ARTIFACT_DIR=%s",
+			 request->artifact_directory);
 		environment[count++] = directory;
 	}
 	if (request->api_socket) {
@@ -142,7 +150,10 @@ _noreturn_ void plugin_process_run(const struct plugin_process *process)
 	const struct call_request *request = process->request;
 
 	signals_reset();
-	/* Dies with the supervisor, even if that is killed; the second look closes the gap before the first. */
+	/*
+	 * Dies with the supervisor, even if that is killed; the second look closes the gap before
+	 * the first.
+	 */
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != process->supervisor)
 		_exit(EXIT_CANNOT_RUN);
 	setsid();
@@ -154,7 +165,9 @@ _noreturn_ void plugin_process_run(const struct plugin_process *process)
 	if (request->transport == TRANSPORT_SCRIPT)
 		script_execute(request);
 #ifndef __SANITIZE_ADDRESS__
-	/* The sanitizer's own tables are terabytes of private memory: no limit would let it live. */
+	/*
+	 * The sanitizer's own tables are terabytes of private memory: no limit would let it live.
+	 */
 	memory_limit(request);
 #endif
 	_exit(plugin_run(request, process->abnormal_text, process->abnormal_length));

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The process of the plug-in itself: made small, harmless and alone, then the built-in or the script. */
+/*
+ * The process of the plug-in itself: made small, harmless and alone, then the built-in or the
+ * script.
+ */
 #pragma once
 
 #include "chain/call_wire.h"
@@ -9,7 +12,7 @@ struct plugin_process {
 	const char *abnormal_text;
 	size_t abnormal_length;
 	int input, output, error; /* become 0, 1 and 2; everything else is closed */
-	pid_t supervisor;	  /* whose death ends this process too */
+	pid_t supervisor; /* whose death ends this process too */
 };
 
 /* Called in the forked child; ends the process with the plug-in's exit status. */

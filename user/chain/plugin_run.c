@@ -7,7 +7,7 @@
 
 const struct plugin *plugin_builtin(enum plugin_kind kind, const char *name)
 {
-	FOREACH_REGISTERED(plugins, struct plugin, plugin)
+	FOREACH_REGISTERED (plugins, struct plugin, plugin)
 		if (plugin->kind == kind && streq(plugin->name, name))
 			return plugin;
 	return NULL;
@@ -45,7 +45,8 @@ static void owned_settings_free(struct owned_settings *settings)
 static int run_step(const struct call_request *request, const struct plugin *plugin,
 		    plugin_function function, struct abnormal *abnormal)
 {
-	_cleanup_(owned_settings_free) struct owned_settings settings = {.schema = plugin->settings};
+	_cleanup_(owned_settings_free) struct owned_settings settings = {.schema =
+										 plugin->settings};
 	_cleanup_host_ struct host *host = NULL;
 	_cleanup_json_ cJSON *before = NULL, *after = NULL;
 	_cleanup_free_ char *text = NULL;
@@ -84,7 +85,8 @@ static int run_step(const struct call_request *request, const struct plugin *plu
 
 int plugin_run(const struct call_request *request, const char *text, size_t length)
 {
-	const struct plugin *plugin = plugin_builtin((enum plugin_kind)request->kind, request->plugin);
+	const struct plugin *plugin =
+		plugin_builtin((enum plugin_kind)request->kind, request->plugin);
 	_cleanup_abnormal_ struct abnormal *abnormal = NULL;
 	struct problem problem = {0};
 	char line[700];
@@ -111,6 +113,7 @@ int plugin_run(const struct call_request *request, const char *text, size_t leng
 	if (r == PLUGIN_NOT_MINE)
 		return 2;
 	if (!plugin_failure_told())
-		plugin_fail(r, "%s", r < 0 ? strerror(-r) : "the step returned a value that has no meaning");
+		plugin_fail(r, "%s",
+			    r < 0 ? strerror(-r) : "the step returned a value that has no meaning");
 	return 1;
 }

@@ -7,8 +7,8 @@
 
 /*
  * Runs the request's step of its built-in on the Abnormal that TEXT holds, and writes the answer to
- * standard output if it changed anything. Returns the exit status: 0 recognised, 2 not mine, 1 error
- * (told on standard error).
+ * standard output if it changed anything. Returns the exit status: 0 recognised, 2 not mine, 1
+ * error (told on standard error).
  */
 int plugin_run(const struct call_request *request, const char *text, size_t length);
 

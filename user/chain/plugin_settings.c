@@ -38,9 +38,11 @@ int memory_check(const void *value, struct problem *problem)
 	int r = text ? memory_parse(text, &bytes) : 0;
 
 	if (r == -ERANGE)
-		return problem_set(problem, -EINVAL, "", "is \"%s\", but must be from 16MiB to 64GiB", text);
+		return problem_set(problem, -EINVAL, "",
+				   "is \"%s\", but must be from 16MiB to 64GiB", text);
 	if (r < 0)
-		return problem_set(problem, -EINVAL, "", "is \"%s\", which is no size like 64MiB or 1GiB", text);
+		return problem_set(problem, -EINVAL, "",
+				   "is \"%s\", which is no size like 64MiB or 1GiB", text);
 	return 0;
 }
 
@@ -80,14 +82,20 @@ static int rate_check(const void *value, struct problem *problem)
 }
 
 #define MEMBER(member) .offset = offsetof(struct plugin_common_settings, member)
-#define COMMON_FIELDS                                                                              \
-	{.name = "enabled", .kind = FIELD_TRISTATE, MEMBER(enabled)},                              \
-		{.name = "order", .kind = FIELD_INTEGER, MEMBER(order), .minimum = -100000,        \
-		 .maximum = 100000},                                                               \
-		{.name = "timeout", .kind = FIELD_DURATION, MEMBER(timeout_ns),                    \
-		 .minimum = PLUGIN_TIMEOUT_MIN_NS, .maximum = PLUGIN_TIMEOUT_MAX_NS},              \
-	{                                                                                          \
-		.name = "memory", .kind = FIELD_STRING, MEMBER(memory), .check = memory_check      \
+#define COMMON_FIELDS                                                                         \
+	{.name = "enabled", .kind = FIELD_TRISTATE, MEMBER(enabled)},                         \
+		{.name = "order",                                                             \
+		 .kind = FIELD_INTEGER,                                                       \
+		 MEMBER(order),                                                               \
+		 .minimum = -100000,                                                          \
+		 .maximum = 100000},                                                          \
+		{.name = "timeout",                                                           \
+		 .kind = FIELD_DURATION,                                                      \
+		 MEMBER(timeout_ns),                                                          \
+		 .minimum = PLUGIN_TIMEOUT_MIN_NS,                                            \
+		 .maximum = PLUGIN_TIMEOUT_MAX_NS},                                           \
+	{                                                                                     \
+		.name = "memory", .kind = FIELD_STRING, MEMBER(memory), .check = memory_check \
 	}
 
 static const struct field collector_fields[] = {
@@ -100,7 +108,9 @@ static const struct field diagnoser_fields[] = {COMMON_FIELDS};
 static const struct field recoverer_fields[] = {
 	COMMON_FIELDS,
 	{.name = "cooldown", .kind = FIELD_DURATION, MEMBER(cooldown_ns)},
-	{.name = "verifyWithin", .kind = FIELD_DURATION, MEMBER(verify_within_ns),
+	{.name = "verifyWithin",
+	 .kind = FIELD_DURATION,
+	 MEMBER(verify_within_ns),
 	 .maximum = 24 * 3600 * (int64_t)NS_PER_S},
 	{.name = "rate", .kind = FIELD_STRING, MEMBER(rate), .check = rate_check},
 	{.name = "dryRun", .kind = FIELD_TRISTATE, MEMBER(dry_run)},
@@ -120,7 +130,10 @@ static const struct schema common_schemas[] = {
 
 void plugin_common_settings_free(struct plugin_common_settings *settings)
 {
-	/* Any of the three: they differ only in the fields that they allow; the recoverers' owns all strings. */
+	/*
+	 * Any of the three: they differ only in the fields that they allow; the recoverers' owns
+	 * all strings.
+	 */
 	schema_free(&common_schemas[PLUGIN_RECOVERER], settings);
 }
 
@@ -137,7 +150,7 @@ static int json_overlay(cJSON *base, const cJSON *overlay)
 {
 	const cJSON *member;
 
-	cJSON_ArrayForEach(member, overlay) {
+	cJSON_ArrayForEach (member, overlay) {
 		cJSON *below = cJSON_GetObjectItemCaseSensitive(base, member->string);
 
 		if (cJSON_IsObject(below) && cJSON_IsObject(member)) {
@@ -186,11 +199,11 @@ static int settings_split(const struct schema *common, const cJSON *json, cJSON 
 
 	if (!shared || !own)
 		return -ENOMEM;
-	cJSON_ArrayForEach(member, json) {
+	cJSON_ArrayForEach (member, json) {
 		cJSON *copy = cJSON_Duplicate(member, true);
 
-		if (!copy || json_set(schema_has(common, member->string) ? shared : own, member->string,
-				      copy) < 0)
+		if (!copy || json_set(schema_has(common, member->string) ? shared : own,
+				      member->string, copy) < 0)
 			return -ENOMEM;
 	}
 	*ret_common = TAKE_PTR(shared);
@@ -214,7 +227,10 @@ int plugin_settings_read(enum plugin_kind kind, const struct plugin *builtin, co
 	if (r < 0)
 		return r;
 	bool has_own = builtin && builtin->settings;
-	/* Without settings of its own everything goes to the common schema, which names what it knows. */
+	/*
+	 * Without settings of its own everything goes to the common schema, which names what it
+	 * knows.
+	 */
 	r = schema_decode(schema, has_own ? shared : json ? json : shared, &decoded, problem);
 	if (r < 0)
 		return r;

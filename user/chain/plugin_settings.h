@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the configuration says of one plug-in: the settings that all of a kind have, and those that a
- * built-in brings itself.
+ * What the configuration says of one plug-in: the settings that all of a kind have, and those that
+ * a built-in brings itself.
  */
 #pragma once
 
@@ -17,24 +17,24 @@ struct plugin_common_settings {
 	bool has_order;
 	int64_t order;
 	uint64_t timeout_ns, cooldown_ns, verify_within_ns; /* 0 absent */
-	char *rate, *memory;				    /* checked; NULL absent */
+	char *rate, *memory; /* checked; NULL absent */
 };
 
 void plugin_common_settings_free(struct plugin_common_settings *settings);
 DEFINE_CLEANUP(struct plugin_common_settings, plugin_common_settings_free);
 
 /*
- * Reads the settings JSON of one plug-in of KIND. What is not common goes to ret_own (NULL if there is
- * none), checked against BUILTIN's own schema; without one (BUILTIN NULL: a script) it is an error.
- * Returns 0, -EINVAL (PROBLEM names the field) or -ENOMEM.
+ * Reads the settings JSON of one plug-in of KIND. What is not common goes to ret_own (NULL if there
+ * is none), checked against BUILTIN's own schema; without one (BUILTIN NULL: a script) it is an
+ * error. Returns 0, -EINVAL (PROBLEM names the field) or -ENOMEM.
  */
 int plugin_settings_read(enum plugin_kind kind, const struct plugin *builtin, const cJSON *json,
 			 struct plugin_common_settings **ret_common, cJSON **ret_own,
 			 struct problem *problem);
 
 /*
- * Decodes a built-in's own settings OWN (may be NULL) over its defaults. ret_object is NULL if it has no
- * settings. Returns 0, -EINVAL or -ENOMEM.
+ * Decodes a built-in's own settings OWN (may be NULL) over its defaults. ret_object is NULL if it
+ * has no settings. Returns 0, -EINVAL or -ENOMEM.
  */
 int plugin_settings_decode(const struct plugin *builtin, const cJSON *own, void **ret_object,
 			   struct problem *problem);

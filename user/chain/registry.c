@@ -49,17 +49,19 @@ int registry_check_settings(enum plugin_kind kind, const cJSON *settings, struct
 		return 0;
 	if (!cJSON_IsObject(settings))
 		return problem_set(problem, -EINVAL, "", "must be an object of plug-ins by name");
-	cJSON_ArrayForEach(of_one, settings) {
-		_cleanup_(plugin_common_settings_freep) struct plugin_common_settings *common = NULL;
+	cJSON_ArrayForEach (of_one, settings) {
+		_cleanup_(plugin_common_settings_freep) struct plugin_common_settings *common =
+			NULL;
 		_cleanup_json_ cJSON *own = NULL;
-		int r = plugin_settings_read(kind, plugin_builtin(kind, of_one->string), of_one, &common, &own,
-					     problem);
+		int r = plugin_settings_read(kind, plugin_builtin(kind, of_one->string), of_one,
+					     &common, &own, problem);
 
 		if (r < 0) {
 			if (problem && *problem->field)
 				problem_prefix(problem, of_one->string);
 			else if (problem)
-				snprintf(problem->field, sizeof(problem->field), "%s", of_one->string);
+				snprintf(problem->field, sizeof(problem->field), "%s",
+					 of_one->string);
 			return r;
 		}
 	}
@@ -74,7 +76,9 @@ static int by_order(const void *left, const void *right)
 	if (a->order != b->order)
 		return a->order < b->order ? -1 : 1;
 	int by_name = strcmp(a->name, b->name);
-	/* Of two with one name the refused one comes last, so that registry_find finds the other. */
+	/*
+	 * Of two with one name the refused one comes last, so that registry_find finds the other.
+	 */
 	return by_name ? by_name : (a->refusal != NULL) - (b->refusal != NULL);
 }
 
@@ -91,7 +95,8 @@ static void entries_clear(struct entries *entries)
 /* ENTRY is taken, also on failure. */
 static int entries_add(struct entries *entries, struct plugin_entry *entry)
 {
-	struct plugin_entry **grown = reallocarray(entries->items, entries->count + 1, sizeof(*grown));
+	struct plugin_entry **grown =
+		reallocarray(entries->items, entries->count + 1, sizeof(*grown));
 
 	if (!grown) {
 		plugin_entry_unref(entry);
@@ -111,13 +116,14 @@ static int kind_read(struct registry_kind *kind, const cJSON *settings)
 	size_t script_count = 0;
 	int r = 0;
 
-	FOREACH_REGISTERED(plugins, struct plugin, plugin) {
+	FOREACH_REGISTERED (plugins, struct plugin, plugin) {
 		struct plugin_entry *entry;
 
 		if (plugin->kind != kind->kind)
 			continue;
-		r = plugin_entry_new_builtin(plugin, cJSON_GetObjectItemCaseSensitive(settings, plugin->name),
-					     &entry, &problem);
+		r = plugin_entry_new_builtin(
+			plugin, cJSON_GetObjectItemCaseSensitive(settings, plugin->name), &entry,
+			&problem);
 		if (r == 0)
 			r = entries_add(&entries, entry);
 		if (r < 0)
@@ -145,7 +151,8 @@ static void on_folder_changed(void *userdata)
 	int r = kind_read(kind, kind->settings);
 
 	if (r < 0)
-		log_error("Cannot read the folder of %s scripts again: %s; the chain stays as it was, until "
+		log_error("Cannot read the folder of %s scripts again: %s; the chain stays as it "
+			  "was, until "
 			  "the folder changes again",
 			  plugin_kind_names[kind->kind], strerror(-r));
 }
@@ -182,7 +189,8 @@ int registry_reconfigure(struct registry *registry, const cJSON *const settings[
 			return -EINVAL;
 	for (int i = 0; i < KINDS; i++) {
 		struct registry_kind *kind = &registry->kinds[i];
-		_cleanup_json_ cJSON *copy = settings[i] ? cJSON_Duplicate(settings[i], true) : NULL;
+		_cleanup_json_ cJSON *copy =
+			settings[i] ? cJSON_Duplicate(settings[i], true) : NULL;
 
 		if (settings[i] && !copy)
 			return -ENOMEM;
@@ -195,7 +203,8 @@ int registry_reconfigure(struct registry *registry, const cJSON *const settings[
 	return 0;
 }
 
-struct plugin_entry *registry_find(const struct registry *registry, enum plugin_kind kind, const char *name)
+struct plugin_entry *registry_find(const struct registry *registry, enum plugin_kind kind,
+				   const char *name)
 {
 	const struct registry_kind *of_kind = &registry->kinds[kind];
 	struct plugin_entry *refused = NULL;
@@ -214,15 +223,10 @@ struct plugin_entry *registry_find(const struct registry *registry, enum plugin_
 
 static const struct list *assigned_list(const struct abnormal *abnormal, enum plugin_kind kind)
 {
-	switch (kind) {
-	case PLUGIN_COLLECTOR:
+	if (kind == PLUGIN_COLLECTOR)
 		return &abnormal->spec.assigned_information_collectors;
-	case PLUGIN_DIAGNOSER:
-		return &abnormal->spec.assigned_diagnosers;
-	case PLUGIN_RECOVERER:
-		return &abnormal->spec.assigned_recoverers;
-	}
-	return NULL;
+	return kind == PLUGIN_DIAGNOSER ? &abnormal->spec.assigned_diagnosers
+					: &abnormal->spec.assigned_recoverers;
 }
 
 static bool is_usable(const struct plugin_entry *entry)
@@ -230,8 +234,9 @@ static bool is_usable(const struct plugin_entry *entry)
 	return entry->enabled && !entry->refusal;
 }
 
-static int assigned_chain(const struct registry *registry, enum plugin_kind kind, const struct list *assigned,
-			  struct entries *chain, struct strings *missing)
+static int assigned_chain(const struct registry *registry, enum plugin_kind kind,
+			  const struct list *assigned, struct entries *chain,
+			  struct strings *missing)
 {
 	const struct object_reference *references = assigned->items;
 	int r = 0;
@@ -249,7 +254,8 @@ static int assigned_chain(const struct registry *registry, enum plugin_kind kind
 }
 
 /* Those of KIND that WANTED says yes to and that match ABNORMAL. */
-static int matching_chain(const struct registry *registry, enum plugin_kind kind, const struct abnormal *abnormal,
+static int matching_chain(const struct registry *registry, enum plugin_kind kind,
+			  const struct abnormal *abnormal,
 			  bool (*wanted)(const struct plugin_entry *entry), struct entries *chain)
 {
 	const struct registry_kind *of_kind = &registry->kinds[kind];
@@ -274,8 +280,9 @@ static bool in_troubleshooting(const struct plugin_entry *entry)
 	return entry->troubleshooting;
 }
 
-int registry_chain(const struct registry *registry, enum plugin_kind kind, const struct abnormal *abnormal,
-		   struct plugin_entry ***ret_entries, size_t *ret_count, struct strings *ret_missing)
+int registry_chain(const struct registry *registry, enum plugin_kind kind,
+		   const struct abnormal *abnormal, struct plugin_entry ***ret_entries,
+		   size_t *ret_count, struct strings *ret_missing)
 {
 	const struct list *assigned = assigned_list(abnormal, kind);
 	_cleanup_(entries_clear) struct entries chain = {0};

@@ -18,16 +18,19 @@
 enum plugin_transport { TRANSPORT_BUILTIN, TRANSPORT_SCRIPT };
 extern const char *const plugin_transport_names[]; /* "builtin", "script" */
 
-/* One plug-in as the chain uses it. Reference counted: a call in flight keeps a removed one alive. */
+/*
+ * One plug-in as the chain uses it. Reference counted: a call in flight keeps a removed one alive.
+ */
 struct plugin_entry {
 	unsigned references;
 	char *name, *summary;
 	enum plugin_kind kind;
 	enum plugin_transport transport;
 	const struct plugin *builtin; /* TRANSPORT_BUILTIN */
-	char *path;		      /* TRANSPORT_SCRIPT */
+	char *path; /* TRANSPORT_SCRIPT */
 	bool enabled;
-	char *refusal; /* why a script is not in the chain (writable by others, bad header), or NULL */
+	/* why a script is not in the chain (writable by others, bad header), or NULL */
+	char *refusal;
 	int order;
 	unsigned sources;
 	struct strings detectors;
@@ -47,14 +50,20 @@ DEFINE_CLEANUP(struct plugin_entry, plugin_entry_unref);
 struct registry;
 
 struct registry_options {
-	sd_event *event;	    /* NULL: folders are read once and not watched */
+	sd_event *event; /* NULL: folders are read once and not watched */
 	const char *directories[3]; /* by enum plugin_kind; NULL: none */
-	/* {NAME: {…}} by kind: the configuration's `collectors`, `diagnosers`, `recoverers`; or NULL. */
+	/*
+	 * {NAME: {…}} by kind: the configuration's `collectors`, `diagnosers`, `recoverers`; or
+	 * NULL.
+	 */
 	const cJSON *settings[3];
 };
 
-/* Checks one kind's settings: unknown settings and wrong values of known plug-ins are named; a name that
- * no built-in has may be a script's and gets the common settings alone. Returns 0 or -EINVAL. */
+/*
+ * Checks one kind's settings: unknown settings and wrong values of known plug-ins are named; a
+ * name that no built-in has may be a script's and gets the common settings alone. Returns 0 or
+ * -EINVAL.
+ */
 int registry_check_settings(enum plugin_kind kind, const cJSON *settings, struct problem *problem);
 
 int registry_new(const struct registry_options *options, struct registry **ret_registry);
@@ -63,19 +72,24 @@ DEFINE_CLEANUP(struct registry, registry_free);
 int registry_reconfigure(struct registry *registry, const cJSON *const settings[3]);
 
 /* The entry, disabled and refused ones too, or NULL; borrowed. */
-struct plugin_entry *registry_find(const struct registry *registry, enum plugin_kind kind, const char *name);
+struct plugin_entry *registry_find(const struct registry *registry, enum plugin_kind kind,
+				   const char *name);
 
 /*
- * The chain for ABNORMAL, in order, each with a reference for the caller: the assigned ones in their
- * order, or else those enabled, not refused and matching. A name assigned but not known or not
- * enabled is left out and counted in ret_missing (may be NULL) as a list of names.
+ * The chain for ABNORMAL, in order, each with a reference for the caller: the assigned ones in
+ * their order, or else those enabled, not refused and matching. A name assigned but not known or
+ * not enabled is left out and counted in ret_missing (may be NULL) as a list of names.
  */
-int registry_chain(const struct registry *registry, enum plugin_kind kind, const struct abnormal *abnormal,
-		   struct plugin_entry ***ret_entries, size_t *ret_count, struct strings *ret_missing);
+int registry_chain(const struct registry *registry, enum plugin_kind kind,
+		   const struct abnormal *abnormal, struct plugin_entry ***ret_entries,
+		   size_t *ret_count, struct strings *ret_missing);
 /* The troubleshooting collectors. */
 int registry_troubleshooting(const struct registry *registry, const struct abnormal *abnormal,
 			     struct plugin_entry ***ret_entries, size_t *ret_count);
 void plugin_entries_free(struct plugin_entry **entries, size_t count);
 
-/* A list of {name, kind, transport, path, enabled, order, disturbs, summary, refusal, …} of one kind, or NULL. */
+/*
+ * A list of {name, kind, transport, path, enabled, order, disturbs, summary, refusal, …} of one
+ * kind, or NULL.
+ */
 cJSON *registry_list(const struct registry *registry, enum plugin_kind kind);

@@ -12,8 +12,8 @@
 /* A file is often written, made executable and renamed in a row: one look after it. */
 #define SETTLE_US (150 * 1000)
 #define LOOK_AGAIN_US (5 * 1000 * 1000)
-#define WATCHED                                                                                    \
-	(IN_CREATE | IN_CLOSE_WRITE | IN_ATTRIB | IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE |        \
+#define WATCHED                                                                             \
+	(IN_CREATE | IN_CLOSE_WRITE | IN_ATTRIB | IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE | \
 	 IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR)
 
 struct script_folder {
@@ -23,7 +23,8 @@ struct script_folder {
 	script_folder_changed changed;
 	void *userdata;
 	sd_event_source *watch, *settle, *look_again;
-	cJSON *told; /* what the log has been told of: {path: refusal, or "" if it is in the chain} */
+	/* what the log has been told of: {path: refusal, or "" if it is in the chain} */
+	cJSON *told;
 };
 
 void script_folder_free(struct script_folder *folder)
@@ -51,7 +52,8 @@ static void folder_watch(struct script_folder *folder)
 {
 	/* It fails while the folder is missing; on_look_again tries again. */
 	if (folder->event && !folder->watch)
-		sd_event_add_inotify(folder->event, &folder->watch, folder->path, WATCHED, on_inotify, folder);
+		sd_event_add_inotify(folder->event, &folder->watch, folder->path, WATCHED,
+				     on_inotify, folder);
 }
 
 static int on_settled(sd_event_source *source, uint64_t usec, void *userdata)
@@ -77,8 +79,9 @@ static int on_look_again(sd_event_source *source, uint64_t usec, void *userdata)
 	return 0;
 }
 
-int script_folder_new(sd_event *event, enum plugin_kind kind, const char *path, script_folder_changed changed,
-		      void *userdata, struct script_folder **ret_folder)
+int script_folder_new(sd_event *event, enum plugin_kind kind, const char *path,
+		      script_folder_changed changed, void *userdata,
+		      struct script_folder **ret_folder)
 {
 	_cleanup_(script_folder_freep) struct script_folder *folder = malloc(sizeof(*folder));
 
@@ -95,12 +98,13 @@ int script_folder_new(sd_event *event, enum plugin_kind kind, const char *path, 
 	if (!folder->path || !folder->told)
 		return -ENOMEM;
 	if (event) {
-		int r = sd_event_add_time_relative(event, &folder->settle, CLOCK_MONOTONIC, 0, 0, on_settled, folder);
+		int r = sd_event_add_time_relative(event, &folder->settle, CLOCK_MONOTONIC, 0, 0,
+						   on_settled, folder);
 		if (r >= 0)
 			r = sd_event_source_set_enabled(folder->settle, SD_EVENT_OFF);
 		if (r >= 0)
-			r = sd_event_add_time_relative(event, &folder->look_again, CLOCK_MONOTONIC, LOOK_AGAIN_US,
-						       0, on_look_again, folder);
+			r = sd_event_add_time_relative(event, &folder->look_again, CLOCK_MONOTONIC,
+						       LOOK_AGAIN_US, 0, on_look_again, folder);
 		if (r < 0)
 			return r;
 		folder_watch(folder);
@@ -131,9 +135,10 @@ static void removed_tell(struct script_folder *folder, cJSON *told)
 {
 	const cJSON *before;
 
-	cJSON_ArrayForEach(before, folder->told)
+	cJSON_ArrayForEach (before, folder->told)
 		if (!cJSON_GetObjectItemCaseSensitive(told, before->string))
-			log_info("The %s script %s is gone", plugin_kind_names[folder->kind], before->string);
+			log_info("The %s script %s is gone", plugin_kind_names[folder->kind],
+				 before->string);
 	cJSON_Delete(folder->told);
 	folder->told = told;
 }
@@ -147,15 +152,16 @@ static bool name_is_taken(struct plugin_entry **entries, size_t count, const cha
 }
 
 /* Refusals that the file alone does not show: its folder's, its name's. */
-static int entry_judge(const struct script_folder *folder, struct plugin_entry *entry, const char *folder_refusal,
-		       struct plugin_entry **entries, size_t count)
+static int entry_judge(const struct script_folder *folder, struct plugin_entry *entry,
+		       const char *folder_refusal, struct plugin_entry **entries, size_t count)
 {
 	if (*folder_refusal && !entry->refusal)
 		return string_set(&entry->refusal, folder_refusal);
 	if (!entry->refusal && plugin_builtin(folder->kind, entry->name))
 		return string_set(&entry->refusal, "a built-in has that name; rename the file");
 	if (!entry->refusal && name_is_taken(entries, count, entry->name))
-		return string_set(&entry->refusal, "another script of the folder has that name; rename one of them");
+		return string_set(&entry->refusal,
+				  "another script of the folder has that name; rename one of them");
 	return 0;
 }
 
@@ -176,8 +182,8 @@ static void scanned_free(struct scanned *scanned)
 	free(scanned->names);
 }
 
-int script_folder_read(struct script_folder *folder, const cJSON *settings, struct plugin_entry ***ret_entries,
-		       size_t *ret_count)
+int script_folder_read(struct script_folder *folder, const cJSON *settings,
+		       struct plugin_entry ***ret_entries, size_t *ret_count)
 {
 	_cleanup_(scanned_free) struct scanned scanned = {0};
 	_cleanup_json_ cJSON *told = cJSON_CreateObject();
@@ -199,7 +205,8 @@ int script_folder_read(struct script_folder *folder, const cJSON *settings, stru
 	for (int i = 0; i < scanned.count && r == 0; i++) {
 		struct plugin_entry *entry;
 
-		r = plugin_entry_new_script(folder->kind, folder->path, scanned.names[i]->d_name, settings, &entry);
+		r = plugin_entry_new_script(folder->kind, folder->path, scanned.names[i]->d_name,
+					    settings, &entry);
 		if (r == -ENOENT) {
 			r = 0;
 			continue;
@@ -208,7 +215,8 @@ int script_folder_read(struct script_folder *folder, const cJSON *settings, stru
 			break;
 		r = entry_judge(folder, entry, problem.text, entries, count);
 		if (count == SCRIPTS_MAX) {
-			log_warning("The folder %s holds more than %d scripts: %s and what follows is left out",
+			log_warning("The folder %s holds more than %d scripts: %s and what follows "
+				    "is left out",
 				    folder->path, SCRIPTS_MAX, scanned.names[i]->d_name);
 			plugin_entry_unref(entry);
 			break;

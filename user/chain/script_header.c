@@ -5,7 +5,8 @@
 #include "chain/plugin_settings.h"
 
 static const char *const troubleshooting_names[] = {"", "no", "yes", "only", NULL};
-static const char *const header_disturbance_names[] = {"", "none", "process", "container", "pod", "node", NULL};
+static const char *const header_disturbance_names[] = {"",    "none", "process", "container",
+						       "pod", "node", NULL};
 
 static int sources_check(const void *value, struct problem *problem)
 {
@@ -17,44 +18,61 @@ static int sources_check(const void *value, struct problem *problem)
 		for (int source = SOURCE_KERNEL_EVENT; source <= SOURCE_CUSTOM; source++)
 			known = known || streq(sources->items[i], abnormal_source_names[source]);
 		if (!known)
-			return problem_set(problem, -EINVAL, "",
-					   "has \"%s\", which is no source; the sources are KernelEvent, Log, "
-					   "KubernetesEvent, PrometheusAlert, Probe and Custom",
-					   sources->items[i]);
+			return problem_set(
+				problem, -EINVAL, "",
+				"has \"%s\", which is no source; the sources are KernelEvent, Log, "
+				"KubernetesEvent, PrometheusAlert, Probe and Custom",
+				sources->items[i]);
 	}
 	return 0;
 }
 
 #define MEMBER(member) .offset = offsetof(struct script_header, member)
-#define COMMON_FIELDS                                                                              \
-	{.name = "order", .kind = FIELD_INTEGER, MEMBER(order), .minimum = -100000,                \
-	 .maximum = 100000},                                                                       \
-		{.name = "timeout", .kind = FIELD_DURATION, MEMBER(timeout_ns),                    \
-		 .minimum = PLUGIN_TIMEOUT_MIN_NS, .maximum = PLUGIN_TIMEOUT_MAX_NS},              \
-		{.name = "memory", .kind = FIELD_STRING, MEMBER(memory), .check = memory_check},   \
-		{.name = "summary", .kind = FIELD_STRING, MEMBER(summary), .maximum = 200},        \
-		{.name = "sources", .kind = FIELD_STRINGS, MEMBER(sources),                        \
-		 .check = sources_check},                                                          \
-	{                                                                                          \
-		.name = "detectors", .kind = FIELD_STRINGS, MEMBER(detectors)                      \
+#define COMMON_FIELDS                                                                            \
+	{.name = "order",                                                                        \
+	 .kind = FIELD_INTEGER,                                                                  \
+	 MEMBER(order),                                                                          \
+	 .minimum = -100000,                                                                     \
+	 .maximum = 100000},                                                                     \
+		{.name = "timeout",                                                              \
+		 .kind = FIELD_DURATION,                                                         \
+		 MEMBER(timeout_ns),                                                             \
+		 .minimum = PLUGIN_TIMEOUT_MIN_NS,                                               \
+		 .maximum = PLUGIN_TIMEOUT_MAX_NS},                                              \
+		{.name = "memory", .kind = FIELD_STRING, MEMBER(memory), .check = memory_check}, \
+		{.name = "summary", .kind = FIELD_STRING, MEMBER(summary), .maximum = 200},      \
+		{.name = "sources",                                                              \
+		 .kind = FIELD_STRINGS,                                                          \
+		 MEMBER(sources),                                                                \
+		 .check = sources_check},                                                        \
+	{                                                                                        \
+		.name = "detectors", .kind = FIELD_STRINGS, MEMBER(detectors)                    \
 	}
 
 static const struct field collector_fields[] = {
 	COMMON_FIELDS,
 	{.name = "required", .kind = FIELD_BOOL, MEMBER(required)},
-	{.name = "troubleshooting", .kind = FIELD_ENUM, MEMBER(troubleshooting), .names = troubleshooting_names},
+	{.name = "troubleshooting",
+	 .kind = FIELD_ENUM,
+	 MEMBER(troubleshooting),
+	 .names = troubleshooting_names},
 };
 
 static const struct field diagnoser_fields[] = {COMMON_FIELDS};
 
 static const struct field recoverer_fields[] = {
 	COMMON_FIELDS,
-	{.name = "disturbs", .kind = FIELD_ENUM, MEMBER(disturbs), .names = header_disturbance_names},
+	{.name = "disturbs",
+	 .kind = FIELD_ENUM,
+	 MEMBER(disturbs),
+	 .names = header_disturbance_names},
 	{.name = "idempotent", .kind = FIELD_BOOL, MEMBER(idempotent)},
 	{.name = "plan", .kind = FIELD_BOOL, MEMBER(plan)},
 	{.name = "verify", .kind = FIELD_BOOL, MEMBER(verify)},
 	{.name = "cooldown", .kind = FIELD_DURATION, MEMBER(cooldown_ns)},
-	{.name = "verifyWithin", .kind = FIELD_DURATION, MEMBER(verify_within_ns),
+	{.name = "verifyWithin",
+	 .kind = FIELD_DURATION,
+	 MEMBER(verify_within_ns),
 	 .maximum = 24 * 3600 * (int64_t)NS_PER_S},
 };
 
@@ -72,7 +90,8 @@ static const struct schema header_schemas[] = {
 
 void script_header_free(struct script_header *header)
 {
-	schema_free(&header_schemas[PLUGIN_RECOVERER], header); /* its strings are those of all kinds */
+	schema_free(&header_schemas[PLUGIN_RECOVERER],
+		    header); /* its strings are those of all kinds */
 }
 
 static cJSON *list_of_words(const char *value)
@@ -118,8 +137,8 @@ static cJSON *value_to_json(enum field_kind kind, const char *value)
 	return cJSON_CreateString(value);
 }
 
-static int header_set(const struct schema *schema, cJSON *header, const char *key, const char *value,
-		      struct problem *problem)
+static int header_set(const struct schema *schema, cJSON *header, const char *key,
+		      const char *value, struct problem *problem)
 {
 	enum field_kind kind = FIELD_STRING;
 
@@ -133,13 +152,15 @@ static int header_set(const struct schema *schema, cJSON *header, const char *ke
 		return -ENOMEM;
 	if (kind == FIELD_BOOL && cJSON_IsString(json)) {
 		cJSON_Delete(json);
-		return problem_set(problem, -EINVAL, key, "is \"%s\", but must be yes or no", value);
+		return problem_set(problem, -EINVAL, key, "is \"%s\", but must be yes or no",
+				   value);
 	}
 	return json_set(header, key, json);
 }
 
 /* Reads the `key=value key="two words"` of one line. */
-static int line_parse(const struct schema *schema, const char *line, cJSON *header, struct problem *problem)
+static int line_parse(const struct schema *schema, const char *line, cJSON *header,
+		      struct problem *problem)
 {
 	for (const char *next = line;;) {
 		next += strspn(next, " \t\r");
@@ -147,8 +168,8 @@ static int line_parse(const struct schema *schema, const char *line, cJSON *head
 			return 0;
 		size_t key_length = strcspn(next, "= \t\r");
 		if (!key_length || next[key_length] != '=')
-			return problem_set(problem, -EINVAL, "", "\"%.*s\" is no key=value", (int)strcspn(next, " \t\r"),
-					   next);
+			return problem_set(problem, -EINVAL, "", "\"%.*s\" is no key=value",
+					   (int)strcspn(next, " \t\r"), next);
 		_cleanup_free_ char *key = strndup(next, key_length);
 		const char *value = next + key_length + 1;
 		size_t length = strcspn(value, " \t\r");
@@ -169,7 +190,9 @@ static int line_parse(const struct schema *schema, const char *line, cJSON *head
 	}
 }
 
-/* What follows "lifeboat:" if LINE is a comment that starts with it, in the languages people use. */
+/*
+ * What follows "lifeboat:" if LINE is a comment that starts with it, in the languages people use.
+ */
 static const char *header_of_line(const char *line)
 {
 	static const char *const leaders[] = {"#", "//", "--"};

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The process between the agent and a plug-in. It owns the plug-in's process, pipes and deadline, and every
- * process that comes of it; what the answer means is the agent's business (call_result.c).
+ * The process between the agent and a plug-in. It owns the plug-in's process, pipes and deadline,
+ * and every process that comes of it; what the answer means is the agent's business
+ * (call_result.c).
  */
 #include "chain/supervisor.h"
 
@@ -59,8 +60,8 @@ static uint64_t now_ns(void)
 }
 
 /*
- * The agent's end is learnt from the socket alone. A terminal's Ctrl-C and systemd's SIGTERM to the whole
- * cgroup reach this process too, and must not end it before what it has to clean up.
+ * The agent's end is learnt from the socket alone. A terminal's Ctrl-C and systemd's SIGTERM to the
+ * whole cgroup reach this process too, and must not end it before what it has to clean up.
  */
 static void signals_ignore(void)
 {
@@ -74,7 +75,10 @@ static void signals_ignore(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-/* The Abnormal as a file in memory: a plug-in that never reads it keeps nobody waiting, as a pipe would. */
+/*
+ * The Abnormal as a file in memory: a plug-in that never reads it keeps nobody waiting, as a pipe
+ * would.
+ */
 static int input_open(const struct supervision *supervision)
 {
 	_cleanup_close_ int fd = memfd_create("abnormal", MFD_CLOEXEC);
@@ -101,16 +105,28 @@ static int pipe_open(int *ret_read, int *ret_write)
 	return 0;
 }
 
+/*
+ * On a full disk a collector still has what it can put into its answer: it runs without a folder.
+ */
+static void artifacts_prepare(struct supervision *supervision)
+{
+	char **directory = &supervision->request->artifact_directory;
+	int r = *directory ? directory_make(*directory, 0700) : 0;
+
+	if (r == 0)
+		return;
+	supervision->reply.artifacts_error = -r;
+	free(TAKE_PTR(*directory));
+}
+
 static int plugin_start(struct supervision *supervision)
 {
 	_cleanup_close_ int input = input_open(supervision), output = -1, error = -1;
-	const char *directory = supervision->request->artifact_directory;
 
 	if (input < 0)
 		return input;
-	int r = directory ? directory_make(directory, 0700) : 0;
-	if (r == 0)
-		r = pipe_open(&supervision->output_fd, &output);
+	artifacts_prepare(supervision);
+	int r = pipe_open(&supervision->output_fd, &output);
 	if (r == 0)
 		r = pipe_open(&supervision->error_fd, &error);
 	if (r < 0)
@@ -133,7 +149,9 @@ static int plugin_start(struct supervision *supervision)
 	return supervision->child_fd < 0 ? -errno : 0;
 }
 
-/* Reads what is there. Returns false if the plug-in is to be ended for it (reply.ending says why). */
+/*
+ * Reads what is there. Returns false if the plug-in is to be ended for it (reply.ending says why).
+ */
 static bool pipe_read(struct supervision *supervision, int *fd, struct buffer *buffer)
 {
 	ssize_t length = buffer_read(buffer, *fd);
@@ -189,7 +207,10 @@ static bool plugin_watch(struct supervision *supervision)
 		if (polled[1].revents) {
 			siginfo_t ended = {0};
 
-			/* It stays a zombie, so that its process group cannot become somebody else's yet. */
+			/*
+			 * It stays a zombie, so that its process group cannot become somebody
+			 * else's yet.
+			 */
 			waitid(P_PIDFD, (id_t)supervision->child_fd, &ended, WEXITED | WNOWAIT);
 			supervision->reply.ending =
 				ended.si_code == CLD_EXITED ? ENDING_EXITED : ENDING_SIGNALLED;
@@ -229,11 +250,12 @@ static void artifacts_find(struct supervision *supervision)
 	const char *directory = supervision->request->artifact_directory;
 	_cleanup_json_ cJSON *files = NULL;
 
-	if (!directory || artifacts_list(directory, &files, &supervision->reply.artifacts_removed) < 0)
-		return;
-	/* An empty list is written like none; one over the cap cannot be, as its items are counted. */
-	if (files->child)
-		json_print_to(files, &supervision->artifacts);
+	int r = directory ? artifacts_list(directory, &files, &supervision->reply.artifacts_removed)
+			  : 0;
+	if (r == 0 && files && files->child)
+		r = json_print_to(files, &supervision->artifacts);
+	if (r < 0)
+		supervision->reply.artifacts_error = -r;
 }
 
 static int reply_send(struct supervision *supervision)
@@ -245,9 +267,11 @@ static int reply_send(struct supervision *supervision)
 	reply->artifacts_bytes = (uint32_t)supervision->artifacts.length;
 	int r = file_write_fd(supervision->socket, reply, sizeof(*reply));
 	if (r == 0)
-		r = file_write_fd(supervision->socket, supervision->output.data, supervision->output.length);
+		r = file_write_fd(supervision->socket, supervision->output.data,
+				  supervision->output.length);
 	if (r == 0)
-		r = file_write_fd(supervision->socket, supervision->error.data, supervision->error.length);
+		r = file_write_fd(supervision->socket, supervision->error.data,
+				  supervision->error.length);
 	if (r == 0)
 		r = file_write_fd(supervision->socket, supervision->artifacts.data,
 				  supervision->artifacts.length);
@@ -255,8 +279,9 @@ static int reply_send(struct supervision *supervision)
 }
 
 /*
- * The answer is sent; what SIGKILL has not ended yet keeps this process here as its reaper, so that the agent
- * sees by it that something is stuck, and when it no longer is. The agent's own end ends it too.
+ * The answer is sent; what SIGKILL has not ended yet keeps this process here as its reaper, so that
+ * the agent sees by it that something is stuck, and when it no longer is. The agent's own end ends
+ * it too.
  */
 static void stuck_wait(struct supervision *supervision)
 {
@@ -272,8 +297,8 @@ static void stuck_wait(struct supervision *supervision)
 
 static int supervise(struct supervision *supervision)
 {
-	int r = call_request_read(supervision->socket, &supervision->request, &supervision->abnormal_text,
-				  &supervision->abnormal_length);
+	int r = call_request_read(supervision->socket, &supervision->request,
+				  &supervision->abnormal_text, &supervision->abnormal_length);
 
 	if (r < 0)
 		return r == -EPIPE ? 0 : r;

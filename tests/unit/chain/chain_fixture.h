@@ -33,10 +33,10 @@ struct fixture {
 };
 
 /* `main` of a test that makes calls: the agent starts this program as the supervisor. */
-#define SUPERVISOR_OR_RETURN(argc, argv)                                                           \
-	do {                                                                                       \
-		if ((argc) > 1 && streq((argv)[1], "plugin-supervisor"))                           \
-			return supervisor_run(3);                                                  \
+#define SUPERVISOR_OR_RETURN(argc, argv)                                 \
+	do {                                                             \
+		if ((argc) > 1 && streq((argv)[1], "plugin-supervisor")) \
+			return supervisor_run(3);                        \
 	} while (0)
 
 static inline uint64_t test_now(void)
@@ -101,23 +101,26 @@ static inline void write_file(const char *path, const char *text, mode_t mode)
 }
 
 /* Runs the loop until CONDITION, or fails the test at the deadline, saying WHAT was waited for. */
-#define WAIT_FOR(fixture, what, condition)                                                         \
-	do {                                                                                       \
-		uint64_t end_ = test_now() + TEST_DEADLINE_NS;                                     \
-		while (!(condition)) {                                                             \
-			if (test_now() > end_)                                                     \
-				fail_msg("waited in vain for: %s", what);                          \
-			assert_true(sd_event_run((fixture)->event, 20000) >= 0);                   \
-		}                                                                                  \
+#define WAIT_FOR(fixture, what, condition)                                       \
+	do {                                                                     \
+		uint64_t end_ = test_now() + TEST_DEADLINE_NS;                   \
+		while (!(condition)) {                                           \
+			if (test_now() > end_)                                   \
+				fail_msg("waited in vain for: %s", what);        \
+			assert_true(sd_event_run((fixture)->event, 20000) >= 0); \
+		}                                                                \
 	} while (0)
 
 /* A script of the fixture as an entry; it must be fit to run. */
-static inline struct plugin_entry *script(struct fixture *fixture, enum plugin_kind kind, const char *text)
+static inline struct plugin_entry *script(struct fixture *fixture, enum plugin_kind kind,
+					  const char *text)
 {
 	write_file(test_path(fixture, "subject.sh"), text, 0700);
 	if (fixture->entry)
 		plugin_entry_unref(TAKE_PTR(fixture->entry));
-	assert_int_equal(plugin_entry_new_script(kind, fixture->directory, "subject.sh", NULL, &fixture->entry), 0);
+	assert_int_equal(plugin_entry_new_script(kind, fixture->directory, "subject.sh", NULL,
+						 &fixture->entry),
+			 0);
 	if (fixture->entry->refusal)
 		fail_msg("refused: %s", fixture->entry->refusal);
 	return fixture->entry;
@@ -128,7 +131,8 @@ static inline struct abnormal *custom_abnormal(void)
 	static const char text[] =
 		"{\"apiVersion\":\"lifeboat.dev/v1alpha1\",\"kind\":\"Abnormal\","
 		"\"metadata\":{\"name\":\"a\",\"namespace\":\"default\"},"
-		"\"spec\":{\"source\":\"Custom\",\"nodeName\":\"n1\",\"context\":{\"question\":\"why\"}},"
+		"\"spec\":{\"source\":\"Custom\",\"nodeName\":\"n1\",\"context\":{\"question\":"
+		"\"why\"}},"
 		"\"status\":{\"phase\":\"Diagnosing\",\"context\":{\"before\":{\"x\":1}}}}";
 	struct abnormal *abnormal = NULL;
 	struct problem problem = {0};
@@ -153,32 +157,35 @@ static inline void on_called(void *userdata, struct call_result *result)
 }
 
 /* One call from beginning to end. RESULT is the caller's to clear. */
-static inline void call_with(struct fixture *fixture, struct plugin_entry *entry, enum plugin_step step,
-			     const struct abnormal *abnormal, const char *artifacts, struct call_result *ret_result)
+static inline void call_with(struct fixture *fixture, struct plugin_entry *entry,
+			     enum plugin_step step, const struct abnormal *abnormal,
+			     const char *artifacts, struct call_result *ret_result)
 {
 	struct called called = {0};
 
-	assert_int_equal(call_start(fixture->pool, entry, step, abnormal, artifacts, on_called, &called, NULL), 0);
+	assert_int_equal(call_start(fixture->pool, entry, step, abnormal, artifacts, on_called,
+				    &called, NULL),
+			 0);
 	assert_int_equal(called.times, 0);
 	WAIT_FOR(fixture, "the answer of a call", called.times > 0);
 	assert_int_equal(called.times, 1);
 	*ret_result = called.result;
 }
 
-static inline void call_once(struct fixture *fixture, struct plugin_entry *entry, enum plugin_step step,
-			     struct call_result *ret_result)
+static inline void call_once(struct fixture *fixture, struct plugin_entry *entry,
+			     enum plugin_step step, struct call_result *ret_result)
 {
 	_cleanup_abnormal_ struct abnormal *abnormal = custom_abnormal();
 
 	call_with(fixture, entry, step, abnormal, NULL, ret_result);
 }
 
-#define assert_error_has(result, text)                                                             \
-	do {                                                                                       \
-		assert_int_equal((result).verdict, CALL_ERROR);                                    \
-		assert_non_null((result).error);                                                   \
-		if (!strstr((result).error, text))                                                 \
-			fail_msg("the error is \"%s\", without \"%s\"", (result).error, text);     \
+#define assert_error_has(result, text)                                                         \
+	do {                                                                                   \
+		assert_int_equal((result).verdict, CALL_ERROR);                                \
+		assert_non_null((result).error);                                               \
+		if (!strstr((result).error, text))                                             \
+			fail_msg("the error is \"%s\", without \"%s\"", (result).error, text); \
 	} while (0)
 
 static inline bool process_is_gone(pid_t pid)

@@ -16,7 +16,8 @@ static struct abnormal *parse(const char *text)
 #define SENT                                                                                       \
 	HEAD "\"metadata\":{\"name\":\"a\",\"namespace\":\"d\",\"labels\":{\"l\":\"1\"}},"         \
 	     "\"spec\":{\"source\":\"Custom\",\"context\":{\"list\":[1,{\"x\":2}]}},"              \
-	     "\"status\":{\"phase\":\"Diagnosing\",\"message\":\"old\",\"context\":{\"c\":{\"v\":1}}}}"
+	     "\"status\":{\"phase\":\"Diagnosing\",\"message\":\"old\",\"context\":{\"c\":{\"v\":" \
+	     "1}}}}"
 
 /* Checks ANSWER against SENT; returns the field that was named, "" if it passes. */
 static void check(const char *answer_text, const char *field)
@@ -38,7 +39,8 @@ static void the_six_members_of_status_may_change(void **state)
 {
 	check(HEAD "\"metadata\":{\"labels\":{\"l\":\"1\"},\"namespace\":\"d\",\"name\":\"a\"},"
 		   "\"spec\":{\"context\":{\"list\":[1,{\"x\":2.0}]},\"source\":\"Custom\"},"
-		   "\"status\":{\"phase\":\"Diagnosing\",\"message\":\"new\",\"reason\":\"Why\",\"output\":\"o\","
+		   "\"status\":{\"phase\":\"Diagnosing\",\"message\":\"new\",\"reason\":\"Why\","
+		   "\"output\":\"o\","
 		   "\"identifiable\":true,\"recoverable\":true,\"context\":{\"d\":2}}}",
 	      "");
 }
@@ -54,7 +56,8 @@ static void a_changed_spec_is_named_by_its_path(void **state)
 static void an_added_or_removed_member_is_named(void **state)
 {
 	check(HEAD "\"metadata\":{\"name\":\"a\",\"namespace\":\"d\",\"labels\":{\"l\":\"1\"}},"
-		   "\"spec\":{\"source\":\"Custom\",\"context\":{\"list\":[1,{\"x\":2}]},\"skipRecovery\":true},"
+		   "\"spec\":{\"source\":\"Custom\",\"context\":{\"list\":[1,{\"x\":2}]},"
+		   "\"skipRecovery\":true},"
 		   "\"status\":{\"phase\":\"Diagnosing\"}}",
 	      "spec.skipRecovery");
 	check(HEAD "\"metadata\":{\"name\":\"a\",\"namespace\":\"d\"},"
@@ -85,9 +88,12 @@ static void the_phase_and_unknown_members_of_status_are_not_a_plug_ins(void **st
 
 static void a_merge_adds_members_of_context_and_keeps_the_others(void **state)
 {
-	_cleanup_abnormal_ struct abnormal *abnormal = parse(SENT), *answer = parse(
-		HEAD "\"metadata\":{\"name\":\"a\"},\"spec\":{\"source\":\"Custom\"},"
-		     "\"status\":{\"reason\":\"Why\",\"identifiable\":true,\"context\":{\"d\":2}}}");
+	_cleanup_abnormal_ struct abnormal
+		*abnormal = parse(SENT),
+		*answer =
+			parse(HEAD "\"metadata\":{\"name\":\"a\"},\"spec\":{\"source\":\"Custom\"},"
+				   "\"status\":{\"reason\":\"Why\",\"identifiable\":true,"
+				   "\"context\":{\"d\":2}}}");
 	_cleanup_json_ cJSON *json = NULL;
 
 	assert_int_equal(answer_merge(abnormal, answer), 0);
@@ -128,7 +134,8 @@ int main(void)
 		cmocka_unit_test(another_object_is_refused),
 		cmocka_unit_test(the_phase_and_unknown_members_of_status_are_not_a_plug_ins),
 		cmocka_unit_test(a_merge_adds_members_of_context_and_keeps_the_others),
-		cmocka_unit_test(a_merge_that_would_grow_an_abnormal_over_its_limit_changes_nothing),
+		cmocka_unit_test(
+			a_merge_that_would_grow_an_abnormal_over_its_limit_changes_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

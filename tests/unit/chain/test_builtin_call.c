@@ -1,18 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Calls of built-ins: each in a process of its own, whose end, whatever it is, is the agent's news only. */
+/*
+ * Calls of built-ins: each in a process of its own, whose end, whatever it is, is the agent's news
+ * only.
+ */
 #include "chain_fixture.h"
 
 #include <sys/mman.h>
 
 #define UNIT(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
 
-/* --- Built-ins that do what built-ins should not ------------------------------------------------------ */
+/* --- Built-ins that do what built-ins should not --- */
 
 static int identify(struct plugin_call *call)
 {
 	cJSON *context = plugin_context(call);
 
-	if (!context || json_set_string(context, "host", *call->host->root ? call->host->root : "/") < 0)
+	if (!context ||
+	    json_set_string(context, "host", *call->host->root ? call->host->root : "/") < 0)
 		return -ENOMEM;
 	return plugin_identify(call, "Found", "seen %d times", 3);
 }
@@ -52,7 +56,8 @@ static int loop(struct plugin_call *call)
 
 static int allocate(struct plugin_call *call)
 {
-	void *memory = mmap(NULL, 256 * MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *memory =
+		mmap(NULL, 256 * MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	return memory == MAP_FAILED ? plugin_fail(-ENOMEM, "no 256 MiB") : PLUGIN_RECOGNISED;
 }
@@ -93,8 +98,14 @@ struct limits {
 };
 
 static const struct field limit_fields[] = {
-	{.name = "low", .kind = FIELD_INTEGER, .offset = offsetof(struct limits, low), .maximum = 100},
-	{.name = "high", .kind = FIELD_INTEGER, .offset = offsetof(struct limits, high), .maximum = 100},
+	{.name = "low",
+	 .kind = FIELD_INTEGER,
+	 .offset = offsetof(struct limits, low),
+	 .maximum = 100},
+	{.name = "high",
+	 .kind = FIELD_INTEGER,
+	 .offset = offsetof(struct limits, high),
+	 .maximum = 100},
 	{.name = "strict", .kind = FIELD_BOOL, .offset = offsetof(struct limits, strict)},
 };
 static const struct schema limit_schema = {
@@ -114,12 +125,16 @@ static int tell_settings(struct plugin_call *call)
 {
 	const struct limits *limits = call->settings;
 
-	return plugin_identify(call, "Told", "%d %d %d", (int)limits->low, (int)limits->high, limits->strict);
+	return plugin_identify(call, "Told", "%d %d %d", (int)limits->low, (int)limits->high,
+			       limits->strict);
 }
 
-#define BUILTIN(symbol, plugin_name, function)                                                     \
-	PLUGIN(symbol) = {.name = plugin_name, .summary = "test", .kind = PLUGIN_DIAGNOSER,        \
-			  .diagnose = function, .timeout_ns = 5 * NS_PER_S}
+#define BUILTIN(symbol, plugin_name, function)      \
+	PLUGIN(symbol) = {.name = plugin_name,      \
+			  .summary = "test",        \
+			  .kind = PLUGIN_DIAGNOSER, \
+			  .diagnose = function,     \
+			  .timeout_ns = 5 * NS_PER_S}
 BUILTIN(builtin_identify, "identify", identify);
 BUILTIN(builtin_not_mine, "not-mine", not_mine);
 BUILTIN(builtin_unchanged, "unchanged", unchanged);
@@ -131,25 +146,31 @@ BUILTIN(builtin_change_phase, "change-phase", change_phase);
 BUILTIN(builtin_count_descriptors, "count-descriptors", count_descriptors);
 PLUGIN(builtin_loop) = {
 	.name = "loop", .kind = PLUGIN_DIAGNOSER, .diagnose = loop, .timeout_ns = 300 * NS_PER_MS};
-PLUGIN(builtin_settings) = {.name = "settings", .kind = PLUGIN_DIAGNOSER, .diagnose = tell_settings,
-			    .settings = &limit_schema, .defaults = limit_defaults};
-PLUGIN(builtin_leave_file) = {.name = "leave-file", .kind = PLUGIN_COLLECTOR, .collect = leave_file};
+PLUGIN(builtin_settings) = {.name = "settings",
+			    .kind = PLUGIN_DIAGNOSER,
+			    .diagnose = tell_settings,
+			    .settings = &limit_schema,
+			    .defaults = limit_defaults};
+PLUGIN(builtin_leave_file) = {
+	.name = "leave-file", .kind = PLUGIN_COLLECTOR, .collect = leave_file};
 
-/* --- Claims ------------------------------------------------------------------------------------------- */
+/* --- Claims --- */
 
-static void call_builtin(struct fixture *fixture, enum plugin_kind kind, const char *name, const char *settings_text,
-			 struct call_result *ret_result)
+static void call_builtin(struct fixture *fixture, enum plugin_kind kind, const char *name,
+			 const char *settings_text, struct call_result *ret_result)
 {
 	_cleanup_abnormal_ struct abnormal *abnormal = custom_abnormal();
 	_cleanup_json_ cJSON *settings = settings_text ? cJSON_Parse(settings_text) : NULL;
 	struct problem problem = {0};
 
-	FOREACH_REGISTERED(plugins, struct plugin, plugin)
+	FOREACH_REGISTERED (plugins, struct plugin, plugin)
 		if (plugin->kind == kind && streq(plugin->name, name))
-			assert_int_equal(plugin_entry_new_builtin(plugin, settings, &fixture->entry, &problem), 0);
+			assert_int_equal(plugin_entry_new_builtin(plugin, settings, &fixture->entry,
+								  &problem),
+					 0);
 	assert_non_null(fixture->entry);
-	call_with(fixture, fixture->entry, kind == PLUGIN_COLLECTOR ? STEP_COLLECT : STEP_DIAGNOSE, abnormal,
-		  kind == PLUGIN_COLLECTOR ? fixture->directory : NULL, ret_result);
+	call_with(fixture, fixture->entry, kind == PLUGIN_COLLECTOR ? STEP_COLLECT : STEP_DIAGNOSE,
+		  abnormal, kind == PLUGIN_COLLECTOR ? fixture->directory : NULL, ret_result);
 }
 
 static void a_built_in_answers_with_the_changed_abnormal(void **state)
@@ -256,7 +277,8 @@ static void a_built_in_may_not_move_the_phase(void **state)
 static void a_built_in_inherits_no_descriptor_of_the_agent(void **state)
 {
 	struct call_result result;
-	_cleanup_close_ int leak = open("/dev/zero", O_RDONLY); /* not even one that lacks CLOEXEC */
+	_cleanup_close_ int leak =
+		open("/dev/zero", O_RDONLY); /* not even one that lacks CLOEXEC */
 
 	assert_true(leak >= 0);
 	call_builtin(*state, PLUGIN_DIAGNOSER, "count-descriptors", NULL, &result);
@@ -268,8 +290,8 @@ static void settings_lie_over_the_defaults(void **state)
 {
 	struct call_result result;
 
-	call_builtin(*state, PLUGIN_DIAGNOSER, "settings", "{\"high\":70,\"strict\":false,\"timeout\":\"4s\"}",
-		     &result);
+	call_builtin(*state, PLUGIN_DIAGNOSER, "settings",
+		     "{\"high\":70,\"strict\":false,\"timeout\":\"4s\"}", &result);
 	assert_null(result.error);
 	assert_string_equal(result.answer->status.message, "5 70 0");
 	call_result_clear(&result);
@@ -295,7 +317,8 @@ static void a_step_that_a_built_in_lacks_is_an_error(void **state)
 	struct problem problem = {0};
 	struct call_result result;
 
-	assert_int_equal(plugin_entry_new_builtin(&builtin_identify, NULL, &fixture->entry, &problem), 0);
+	assert_int_equal(
+		plugin_entry_new_builtin(&builtin_identify, NULL, &fixture->entry, &problem), 0);
 	call_once(fixture, fixture->entry, STEP_VERIFY, &result);
 	assert_error_has(result, "it has no step verify");
 	call_result_clear(&result);

@@ -14,7 +14,9 @@ static void an_answer_comes_back_checked(void **state)
 	call_once(fixture,
 		  script(fixture, PLUGIN_DIAGNOSER,
 			 "#!/bin/sh\n"
-			 "sed 's/\"phase\":\"Diagnosing\"/&,\"reason\":\"Found\",\"identifiable\":true/'\n"),
+			 "sed "
+			 "'s/\"phase\":\"Diagnosing\"/&,\"reason\":\"Found\",\"identifiable\":true/"
+			 "'\n"),
 		  STEP_DIAGNOSE, &result);
 	assert_null(result.error);
 	assert_int_equal(result.verdict, CALL_RECOGNISED);
@@ -31,8 +33,8 @@ static void no_output_is_recognised_without_a_change(void **state)
 	struct fixture *fixture = *state;
 	struct call_result result;
 
-	call_once(fixture, script(fixture, PLUGIN_RECOVERER, "#!/bin/sh\ncat >/dev/null; echo\n"), STEP_RECOVER,
-		  &result);
+	call_once(fixture, script(fixture, PLUGIN_RECOVERER, "#!/bin/sh\ncat >/dev/null; echo\n"),
+		  STEP_RECOVER, &result);
 	assert_int_equal(result.verdict, CALL_RECOGNISED);
 	assert_null(result.answer);
 	assert_null(result.error);
@@ -44,8 +46,8 @@ static void exit_status_2_is_not_mine_whatever_was_printed(void **state)
 	struct fixture *fixture = *state;
 	struct call_result result;
 
-	call_once(fixture, script(fixture, PLUGIN_DIAGNOSER, "#!/bin/sh\necho no idea\nexit 2\n"), STEP_DIAGNOSE,
-		  &result);
+	call_once(fixture, script(fixture, PLUGIN_DIAGNOSER, "#!/bin/sh\necho no idea\nexit 2\n"),
+		  STEP_DIAGNOSE, &result);
 	assert_int_equal(result.verdict, CALL_NOT_MINE);
 	assert_null(result.answer);
 	call_result_clear(&result);
@@ -58,7 +60,8 @@ static void another_exit_status_is_an_error_with_the_last_line(void **state)
 
 	call_once(fixture,
 		  script(fixture, PLUGIN_COLLECTOR,
-			 "#!/bin/sh\necho first >&2\nprintf 'cannot open \\033[1m/dev/foo\\n\\n' >&2\nexit 3\n"),
+			 "#!/bin/sh\necho first >&2\nprintf 'cannot open \\033[1m/dev/foo\\n\\n' "
+			 ">&2\nexit 3\n"),
 		  STEP_COLLECT, &result);
 	assert_error_has(result, "exit status 3: cannot open  [1m/dev/foo");
 	call_result_clear(&result);
@@ -69,12 +72,14 @@ static void garbage_is_an_error(void **state)
 	struct fixture *fixture = *state;
 	struct call_result result;
 
-	call_once(fixture, script(fixture, PLUGIN_DIAGNOSER, "#!/bin/sh\nhead -c 3000 /dev/urandom\n"), STEP_DIAGNOSE,
-		  &result);
+	call_once(fixture,
+		  script(fixture, PLUGIN_DIAGNOSER, "#!/bin/sh\nhead -c 3000 /dev/urandom\n"),
+		  STEP_DIAGNOSE, &result);
 	assert_error_has(result, "answer is not an Abnormal: ");
 	call_result_clear(&result);
-	call_once(fixture, script(fixture, PLUGIN_DIAGNOSER, "#!/bin/sh\necho '{\"kind\":\"Pod\"}'\n"), STEP_DIAGNOSE,
-		  &result);
+	call_once(fixture,
+		  script(fixture, PLUGIN_DIAGNOSER, "#!/bin/sh\necho '{\"kind\":\"Pod\"}'\n"),
+		  STEP_DIAGNOSE, &result);
 	assert_error_has(result, "answer is not an Abnormal: ");
 	call_result_clear(&result);
 }
@@ -84,7 +89,8 @@ static void a_changed_spec_is_an_error_that_names_the_field(void **state)
 	struct fixture *fixture = *state;
 	struct call_result result;
 
-	call_once(fixture, script(fixture, PLUGIN_DIAGNOSER, "#!/bin/sh\nsed s/\\\"n1\\\"/\\\"n2\\\"/\n"),
+	call_once(fixture,
+		  script(fixture, PLUGIN_DIAGNOSER, "#!/bin/sh\nsed s/\\\"n1\\\"/\\\"n2\\\"/\n"),
 		  STEP_DIAGNOSE, &result);
 	assert_error_has(result, "spec.nodeName");
 	call_result_clear(&result);
@@ -121,7 +127,8 @@ static void a_daemon_that_a_script_leaves_does_not_outlive_the_call(void **state
 
 	/* Two sessions deep, and holding standard output open. */
 	snprintf(text, sizeof(text),
-		 "#!/bin/sh\nsetsid sh -c 'setsid sh -c \"echo \\$\\$ >%1$s/daemon; exec sleep 1000\" & sleep 1000' &\n"
+		 "#!/bin/sh\nsetsid sh -c 'setsid sh -c \"echo \\$\\$ >%1$s/daemon; exec sleep "
+		 "1000\" & sleep 1000' &\n"
 		 "while [ ! -s %1$s/daemon ]; do sleep 0.02; done\nexit 0\n",
 		 fixture->directory);
 	call_once(fixture, script(fixture, PLUGIN_RECOVERER, text), STEP_RECOVER, &result);
@@ -137,7 +144,8 @@ static void a_flood_on_standard_output_is_cut_off(void **state)
 	struct fixture *fixture = *state;
 	struct call_result result;
 
-	call_once(fixture, script(fixture, PLUGIN_DIAGNOSER, "#!/bin/sh\nexec cat /dev/zero\n"), STEP_DIAGNOSE, &result);
+	call_once(fixture, script(fixture, PLUGIN_DIAGNOSER, "#!/bin/sh\nexec cat /dev/zero\n"),
+		  STEP_DIAGNOSE, &result);
 	assert_error_has(result, "answer is over the limit of 1024 KiB");
 	call_result_clear(&result);
 }
@@ -147,7 +155,8 @@ static void a_flood_on_standard_error_is_cut_off(void **state)
 	struct fixture *fixture = *state;
 	struct call_result result;
 
-	call_once(fixture, script(fixture, PLUGIN_DIAGNOSER, "#!/bin/sh\nexec yes help >&2\n"), STEP_DIAGNOSE, &result);
+	call_once(fixture, script(fixture, PLUGIN_DIAGNOSER, "#!/bin/sh\nexec yes help >&2\n"),
+		  STEP_DIAGNOSE, &result);
 	assert_error_has(result, "standard error is over the limit of 16 MiB");
 	call_result_clear(&result);
 }
@@ -159,7 +168,8 @@ static void much_on_standard_error_keeps_its_end(void **state)
 
 	call_once(fixture,
 		  script(fixture, PLUGIN_DIAGNOSER,
-			 "#!/bin/sh\nhead -c 3000000 /dev/zero >&2\necho >&2\necho the reason >&2\nexit 1\n"),
+			 "#!/bin/sh\nhead -c 3000000 /dev/zero >&2\necho >&2\necho the reason "
+			 ">&2\nexit 1\n"),
 		  STEP_DIAGNOSE, &result);
 	assert_error_has(result, "exit status 1: the reason");
 	call_result_clear(&result);
@@ -176,12 +186,12 @@ static void a_script_that_never_reads_a_large_abnormal_keeps_nobody_waiting(void
 	memset(large, 'x', 900 * KIB);
 	large[900 * KIB] = '\0';
 	assert_int_equal(json_set_string(abnormal_context(abnormal), "large", large), 0);
-	call_with(fixture, script(fixture, PLUGIN_DIAGNOSER, "#!/bin/sh\nexit 2\n"), STEP_DIAGNOSE, abnormal, NULL,
-		  &result);
+	call_with(fixture, script(fixture, PLUGIN_DIAGNOSER, "#!/bin/sh\nexit 2\n"), STEP_DIAGNOSE,
+		  abnormal, NULL, &result);
 	assert_int_equal(result.verdict, CALL_NOT_MINE);
 	call_result_clear(&result);
-	call_with(fixture, script(fixture, PLUGIN_DIAGNOSER, "#!/bin/sh\nexec cat\n"), STEP_DIAGNOSE, abnormal, NULL,
-		  &result);
+	call_with(fixture, script(fixture, PLUGIN_DIAGNOSER, "#!/bin/sh\nexec cat\n"),
+		  STEP_DIAGNOSE, abnormal, NULL, &result);
 	assert_null(result.error);
 	assert_int_equal(result.verdict, CALL_RECOGNISED);
 	assert_non_null(result.answer);
@@ -197,7 +207,8 @@ static void a_script_gets_a_clean_environment_and_its_step(void **state)
 
 	setenv("LIFEBOAT_TEST_SECRET", "x", 1);
 	snprintf(text, sizeof(text),
-		 "#!/bin/sh\n{ echo \"$0 $1 $(pwd)\"; env | sort; ls /proc/self/fd | tr '\\n' ' '; ulimit -c; } >%s/seen\n",
+		 "#!/bin/sh\n{ echo \"$0 $1 $(pwd)\"; env | sort; ls /proc/self/fd | tr '\\n' ' '; "
+		 "ulimit -c; } >%s/seen\n",
 		 fixture->directory);
 	call_once(fixture, script(fixture, PLUGIN_RECOVERER, text), STEP_VERIFY, &result);
 	unsetenv("LIFEBOAT_TEST_SECRET");
@@ -222,7 +233,8 @@ static void a_script_over_its_memory_fails_alone(void **state)
 		skip(); /* a program that allocates: /usr/bin/python3 */
 	call_once(fixture,
 		  script(fixture, PLUGIN_DIAGNOSER,
-			 "#!/usr/bin/python3\n# lifeboat: memory=64MiB\nprint(len(bytearray(256 * 1024 * 1024)))\n"),
+			 "#!/usr/bin/python3\n# lifeboat: memory=64MiB\nprint(len(bytearray(256 * "
+			 "1024 * 1024)))\n"),
 		  STEP_DIAGNOSE, &result);
 	assert_error_has(result, "exit status 1: MemoryError");
 	call_result_clear(&result);
@@ -233,7 +245,8 @@ static void a_script_that_cannot_be_executed_says_why(void **state)
 	struct fixture *fixture = *state;
 	struct call_result result;
 
-	call_once(fixture, script(fixture, PLUGIN_DIAGNOSER, "#!/no/such/interpreter\n"), STEP_DIAGNOSE, &result);
+	call_once(fixture, script(fixture, PLUGIN_DIAGNOSER, "#!/no/such/interpreter\n"),
+		  STEP_DIAGNOSE, &result);
 	assert_error_has(result, "is the interpreter that its first line names installed?");
 	call_result_clear(&result);
 	call_once(fixture, script(fixture, PLUGIN_DIAGNOSER, "echo\n"), STEP_DIAGNOSE, &result);
@@ -279,7 +292,8 @@ static void a_collectors_files_are_listed_and_links_are_not_followed(void **stat
 	snprintf(directory, sizeof(directory), "%s/artifacts/new/one", fixture->directory);
 	call_with(fixture,
 		  script(fixture, PLUGIN_COLLECTOR,
-			 "#!/bin/sh\ncd \"$LIFEBOAT_ARTIFACT_DIR\" && printf abc >b.txt && mkdir sub && "
+			 "#!/bin/sh\ncd \"$LIFEBOAT_ARTIFACT_DIR\" && printf abc >b.txt && mkdir "
+			 "sub && "
 			 "printf abcd >sub/a.txt && ln -s /etc/shadow link && mkfifo fifo\n"),
 		  STEP_COLLECT, abnormal, directory, &result);
 	assert_null(result.error);
@@ -311,9 +325,27 @@ static void artifacts_over_their_limit_are_removed_and_counted(void **state)
 	call_result_clear(&result);
 	call_with(fixture,
 		  script(fixture, PLUGIN_COLLECTOR,
-			 "#!/bin/sh\ncd \"$LIFEBOAT_ARTIFACT_DIR\" && exec head -c 80M /dev/zero >three\n"),
+			 "#!/bin/sh\ncd \"$LIFEBOAT_ARTIFACT_DIR\" && exec head -c 80M /dev/zero "
+			 ">three\n"),
 		  STEP_COLLECT, abnormal, fixture->directory, &result);
 	assert_error_has(result, "died of signal 25 (File size limit exceeded)");
+	call_result_clear(&result);
+}
+
+static void a_collector_runs_without_a_folder_when_none_can_be_made(void **state)
+{
+	struct fixture *fixture = *state;
+	_cleanup_abnormal_ struct abnormal *abnormal = custom_abnormal();
+	struct call_result result;
+
+	call_with(fixture,
+		  script(fixture, PLUGIN_COLLECTOR,
+			 "#!/bin/sh\n[ -z \"$LIFEBOAT_ARTIFACT_DIR\" ] && exec cat\n"),
+		  STEP_COLLECT, abnormal, "/proc/no/folder/here", &result);
+	assert_null(result.error);
+	assert_int_equal(result.verdict, CALL_RECOGNISED);
+	assert_string_equal(result.note,
+			    "its artifacts could not be kept: No such file or directory");
 	call_result_clear(&result);
 }
 
@@ -325,9 +357,10 @@ static void a_cancelled_call_is_silent_and_leaves_no_process(void **state)
 	struct call *call = NULL;
 	char text[256];
 
-	snprintf(text, sizeof(text), "#!/bin/sh\necho $$ >%s/shell\nsleep 1000\n", fixture->directory);
-	assert_int_equal(call_start(fixture->pool, script(fixture, PLUGIN_DIAGNOSER, text), STEP_DIAGNOSE, abnormal,
-				    NULL, on_called, &called, &call),
+	snprintf(text, sizeof(text), "#!/bin/sh\necho $$ >%s/shell\nsleep 1000\n",
+		 fixture->directory);
+	assert_int_equal(call_start(fixture->pool, script(fixture, PLUGIN_DIAGNOSER, text),
+				    STEP_DIAGNOSE, abnormal, NULL, on_called, &called, &call),
 			 0);
 	WAIT_FOR(fixture, "the script to run", pid_in(fixture, "shell") > 0);
 	pid_t pid = pid_in(fixture, "shell");
@@ -349,10 +382,11 @@ static void a_pool_freed_in_the_middle_of_a_call_leaves_no_process(void **state)
 		 "#!/bin/sh\nsetsid sh -c 'echo $$ >%1$s/daemon; exec sleep 1000' &\n"
 		 "echo $$ >%1$s/shell\nsleep 1000\n",
 		 fixture->directory);
-	assert_int_equal(call_start(fixture->pool, script(fixture, PLUGIN_DIAGNOSER, text), STEP_DIAGNOSE, abnormal,
-				    NULL, on_called, &called, NULL),
+	assert_int_equal(call_start(fixture->pool, script(fixture, PLUGIN_DIAGNOSER, text),
+				    STEP_DIAGNOSE, abnormal, NULL, on_called, &called, NULL),
 			 0);
-	WAIT_FOR(fixture, "the script to run", pid_in(fixture, "shell") > 0 && pid_in(fixture, "daemon") > 0);
+	WAIT_FOR(fixture, "the script to run",
+		 pid_in(fixture, "shell") > 0 && pid_in(fixture, "daemon") > 0);
 	call_pool_free(TAKE_PTR(fixture->pool));
 	assert_true(process_is_gone(pid_in(fixture, "shell")));
 	assert_true(process_is_gone(pid_in(fixture, "daemon")));
@@ -365,7 +399,9 @@ static void a_killed_supervisor_is_an_error_and_takes_the_script_with_it(void **
 	struct call_result result;
 	char text[256];
 
-	snprintf(text, sizeof(text), "#!/bin/sh\necho $$ >%s/shell\nkill -9 $PPID\nexec sleep 1000\n", fixture->directory);
+	snprintf(text, sizeof(text),
+		 "#!/bin/sh\necho $$ >%s/shell\nkill -9 $PPID\nexec sleep 1000\n",
+		 fixture->directory);
 	call_once(fixture, script(fixture, PLUGIN_DIAGNOSER, text), STEP_DIAGNOSE, &result);
 	assert_error_has(result, "its supervisor died of signal 9 without an answer");
 	WAIT_FOR(fixture, "the script to end", process_is_gone(pid_in(fixture, "shell")));
@@ -382,8 +418,8 @@ static void more_calls_than_may_run_wait_in_order(void **state)
 
 	script(fixture, PLUGIN_DIAGNOSER, "#!/bin/sh\nsleep 0.05\nexit 2\n");
 	for (size_t i = 0; i < ARRAY_SIZE(called); i++)
-		assert_int_equal(call_start(fixture->pool, fixture->entry, STEP_DIAGNOSE, abnormal, NULL, on_called,
-					    &called[i], &waiting),
+		assert_int_equal(call_start(fixture->pool, fixture->entry, STEP_DIAGNOSE, abnormal,
+					    NULL, on_called, &called[i], &waiting),
 				 0);
 	assert_int_equal(call_pool_counts(fixture->pool)->waiting, 12);
 	call_cancel(waiting);
@@ -415,8 +451,8 @@ static void a_callback_may_free_the_pool(void **state)
 
 	script(fixture, PLUGIN_DIAGNOSER, "#!/bin/sh\nexit 2\n");
 	for (int i = 0; i < 3; i++)
-		assert_int_equal(call_start(fixture->pool, fixture->entry, STEP_DIAGNOSE, abnormal, NULL,
-					    on_called_free_pool, fixture, NULL),
+		assert_int_equal(call_start(fixture->pool, fixture->entry, STEP_DIAGNOSE, abnormal,
+					    NULL, on_called_free_pool, fixture, NULL),
 				 0);
 	WAIT_FOR(fixture, "a callback", fixture->pool == NULL);
 }
@@ -425,12 +461,14 @@ static void a_worker_program_that_is_missing_is_an_error_of_the_call(void **stat
 {
 	struct fixture *fixture = *state;
 	struct call_result result;
-	struct call_pool_options options = {
-		.event = fixture->event, .clock = clock_system(), .worker_program = "/no/such/program"};
+	struct call_pool_options options = {.event = fixture->event,
+					    .clock = clock_system(),
+					    .worker_program = "/no/such/program"};
 
 	call_pool_free(TAKE_PTR(fixture->pool));
 	assert_int_equal(call_pool_new(&options, &fixture->pool), 0);
-	call_once(fixture, script(fixture, PLUGIN_DIAGNOSER, "#!/bin/sh\n"), STEP_DIAGNOSE, &result);
+	call_once(fixture, script(fixture, PLUGIN_DIAGNOSER, "#!/bin/sh\n"), STEP_DIAGNOSE,
+		  &result);
 	assert_error_has(result, "its supervisor ended with status 127 without an answer");
 	call_result_clear(&result);
 }
@@ -457,6 +495,7 @@ int main(int argc, char **argv)
 		UNIT(a_script_that_is_gone_is_an_error),
 		UNIT(a_collectors_files_are_listed_and_links_are_not_followed),
 		UNIT(artifacts_over_their_limit_are_removed_and_counted),
+		UNIT(a_collector_runs_without_a_folder_when_none_can_be_made),
 		UNIT(a_cancelled_call_is_silent_and_leaves_no_process),
 		UNIT(a_pool_freed_in_the_middle_of_a_call_leaves_no_process),
 		UNIT(a_killed_supervisor_is_an_error_and_takes_the_script_with_it),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The examples of docs/plugins.md do what the page says: the scripts are taken out of it and called, the
- * built-ins compiled. Run from the repository's root, as `make check-unit` does.
+ * The examples of docs/plugins.md do what the page says: the scripts are taken out of it and
+ * called, the built-ins compiled. Run from the repository's root, as `make check-unit` does.
  */
 #include "chain_fixture.h"
 
@@ -29,12 +29,14 @@ static char *example(const char *name)
 	return strndup(start, (size_t)(end - start) + 1);
 }
 
-static struct plugin_entry *example_entry(struct fixture *fixture, enum plugin_kind kind, const char *name)
+static struct plugin_entry *example_entry(struct fixture *fixture, enum plugin_kind kind,
+					  const char *name)
 {
 	_cleanup_free_ char *text = example(name);
 
 	write_file(test_path(fixture, strrchr(name, '/') + 1), text, 0755);
-	assert_int_equal(plugin_entry_new_script(kind, fixture->directory, strrchr(name, '/') + 1, NULL, &fixture->entry),
+	assert_int_equal(plugin_entry_new_script(kind, fixture->directory, strrchr(name, '/') + 1,
+						 NULL, &fixture->entry),
 			 0);
 	if (fixture->entry->refusal)
 		fail_msg("%s is refused: %s", name, fixture->entry->refusal);
@@ -65,13 +67,16 @@ static struct abnormal *abnormal_of(const char *format, ...)
 	return abnormal;
 }
 
-#define HEAD "{\"apiVersion\":\"lifeboat.dev/v1alpha1\",\"kind\":\"Abnormal\",\"metadata\":{\"name\":\"a\"},\"spec\":"
+#define HEAD                              \
+	"{\"apiVersion\":\"lifeboat.dev/" \
+	"v1alpha1\",\"kind\":\"Abnormal\",\"metadata\":{\"name\":\"a\"},\"spec\":"
 
 static void the_example_collector_leaves_its_files(void **state)
 {
 	struct fixture *fixture = *state;
 	_cleanup_abnormal_ struct abnormal *abnormal = custom_abnormal();
-	struct plugin_entry *entry = example_entry(fixture, PLUGIN_COLLECTOR, "collectors.d/interrupts.sh");
+	struct plugin_entry *entry =
+		example_entry(fixture, PLUGIN_COLLECTOR, "collectors.d/interrupts.sh");
 	struct call_result result;
 	char directory[256];
 
@@ -93,26 +98,31 @@ static void the_example_diagnoser_knows_its_fault_and_no_other(void **state)
 	struct call_result result;
 
 	skip_without_python();
-	struct plugin_entry *entry = example_entry(fixture, PLUGIN_DIAGNOSER, "diagnosers.d/disk-full.py");
+	struct plugin_entry *entry =
+		example_entry(fixture, PLUGIN_DIAGNOSER, "diagnosers.d/disk-full.py");
 	_cleanup_abnormal_ struct abnormal *full = abnormal_of(
 		HEAD "{\"source\":\"Log\",\"log\":{\"filePath\":\"/var/log/x\",\"logEntry\":"
 		     "\"cp: error writing /data/x: No space left on device\"}}}");
-	_cleanup_abnormal_ struct abnormal *other = abnormal_of(
-		HEAD "{\"source\":\"Log\",\"log\":{\"filePath\":\"/var/log/x\",\"logEntry\":\"all is well\"}}}");
+	_cleanup_abnormal_ struct abnormal *other =
+		abnormal_of(HEAD "{\"source\":\"Log\",\"log\":{\"filePath\":\"/var/log/"
+				 "x\",\"logEntry\":\"all is well\"}}}");
 	assert_true(plugin_entry_matches(entry, full));
 	call_with(fixture, entry, STEP_DIAGNOSE, full, NULL, &result);
 	assert_null(result.error);
 	assert_true(result.answer->status.identifiable);
 	assert_string_equal(result.answer->status.reason, "DiskFull");
-	assert_string_equal(json_string(cJSON_GetObjectItem(result.answer->status.context, "disk-full"), "path"),
-			    "/data/x");
+	assert_string_equal(
+		json_string(cJSON_GetObjectItem(result.answer->status.context, "disk-full"),
+			    "path"),
+		"/data/x");
 	call_result_clear(&result);
 	call_with(fixture, entry, STEP_DIAGNOSE, other, NULL, &result);
 	assert_int_equal(result.verdict, CALL_NOT_MINE);
 	call_result_clear(&result);
 }
 
-static void step(struct fixture *fixture, struct abnormal *abnormal, enum plugin_step which, enum call_verdict verdict)
+static void step(struct fixture *fixture, struct abnormal *abnormal, enum plugin_step which,
+		 enum call_verdict verdict)
 {
 	struct call_result result;
 
@@ -136,7 +146,8 @@ static void the_example_recoverer_plans_acts_and_verifies(void **state)
 		example_entry(fixture, PLUGIN_RECOVERER, "recoverers.d/drop-oversized-file.py");
 	assert_true(entry->can_plan && entry->can_verify && entry->idempotent);
 	snprintf(file, sizeof(file), "%s", test_path(fixture, "cache"));
-	abnormal = abnormal_of(HEAD "{\"source\":\"Custom\",\"context\":{\"oversizedFile\":{\"path\":\"%s\",\"limit\":3}}}}",
+	abnormal = abnormal_of(HEAD "{\"source\":\"Custom\",\"context\":{\"oversizedFile\":{"
+				    "\"path\":\"%s\",\"limit\":3}}}}",
 			       file);
 	write_file(file, "abc", 0600);
 	step(fixture, abnormal, STEP_PLAN, CALL_NOT_MINE);
@@ -153,7 +164,8 @@ static void the_example_recoverer_plans_acts_and_verifies(void **state)
 
 static void the_example_built_ins_compile_without_a_warning(void **state)
 {
-	static const char *const names[] = {"builtin collectors/uptime.c", "builtin diagnosers/large_oom.c"};
+	static const char *const names[] = {"builtin collectors/uptime.c",
+					    "builtin diagnosers/large_oom.c"};
 	struct fixture *fixture = *state;
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
@@ -166,8 +178,9 @@ static void the_example_built_ins_compile_without_a_warning(void **state)
 		pid_t pid = fork();
 		assert_true(pid >= 0);
 		if (pid == 0) {
-			execlp("cc", "cc", "-std=gnu17", "-D_GNU_SOURCE", "-fsyntax-only", "-Wall", "-Wextra", "-Werror",
-			       "-Wno-unused-parameter", "-Iuser", "-include", "user/base/banned.h", path, NULL);
+			execlp("cc", "cc", "-std=gnu17", "-D_GNU_SOURCE", "-fsyntax-only", "-Wall",
+			       "-Wextra", "-Werror", "-Wno-unused-parameter", "-Iuser", "-include",
+			       "user/base/banned.h", path, NULL);
 			_exit(127);
 		}
 		assert_int_equal(waitpid(pid, &status, 0), pid);

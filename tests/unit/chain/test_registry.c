@@ -18,28 +18,49 @@ struct own {
 	int64_t depth;
 };
 static const struct field own_fields[] = {
-	{.name = "depth", .kind = FIELD_INTEGER, .offset = offsetof(struct own, depth), .minimum = 1, .maximum = 9},
+	{.name = "depth",
+	 .kind = FIELD_INTEGER,
+	 .offset = offsetof(struct own, depth),
+	 .minimum = 1,
+	 .maximum = 9},
 };
-static const struct schema own_schema = {.name = "own", .size = sizeof(struct own), .fields = own_fields,
-					 .field_count = ARRAY_SIZE(own_fields), .extra_offset = SCHEMA_STRICT};
+static const struct schema own_schema = {.name = "own",
+					 .size = sizeof(struct own),
+					 .fields = own_fields,
+					 .field_count = ARRAY_SIZE(own_fields),
+					 .extra_offset = SCHEMA_STRICT};
 
 static void own_defaults(void *settings)
 {
 	((struct own *)settings)->depth = 3;
 }
 
-PLUGIN(late_diagnoser) = {.name = "late", .kind = PLUGIN_DIAGNOSER, .order = 90, .diagnose = nothing,
-			  .settings = &own_schema, .defaults = own_defaults};
-PLUGIN(oom_diagnoser) = {.name = "oom-test", .kind = PLUGIN_DIAGNOSER, .order = 10, .diagnose = nothing,
-			 .sources = FOR_SOURCE(SOURCE_KERNEL_EVENT), .detectors = oom_alone};
+PLUGIN(late_diagnoser) = {.name = "late",
+			  .kind = PLUGIN_DIAGNOSER,
+			  .order = 90,
+			  .diagnose = nothing,
+			  .settings = &own_schema,
+			  .defaults = own_defaults};
+PLUGIN(oom_diagnoser) = {.name = "oom-test",
+			 .kind = PLUGIN_DIAGNOSER,
+			 .order = 10,
+			 .diagnose = nothing,
+			 .sources = FOR_SOURCE(SOURCE_KERNEL_EVENT),
+			 .detectors = oom_alone};
 PLUGIN(first_collector) = {.name = "first", .kind = PLUGIN_COLLECTOR, .collect = nothing};
-PLUGIN(trouble_collector) = {
-	.name = "trouble", .kind = PLUGIN_COLLECTOR, .collect = nothing, .only_troubleshooting = true};
-PLUGIN(both_collector) = {.name = "both", .kind = PLUGIN_COLLECTOR, .collect = nothing, .troubleshooting = true};
-PLUGIN(off_recoverer) = {.name = "off", .kind = PLUGIN_RECOVERER, .recover = nothing, .off_by_default = true,
+PLUGIN(trouble_collector) = {.name = "trouble",
+			     .kind = PLUGIN_COLLECTOR,
+			     .collect = nothing,
+			     .only_troubleshooting = true};
+PLUGIN(both_collector) = {
+	.name = "both", .kind = PLUGIN_COLLECTOR, .collect = nothing, .troubleshooting = true};
+PLUGIN(off_recoverer) = {.name = "off",
+			 .kind = PLUGIN_RECOVERER,
+			 .recover = nothing,
+			 .off_by_default = true,
 			 .disturbs = DISTURBS_POD};
 
-/* --- A registry over the fixture's folders "c", "d", "r" -------------------------------------------------- */
+/* --- A registry over the fixture's folders "c", "d", "r" --- */
 
 static const char *const folders[] = {"c", "d", "r"};
 
@@ -95,7 +116,8 @@ static void start(struct registered *registered, enum plugin_kind kind, const ch
 	assert_int_equal(registry_new(&options, &registered->registry), 0);
 }
 
-static void drop(struct registered *registered, enum plugin_kind kind, const char *name, const char *text, mode_t mode)
+static void drop(struct registered *registered, enum plugin_kind kind, const char *name,
+		 const char *text, mode_t mode)
 {
 	char path[512];
 
@@ -103,12 +125,14 @@ static void drop(struct registered *registered, enum plugin_kind kind, const cha
 	write_file(path, text, mode);
 }
 
-static struct plugin_entry *find(struct registered *registered, enum plugin_kind kind, const char *name)
+static struct plugin_entry *find(struct registered *registered, enum plugin_kind kind,
+				 const char *name)
 {
 	return registry_find(registered->registry, kind, name);
 }
 
-static void assert_refused(struct registered *registered, enum plugin_kind kind, const char *name, const char *has)
+static void assert_refused(struct registered *registered, enum plugin_kind kind, const char *name,
+			   const char *has)
 {
 	struct plugin_entry *entry = find(registered, kind, name);
 
@@ -137,31 +161,36 @@ static const char *names_of(struct plugin_entry **entries, size_t count)
 	text[0] = '\0';
 	for (size_t i = 0; i < count; i++) {
 		size_t length = strlen(text);
-		snprintf(text + length, sizeof(text) - length, "%s%s", i ? " " : "", entries[i]->name);
+		snprintf(text + length, sizeof(text) - length, "%s%s", i ? " " : "",
+			 entries[i]->name);
 	}
 	plugin_entries_free(entries, count);
 	return text;
 }
 
-static const char *chain_of(struct registered *registered, enum plugin_kind kind, const struct abnormal *abnormal)
+static const char *chain_of(struct registered *registered, enum plugin_kind kind,
+			    const struct abnormal *abnormal)
 {
 	struct plugin_entry **entries;
 	size_t count;
 
-	assert_int_equal(registry_chain(registered->registry, kind, abnormal, &entries, &count, NULL), 0);
+	assert_int_equal(
+		registry_chain(registered->registry, kind, abnormal, &entries, &count, NULL), 0);
 	return names_of(entries, count);
 }
 
-/* --- Claims ----------------------------------------------------------------------------------------------- */
+/* --- Claims --- */
 
 static void the_chain_is_in_order_then_by_name(void **state)
 {
 	struct registered *registered = *state;
-	_cleanup_abnormal_ struct abnormal *custom = custom_abnormal(), *oom = kernel_abnormal("oom"),
+	_cleanup_abnormal_ struct abnormal *custom = custom_abnormal(),
+					   *oom = kernel_abnormal("oom"),
 					   *hung = kernel_abnormal("hung_task");
 
 	drop(registered, PLUGIN_DIAGNOSER, "b.sh", "#!/bin/sh\n# lifeboat: order=90\n", 0755);
-	drop(registered, PLUGIN_DIAGNOSER, "z.py", "#!/bin/sh\n# lifeboat: order=-1 detectors=hung_task\n", 0755);
+	drop(registered, PLUGIN_DIAGNOSER, "z.py",
+	     "#!/bin/sh\n# lifeboat: order=-1 detectors=hung_task\n", 0755);
 	start(registered, PLUGIN_DIAGNOSER, NULL);
 	assert_string_equal(chain_of(registered, PLUGIN_DIAGNOSER, custom), "b late");
 	assert_string_equal(chain_of(registered, PLUGIN_DIAGNOSER, oom), "oom-test b late");
@@ -184,7 +213,9 @@ static void assigned_plug_ins_run_alone_and_in_their_order(void **state)
 		assert_int_equal(string_set(&reference->name, assigned[i]), 0);
 	}
 	start(registered, PLUGIN_DIAGNOSER, NULL);
-	assert_int_equal(registry_chain(registered->registry, PLUGIN_DIAGNOSER, abnormal, &entries, &count, &missing), 0);
+	assert_int_equal(registry_chain(registered->registry, PLUGIN_DIAGNOSER, abnormal, &entries,
+					&count, &missing),
+			 0);
 	assert_string_equal(names_of(entries, count), "late oom-test");
 	assert_int_equal(missing.count, 1);
 	assert_string_equal(missing.items[0], "nobody");
@@ -199,10 +230,12 @@ static void troubleshooting_collectors_come_when_nobody_knows(void **state)
 	struct plugin_entry **entries;
 	size_t count;
 
-	drop(registered, PLUGIN_COLLECTOR, "s.sh", "#!/bin/sh\n# lifeboat: troubleshooting=only order=-1\n", 0755);
+	drop(registered, PLUGIN_COLLECTOR, "s.sh",
+	     "#!/bin/sh\n# lifeboat: troubleshooting=only order=-1\n", 0755);
 	start(registered, PLUGIN_COLLECTOR, NULL);
 	assert_string_equal(chain_of(registered, PLUGIN_COLLECTOR, abnormal), "both first");
-	assert_int_equal(registry_troubleshooting(registered->registry, abnormal, &entries, &count), 0);
+	assert_int_equal(registry_troubleshooting(registered->registry, abnormal, &entries, &count),
+			 0);
 	assert_string_equal(names_of(entries, count), "s both trouble");
 }
 
@@ -213,7 +246,8 @@ static void a_recoverer_that_is_off_by_default_waits_for_the_operator(void **sta
 
 	start(registered, PLUGIN_RECOVERER, NULL);
 	assert_string_equal(chain_of(registered, PLUGIN_RECOVERER, abnormal), "");
-	cJSON *settings = cJSON_Parse("{\"off\":{\"enabled\":true,\"rate\":\"5/h\",\"cooldown\":\"1m\",\"dryRun\":true}}");
+	cJSON *settings = cJSON_Parse("{\"off\":{\"enabled\":true,\"rate\":\"5/"
+				      "h\",\"cooldown\":\"1m\",\"dryRun\":true}}");
 	const cJSON *all[3] = {NULL, NULL, settings};
 	assert_int_equal(registry_reconfigure(registered->registry, all), 0);
 	cJSON_Delete(settings);
@@ -229,7 +263,8 @@ static void a_recoverer_script_is_on_and_disturbs_a_node_unless_it_says_otherwis
 {
 	struct registered *registered = *state;
 
-	drop(registered, PLUGIN_RECOVERER, "quiet.sh", "#!/bin/sh\n# lifeboat: disturbs=none verify=yes\n", 0755);
+	drop(registered, PLUGIN_RECOVERER, "quiet.sh",
+	     "#!/bin/sh\n# lifeboat: disturbs=none verify=yes\n", 0755);
 	drop(registered, PLUGIN_RECOVERER, "rude.sh", "#!/bin/sh\n", 0755);
 	start(registered, PLUGIN_RECOVERER, NULL);
 	struct plugin_entry *quiet = find(registered, PLUGIN_RECOVERER, "quiet");
@@ -248,11 +283,14 @@ static void a_script_is_in_the_chain_at_once_and_gone_when_removed(void **state)
 	start(registered, PLUGIN_DIAGNOSER, NULL);
 	assert_null(find(registered, PLUGIN_DIAGNOSER, "hot"));
 	drop(registered, PLUGIN_DIAGNOSER, "hot.sh", "#!/bin/sh\n", 0755);
-	WAIT_FOR(registered->fixture, "the script to be found", find(registered, PLUGIN_DIAGNOSER, "hot"));
-	struct plugin_entry *in_flight = plugin_entry_ref(find(registered, PLUGIN_DIAGNOSER, "hot"));
+	WAIT_FOR(registered->fixture, "the script to be found",
+		 find(registered, PLUGIN_DIAGNOSER, "hot"));
+	struct plugin_entry *in_flight =
+		plugin_entry_ref(find(registered, PLUGIN_DIAGNOSER, "hot"));
 	snprintf(path, sizeof(path), "%s/hot.sh", registered->paths[PLUGIN_DIAGNOSER]);
 	assert_int_equal(unlink(path), 0);
-	WAIT_FOR(registered->fixture, "the script to be gone", !find(registered, PLUGIN_DIAGNOSER, "hot"));
+	WAIT_FOR(registered->fixture, "the script to be gone",
+		 !find(registered, PLUGIN_DIAGNOSER, "hot"));
 	assert_string_equal(in_flight->name, "hot");
 	plugin_entry_unref(in_flight);
 }
@@ -267,7 +305,8 @@ static void a_script_that_is_made_executable_later_is_found_then(void **state)
 	assert_null(find(registered, PLUGIN_DIAGNOSER, "hot"));
 	snprintf(path, sizeof(path), "%s/hot.sh", registered->paths[PLUGIN_DIAGNOSER]);
 	assert_int_equal(chmod(path, 0755), 0);
-	WAIT_FOR(registered->fixture, "the script to be found", find(registered, PLUGIN_DIAGNOSER, "hot"));
+	WAIT_FOR(registered->fixture, "the script to be found",
+		 find(registered, PLUGIN_DIAGNOSER, "hot"));
 }
 
 static void a_folder_that_goes_takes_its_scripts_along_and_may_come_back(void **state)
@@ -278,10 +317,12 @@ static void a_folder_that_goes_takes_its_scripts_along_and_may_come_back(void **
 	start(registered, PLUGIN_DIAGNOSER, NULL);
 	assert_non_null(find(registered, PLUGIN_DIAGNOSER, "hot"));
 	directory_remove(registered->paths[PLUGIN_DIAGNOSER]);
-	WAIT_FOR(registered->fixture, "the script to be gone", !find(registered, PLUGIN_DIAGNOSER, "hot"));
+	WAIT_FOR(registered->fixture, "the script to be gone",
+		 !find(registered, PLUGIN_DIAGNOSER, "hot"));
 	assert_int_equal(mkdir(registered->paths[PLUGIN_DIAGNOSER], 0755), 0);
 	drop(registered, PLUGIN_DIAGNOSER, "hot.sh", "#!/bin/sh\n", 0755);
-	WAIT_FOR(registered->fixture, "the folder to be found again", find(registered, PLUGIN_DIAGNOSER, "hot"));
+	WAIT_FOR(registered->fixture, "the folder to be found again",
+		 find(registered, PLUGIN_DIAGNOSER, "hot"));
 }
 
 static void a_script_that_others_can_write_is_refused(void **state)
@@ -291,8 +332,10 @@ static void a_script_that_others_can_write_is_refused(void **state)
 	drop(registered, PLUGIN_DIAGNOSER, "all.sh", "#!/bin/sh\n", 0777);
 	drop(registered, PLUGIN_DIAGNOSER, "group.sh", "#!/bin/sh\n", 0775);
 	start(registered, PLUGIN_DIAGNOSER, NULL);
-	assert_refused(registered, PLUGIN_DIAGNOSER, "all", "is writable by everyone (mode 0777): chmod go-w ");
-	assert_refused(registered, PLUGIN_DIAGNOSER, "group", "is writable by its group (mode 0775)");
+	assert_refused(registered, PLUGIN_DIAGNOSER, "all",
+		       "is writable by everyone (mode 0777): chmod go-w ");
+	assert_refused(registered, PLUGIN_DIAGNOSER, "group",
+		       "is writable by its group (mode 0775)");
 }
 
 static void a_script_of_somebody_else_is_refused(void **state)
@@ -367,7 +410,7 @@ static void a_name_is_given_once(void **state)
 	_cleanup_json_ cJSON *list = registry_list(registered->registry, PLUGIN_DIAGNOSER);
 	unsigned refused = 0;
 	const cJSON *item;
-	cJSON_ArrayForEach(item, list)
+	cJSON_ArrayForEach (item, list)
 		refused += json_string(item, "refusal") != NULL;
 	assert_int_equal(refused, 3);
 }
@@ -389,9 +432,11 @@ static void settings_apply_to_scripts_and_built_ins_alike(void **state)
 {
 	struct registered *registered = *state;
 
-	drop(registered, PLUGIN_DIAGNOSER, "mine.sh", "#!/bin/sh\n# lifeboat: order=7 timeout=1s\n", 0755);
+	drop(registered, PLUGIN_DIAGNOSER, "mine.sh", "#!/bin/sh\n# lifeboat: order=7 timeout=1s\n",
+	     0755);
 	start(registered, PLUGIN_DIAGNOSER,
-	      "{\"mine\":{\"timeout\":\"3s\",\"memory\":\"64MiB\"},\"late\":{\"order\":0,\"depth\":5,\"enabled\":false}}");
+	      "{\"mine\":{\"timeout\":\"3s\",\"memory\":\"64MiB\"},\"late\":{\"order\":0,\"depth\":"
+	      "5,\"enabled\":false}}");
 	struct plugin_entry *mine = find(registered, PLUGIN_DIAGNOSER, "mine");
 	struct plugin_entry *late = find(registered, PLUGIN_DIAGNOSER, "late");
 	assert_int_equal(mine->order, 7);
@@ -427,7 +472,8 @@ static void wrong_settings_are_named(void **state)
 		struct problem problem = {0};
 
 		assert_non_null(settings);
-		assert_int_equal(registry_check_settings(cases[i].kind, settings, &problem), -EINVAL);
+		assert_int_equal(registry_check_settings(cases[i].kind, settings, &problem),
+				 -EINVAL);
 		assert_string_equal(problem.field, cases[i].field);
 	}
 }
@@ -448,11 +494,12 @@ static void the_list_tells_what_a_person_asks(void **state)
 	struct registered *registered = *state;
 
 	drop(registered, PLUGIN_RECOVERER, "s.sh",
-	     "#!/bin/sh\n# lifeboat: detectors=oom disturbs=process summary=\"does a thing\"\n", 0755);
+	     "#!/bin/sh\n# lifeboat: detectors=oom disturbs=process summary=\"does a thing\"\n",
+	     0755);
 	start(registered, PLUGIN_RECOVERER, "{\"s\":{\"rate\":\"5/h\"}}");
 	_cleanup_json_ cJSON *list = registry_list(registered->registry, PLUGIN_RECOVERER);
 	const cJSON *entry;
-	cJSON_ArrayForEach(entry, list)
+	cJSON_ArrayForEach (entry, list)
 		if (streq(json_string(entry, "name"), "s"))
 			break;
 	assert_non_null(entry);

@@ -30,9 +30,10 @@ static void refused(enum plugin_kind kind, const char *text, const char *field, 
 static void all_keys_of_a_recoverer_are_read(void **state)
 {
 	_cleanup_(script_header_freep) struct script_header *header =
-		parse(PLUGIN_RECOVERER, "#!/bin/sh\n# lifeboat: order=-5 timeout=5s detectors=oom,hung_task\n"
-					"#lifeboat: disturbs=process plan=yes verify=yes idempotent=yes cooldown=5m\n"
-					"# lifeboat: verifyWithin=90s memory=64MiB summary=\"two words\"\necho\n");
+		parse(PLUGIN_RECOVERER,
+		      "#!/bin/sh\n# lifeboat: order=-5 timeout=5s detectors=oom,hung_task\n"
+		      "#lifeboat: disturbs=process plan=yes verify=yes idempotent=yes cooldown=5m\n"
+		      "# lifeboat: verifyWithin=90s memory=64MiB summary=\"two words\"\necho\n");
 
 	assert_true(header->has_order);
 	assert_int_equal(header->order, -5);
@@ -52,7 +53,8 @@ static void all_keys_of_a_recoverer_are_read(void **state)
 static void all_keys_of_a_collector_are_read(void **state)
 {
 	_cleanup_(script_header_freep) struct script_header *header =
-		parse(PLUGIN_COLLECTOR, "-- lifeboat: sources=Log,Custom required=yes troubleshooting=only\r\n");
+		parse(PLUGIN_COLLECTOR,
+		      "-- lifeboat: sources=Log,Custom required=yes troubleshooting=only\r\n");
 
 	assert_false(header->has_order);
 	assert_true(header->required);
@@ -62,7 +64,8 @@ static void all_keys_of_a_collector_are_read(void **state)
 
 static void a_script_without_a_header_is_for_everything(void **state)
 {
-	_cleanup_(script_header_freep) struct script_header *header = parse(PLUGIN_RECOVERER, "#!/bin/sh\necho\n");
+	_cleanup_(script_header_freep) struct script_header *header =
+		parse(PLUGIN_RECOVERER, "#!/bin/sh\necho\n");
 
 	assert_int_equal(header->source_mask, 0);
 	assert_int_equal(header->disturbs, 0);
@@ -71,11 +74,13 @@ static void a_script_without_a_header_is_for_everything(void **state)
 
 static void binary_files_have_no_header(void **state)
 {
-	static const char text[] = "\x7f""ELF\0\0# lifeboat: nonsense\n\0\0";
+	static const char text[] = "\x7f"
+				   "ELF\0\0# lifeboat: nonsense\n\0\0";
 	struct script_header *header = NULL;
 	struct problem problem = {0};
 
-	assert_int_equal(script_header_parse(PLUGIN_COLLECTOR, text, sizeof(text), &header, &problem), 0);
+	assert_int_equal(
+		script_header_parse(PLUGIN_COLLECTOR, text, sizeof(text), &header, &problem), 0);
 	script_header_free(header);
 }
 
