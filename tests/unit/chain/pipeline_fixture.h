@@ -133,6 +133,7 @@ struct bench {
 	char node[96]; /* its state directory */
 	struct clock clock;
 	int64_t skew_ns; /* the clock was turned so far */
+	uint64_t history_ns; /* ended Abnormals that the store hands over */
 	struct store *store;
 	struct registry *registry;
 	struct pipeline *pipeline;
@@ -189,7 +190,7 @@ static inline void bench_start(struct bench *bench)
 	struct registry_options registry = {.settings = {[PLUGIN_COLLECTOR] = bench->collectors,
 							 [PLUGIN_RECOVERER] = bench->recoverers}};
 	struct store_options store = {.event = bench->base.event, .directory = bench->node,
-				      .history_ns = 24 * 3600 * NS_PER_S};
+				      .history_ns = bench->history_ns};
 	struct store_handlers handlers = {.on_ready = bench_ready, .userdata = bench};
 	struct call_pool_options pool = {.event = bench->base.event, .clock = &bench->clock};
 
@@ -233,6 +234,7 @@ static inline int bench_new(void **state)
 	snprintf(bench->node, sizeof(bench->node), "%s/state", bench->base.directory);
 	assert_true(sd_event_new(&bench->base.event) >= 0);
 	bench->clock = (struct clock){bench_monotonic, bench_boot, bench_realtime, bench};
+	bench->history_ns = 24 * 3600 * NS_PER_S;
 	bench->seen = cJSON_CreateObject();
 	bench->settings = (struct pipeline_settings){
 		.cooldown_ns = 300 * NS_PER_S, .parallel = 4, .live_maximum = 100, .actions_per_hour = 1000};

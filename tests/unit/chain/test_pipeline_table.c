@@ -1,0 +1,460 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Who comes in, what is folded, whose turn it is, limits, deletion, and plug-ins run by hand. */
+#include "pipeline_fixture.h"
+
+#define REPAIR "\"gentle\":{\"plan\":\"yes\",\"recover\":\"yes\",\"verify\":\"yes\"}"
+#define HOUR_NS ((int64_t)(3600 * NS_PER_S))
+
+/* --- Coming in -------------------------------------------------------------------------------------- */
+
+static void the_same_name_and_spec_again_changes_nothing(void **state)
+{
+	struct bench *bench = *state;
+
+	handle(bench, fault(bench, "Custom", "a", NULL, KNOWN, ""));
+	struct submitted again = submit(bench, fault(bench, "Custom", "a", NULL, KNOWN, ""));
+	assert_int_equal(again.result, 0);
+	assert_int_equal(again.how, SUBMIT_FOLDED);
+	assert_string_equal(again.name, "a");
+	assert_int_equal(json_number(seen(bench, "a", "status.occurrences"), "count", 0), 1);
+}
+
+static void another_spec_under_a_name_that_is_taken_is_an_error_also_after_a_restart(void **state)
+{
+	struct bench *bench = *state;
+
+	handle(bench, fault(bench, "Custom", "a", NULL, KNOWN, ""));
+	assert_int_equal(submit(bench, fault(bench, "Custom", "a", NULL, "", "")).result, -EEXIST);
+	bench_stop(bench);
+	bench->history_ns = 1; /* the store no longer counts it as recent */
+	bench_start(bench);
+	assert_int_equal(submit(bench, fault(bench, "Custom", "a", NULL, "", "")).result, -EEXIST);
+	assert_int_equal(submit(bench, fault(bench, "Custom", "a", NULL, KNOWN, "")).how, SUBMIT_FOLDED);
+}
+
+static void another_nodes_abnormal_is_refused(void **state)
+{
+	struct bench *bench = *state;
+
+	assert_int_equal(submit(bench, fault(bench, "Custom", "a", NULL, "", "\"nodeName\":\"n2\"")).result, -EXDEV);
+	assert_int_equal(submit(bench, fault(bench, "Custom", "b", NULL, "", "\"nodeName\":\"n1\"")).result, 0);
+	wait_ended(bench, "b");
+}
+
+static void a_status_that_is_submitted_is_dropped(void **state)
+{
+	struct bench *bench = *state;
+	struct abnormal *abnormal = fault(bench, "Custom", "a", NULL, KNOWN, "");
+
+	abnormal->status.phase = PHASE_SUCCEEDED;
+	assert_int_equal(string_set(&abnormal->status.reason, "Forged"), 0);
+	handle(bench, abnormal);
+	assert_end(bench, "a", "Failed", "TestFault");
+}
+
+static void without_a_name_the_same_words_are_the_same_fault(void **state)
+{
+	struct bench *bench = *state;
+	struct submitted first = submit(bench, fault(bench, "Custom", NULL, NULL, "\"x\":1", ""));
+	struct submitted other = submit(bench, fault(bench, "Custom", NULL, NULL, "\"x\":2", ""));
+	struct submitted again = submit(bench, fault(bench, "Custom", NULL, NULL, "\"x\":1", ""));
+
+	assert_string_not_equal(first.name, other.name);
+	assert_string_equal(first.name, again.name);
+	wait_ended(bench, first.name);
+	wait_ended(bench, other.name);
+}
+
+/* --- Folding ---------------------------------------------------------------------------------------- */
+
+static int64_t count_of(struct bench *bench, const char *name)
+{
+	return (int64_t)json_number(seen(bench, name, "status.occurrences"), "count", 0);
+}
+
+static void ten_thousand_repeats_are_one_abnormal_with_that_count_and_few_writes(void **state)
+{
+	struct bench *bench = *state;
+	struct submitted first = submit(bench, fault(bench, "KernelEvent", NULL, "disk", "", ""));
+
+	for (int i = 1; i < 9999; i++)
+		assert_int_equal(pipeline_submit(bench->pipeline, fault(bench, "KernelEvent", NULL, "disk", "", ""),
+						 NULL, NULL),
+				 0);
+	struct submitted last = submit(bench, fault(bench, "KernelEvent", NULL, "disk", "", ""));
+	assert_string_equal(last.name, first.name);
+	WAIT_FOR(&bench->base, "all to be written", count_of(bench, first.name) == 10000);
+	wait_ended(bench, first.name);
+	assert_int_equal(bench->added, 1);
+	assert_true(bench->modified < 20);
+	assert_int_equal(pipeline_counts(bench->pipeline)->created, 1);
+	const struct pipeline_counts *counts = pipeline_counts(bench->pipeline);
+	assert_int_equal(counts->folded + counts->in_cooldown, 9999);
+	bench_restart(bench);
+	last = submit(bench, fault(bench, "KernelEvent", NULL, "disk", "", ""));
+	assert_int_equal(last.how, SUBMIT_COOLDOWN);
+	assert_int_equal(count_of(bench, first.name), 10001);
+}
+
+static void in_the_cooldown_a_fault_is_counted_and_after_it_it_is_a_new_one(void **state)
+{
+	struct bench *bench = *state;
+	struct submitted first = submit(bench, fault(bench, "KernelEvent", NULL, "disk", "", ""));
+
+	wait_ended(bench, first.name);
+	bench->skew_ns = 299 * (int64_t)NS_PER_S;
+	struct submitted within = submit(bench, fault(bench, "KernelEvent", NULL, "disk", "", ""));
+	assert_int_equal(within.how, SUBMIT_COOLDOWN);
+	assert_string_equal(within.name, first.name);
+	assert_int_equal(count_of(bench, first.name), 2);
+	bench->skew_ns = 301 * (int64_t)NS_PER_S;
+	struct submitted after = submit(bench, fault(bench, "KernelEvent", NULL, "disk", "", ""));
+	assert_int_equal(after.how, SUBMIT_CREATED);
+	assert_string_not_equal(after.name, first.name);
+	assert_int_equal(pipeline_counts(bench->pipeline)->in_cooldown, 1);
+	wait_ended(bench, after.name);
+}
+
+/* --- Turns and limits --------------------------------------------------------------------------------- */
+
+#define HANGS "\"holmes\":{\"diagnose\":\"hang\"}"
+
+static void one_subject_is_handled_one_at_a_time_and_others_in_parallel(void **state)
+{
+	struct bench *bench = *state;
+
+	submit(bench, fault(bench, "Custom", "a", "same", HANGS, ""));
+	submit(bench, fault(bench, "Custom", "b", "same", "", "\"skipDiagnosis\":true"));
+	submit(bench, fault(bench, "Custom", "c", "other", "", "\"skipDiagnosis\":true"));
+	wait_ended(bench, "c");
+	assert_text(bench, "b", "status.phase", "");
+	assert_int_equal(pipeline_counts(bench->pipeline)->waiting, 1);
+	assert_int_equal(pipeline_delete(bench->pipeline, "default", "a", NULL, NULL), 0);
+	wait_ended(bench, "b");
+}
+
+static void no_more_than_parallel_are_handled_at_once(void **state)
+{
+	struct bench *bench = *state;
+
+	bench->settings.parallel = 2;
+	pipeline_reconfigure(bench->pipeline, &bench->settings);
+	submit(bench, fault(bench, "Custom", "a", NULL, HANGS, ""));
+	submit(bench, fault(bench, "Custom", "b", NULL, HANGS, ""));
+	submit(bench, fault(bench, "Custom", "c", NULL, "", ""));
+	WAIT_FOR(&bench->base, "both", calls(bench, "holmes.diagnose") == 2);
+	assert_text(bench, "c", "status.phase", "");
+	bench->settings.parallel = 3;
+	pipeline_reconfigure(bench->pipeline, &bench->settings);
+	wait_ended(bench, "c");
+}
+
+static void over_live_maximum_a_fault_is_refused_and_counted(void **state)
+{
+	struct bench *bench = *state;
+
+	bench->settings.live_maximum = 1;
+	pipeline_reconfigure(bench->pipeline, &bench->settings);
+	submit(bench, fault(bench, "Custom", "a", NULL, HANGS, ""));
+	assert_int_equal(submit(bench, fault(bench, "Custom", "b", NULL, "", "")).result, -EDQUOT);
+	assert_int_equal(submit(bench, fault(bench, "KernelEvent", NULL, "disk", "", "")).result, -EDQUOT);
+	assert_int_equal(pipeline_counts(bench->pipeline)->refused, 2);
+}
+
+static void within_its_cooldown_a_recoverer_is_held_back_and_says_so(void **state)
+{
+	struct bench *bench = *state;
+
+	bench->recoverers = NULL;
+	handle(bench, fault(bench, "Custom", "a", "same", KNOWN "," REPAIR, ""));
+	bench->skew_ns = 301 * (int64_t)NS_PER_S; /* the pipeline's cooldown is over, the recoverer's 10 min are not */
+	handle(bench, fault(bench, "Custom", "b", "same", KNOWN "," REPAIR, ""));
+	assert_end(bench, "b", "Failed", "TestFault");
+	assert_action(bench, "b", 0, "gentle", "Refused", "");
+	assert_non_null(strstr(json_string(action(bench, "b", 0), "message"), "cooldown"));
+	assert_string_equal(reason_of(bench, "b", "Recovered"), "Refused");
+	assert_int_equal(pipeline_counts(bench->pipeline)->actions_refused, 1);
+	/* What was done is known after a restart too. */
+	bench_restart(bench);
+	bench->skew_ns = 550 * (int64_t)NS_PER_S;
+	handle(bench, fault(bench, "Custom", "c", "same", KNOWN "," REPAIR, ""));
+	assert_action(bench, "c", 0, "gentle", "Refused", "");
+	bench->skew_ns = 700 * (int64_t)NS_PER_S;
+	handle(bench, fault(bench, "Custom", "d", "same", KNOWN "," REPAIR, ""));
+	assert_action(bench, "d", 0, "gentle", "Done", "Verified");
+}
+
+static void over_its_rate_a_recoverer_is_held_back_and_the_next_is_tried(void **state)
+{
+	struct bench *bench = *state;
+
+	bench_stop(bench);
+	bench->recoverers = parsed("{\"gentle\":{\"rate\":\"1/h\"}}");
+	bench_start(bench);
+	handle(bench, fault(bench, "Custom", "a", NULL, KNOWN "," REPAIR, ""));
+	handle(bench, fault(bench, "Custom", "b", NULL,
+			    KNOWN "," REPAIR ",\"rough\":{\"plan\":\"yes\",\"recover\":\"yes\",\"verify\":\"yes\"}", ""));
+	assert_action(bench, "b", 0, "gentle", "Refused", "");
+	assert_action(bench, "b", 1, "rough", "Done", "Verified");
+	assert_text(bench, "b", "status.phase", "Succeeded");
+}
+
+static void the_nodes_actions_in_an_hour_are_limited(void **state)
+{
+	struct bench *bench = *state;
+
+	bench->settings.actions_per_hour = 2;
+	pipeline_reconfigure(bench->pipeline, &bench->settings);
+	handle(bench, fault(bench, "Custom", "a", NULL, KNOWN "," REPAIR, ""));
+	handle(bench, fault(bench, "Custom", "b", NULL, KNOWN "," REPAIR, ""));
+	handle(bench, fault(bench, "Custom", "c", NULL, KNOWN "," REPAIR, ""));
+	assert_action(bench, "c", 0, "gentle", "Refused", "");
+	bench->skew_ns = HOUR_NS;
+	handle(bench, fault(bench, "Custom", "d", NULL, KNOWN "," REPAIR, ""));
+	assert_action(bench, "d", 0, "gentle", "Done", "Verified");
+}
+
+/* --- Deletion ------------------------------------------------------------------------------------------ */
+
+struct deleted {
+	unsigned times;
+	int result;
+};
+
+static void on_deleted(void *userdata, int result)
+{
+	struct deleted *deleted = userdata;
+
+	deleted->times++;
+	deleted->result = result;
+}
+
+static int delete_one(struct bench *bench, const char *name)
+{
+	struct deleted deleted = {0};
+
+	assert_int_equal(pipeline_delete(bench->pipeline, "default", name, on_deleted, &deleted), 0);
+	assert_int_equal(deleted.times, 0);
+	WAIT_FOR(&bench->base, "the deletion", deleted.times);
+	return deleted.result;
+}
+
+static void deleting_a_live_one_ends_its_plug_in(void **state)
+{
+	struct bench *bench = *state;
+
+	submit(bench, fault(bench, "Custom", "a", NULL, HANGS, ""));
+	WAIT_FOR(&bench->base, "the call", calls(bench, "holmes.diagnose") == 1);
+	assert_int_equal(delete_one(bench, "a"), 0);
+	assert_int_equal(bench->deleted, 1);
+	assert_null(pipeline_find(bench->pipeline, "default", "a"));
+	assert_int_equal(pipeline_counts(bench->pipeline)->live, 0);
+	WAIT_FOR(&bench->base, "the end of the call", call_pool_counts(bench->base.pool)->running == 0);
+	bench_restart(bench);
+	assert_int_equal(pipeline_counts(bench->pipeline)->live, 0);
+}
+
+static void an_ended_one_is_deleted_at_hand_or_not(void **state)
+{
+	struct bench *bench = *state;
+
+	handle(bench, fault(bench, "Custom", "a", NULL, "", ""));
+	handle(bench, fault(bench, "Custom", "b", NULL, "", ""));
+	assert_int_equal(delete_one(bench, "a"), 0);
+	bench_stop(bench);
+	bench->history_ns = 1;
+	bench_start(bench);
+	assert_int_equal(delete_one(bench, "b"), 0);
+	assert_int_equal(delete_one(bench, "b"), -ENOENT);
+	assert_int_equal(bench->deleted, 2);
+}
+
+static void a_name_is_free_once_it_is_deleted(void **state)
+{
+	struct bench *bench = *state;
+
+	handle(bench, fault(bench, "Custom", "a", NULL, "", ""));
+	assert_int_equal(delete_one(bench, "a"), 0);
+	handle(bench, fault(bench, "Custom", "a", NULL, KNOWN, ""));
+	assert_end(bench, "a", "Failed", "TestFault");
+}
+
+/* --- By hand -------------------------------------------------------------------------------------------- */
+
+struct answered {
+	unsigned times;
+	int result;
+	cJSON *abnormal;
+	char explanation[512];
+};
+
+static void on_answered(void *userdata, int result, const struct abnormal *abnormal, const char *explanation)
+{
+	struct answered *answered = userdata;
+
+	answered->times++;
+	answered->result = result;
+	if (abnormal)
+		assert_int_equal(abnormal_encode(abnormal, &answered->abnormal), 0);
+	snprintf(answered->explanation, sizeof(answered->explanation), "%s", explanation ? explanation : "");
+}
+
+static struct answered run_by_hand(struct bench *bench, enum plugin_kind kind, const char *plugin, struct abnormal *abnormal,
+				   bool dry_run)
+{
+	struct answered answered = {0};
+	int r = pipeline_run_plugin(bench->pipeline, kind, plugin, abnormal, dry_run, on_answered, &answered);
+
+	abnormal_free(abnormal);
+	answered.result = r;
+	if (r < 0)
+		return answered;
+	assert_int_equal(answered.times, 0);
+	WAIT_FOR(&bench->base, plugin, answered.times);
+	return answered;
+}
+
+static struct abnormal *reference(const char *name)
+{
+	struct abnormal *abnormal = abnormal_new();
+
+	assert_int_equal(string_set(&abnormal->metadata.name, name), 0);
+	assert_int_equal(string_set(&abnormal->metadata.namespace, "default"), 0);
+	return abnormal;
+}
+
+static void a_collector_by_hand_answers_and_keeps_nothing(void **state)
+{
+	struct bench *bench = *state;
+	struct answered answered = run_by_hand(
+		bench, PLUGIN_COLLECTOR, "looker", fault(bench, "Custom", "x", NULL, "\"looker\":{\"collect\":\"yes\"}", ""),
+		false);
+
+	assert_int_equal(answered.result, 0);
+	assert_string_equal(json_string(json_at(answered.abnormal, "status.context"), "looker"), "evidence");
+	assert_int_equal(bench->added, 0);
+	cJSON_Delete(answered.abnormal);
+}
+
+static void a_diagnoser_by_hand_says_whether_it_is_its_own(void **state)
+{
+	struct bench *bench = *state;
+	struct answered yes = run_by_hand(bench, PLUGIN_DIAGNOSER, "holmes", fault(bench, "Custom", "x", NULL, KNOWN, ""),
+					  false);
+	struct answered no = run_by_hand(bench, PLUGIN_DIAGNOSER, "watson", fault(bench, "Custom", "x", NULL, KNOWN, ""),
+					 false);
+	struct answered broken =
+		run_by_hand(bench, PLUGIN_DIAGNOSER, "holmes",
+			    fault(bench, "Custom", "x", NULL, "\"holmes\":{\"diagnose\":\"error\"}", ""), false);
+
+	assert_int_equal(yes.result, 0);
+	assert_true(json_bool(json_at(yes.abnormal, "status"), "identifiable", false));
+	assert_int_equal(no.result, 0);
+	assert_false(json_bool(json_at(no.abnormal, "status"), "identifiable", false));
+	assert_int_equal(broken.result, -EIO);
+	assert_non_null(strstr(broken.explanation, "told to fail"));
+	assert_int_equal(run_by_hand(bench, PLUGIN_DIAGNOSER, "nobody", reference("x"), false).result, -ENOENT);
+	cJSON_Delete(yes.abnormal);
+	cJSON_Delete(no.abnormal);
+	cJSON_Delete(broken.abnormal);
+}
+
+/* An ended one, whose `rough` was not asked for by the chain. */
+#define NOT_REPAIRED KNOWN ",\"rough\":{\"plan\":\"if:now\",\"recover\":\"yes\",\"verify\":\"yes\"}"
+
+static void a_recoverer_by_hand_joins_the_journal_and_keeps_the_phase(void **state)
+{
+	struct bench *bench = *state;
+
+	handle(bench, fault(bench, "Custom", "a", NULL, NOT_REPAIRED, ""));
+	struct answered not_mine = run_by_hand(bench, PLUGIN_RECOVERER, "rough", reference("a"), false);
+	assert_int_equal(not_mine.result, -EOPNOTSUPP);
+	touch(bench, "now");
+	struct answered dry = run_by_hand(bench, PLUGIN_RECOVERER, "rough", reference("a"), true);
+	assert_int_equal(dry.result, 0);
+	assert_int_equal(calls(bench, "rough.recover"), 0);
+	struct answered done = run_by_hand(bench, PLUGIN_RECOVERER, "rough", reference("a"), false);
+	assert_int_equal(done.result, 0);
+	assert_end(bench, "a", "Failed", "TestFault");
+	assert_action(bench, "a", 0, "rough", "DryRun", "");
+	assert_action(bench, "a", 1, "rough", "Done", "Verified");
+	assert_non_null(strstr(seen_text(bench, "a", "status.message"), "By hand, rough"));
+	struct answered again = run_by_hand(bench, PLUGIN_RECOVERER, "rough", reference("a"), false);
+	assert_int_equal(again.result, -EPERM);
+	assert_non_null(strstr(again.explanation, "cooldown"));
+	cJSON_Delete(not_mine.abnormal);
+	cJSON_Delete(dry.abnormal);
+	cJSON_Delete(done.abnormal);
+	cJSON_Delete(again.abnormal);
+}
+
+static void a_recoverer_by_hand_works_on_one_that_ended_long_ago(void **state)
+{
+	struct bench *bench = *state;
+
+	handle(bench, fault(bench, "Custom", "a", NULL, NOT_REPAIRED, ""));
+	touch(bench, "now");
+	bench_stop(bench);
+	bench->history_ns = 1;
+	bench_start(bench);
+	struct answered done = run_by_hand(bench, PLUGIN_RECOVERER, "rough", reference("a"), false);
+	assert_int_equal(done.result, 0);
+	assert_action(bench, "a", 0, "rough", "Done", "Verified");
+	cJSON_Delete(done.abnormal);
+	struct answered nobody = run_by_hand(bench, PLUGIN_RECOVERER, "rough", reference("nobody"), false);
+	assert_int_equal(nobody.times, 1);
+	assert_non_null(strstr(nobody.explanation, "no such Abnormal"));
+}
+
+static void nothing_is_recovered_by_hand_while_it_is_handled(void **state)
+{
+	struct bench *bench = *state;
+
+	submit(bench, fault(bench, "Custom", "a", NULL, HANGS, ""));
+	assert_int_equal(run_by_hand(bench, PLUGIN_RECOVERER, "rough", reference("a"), false).result, -EBUSY);
+}
+
+static void a_plug_in_by_hand_that_still_runs_at_the_end_is_forgotten(void **state)
+{
+	struct bench *bench = *state;
+	_cleanup_abnormal_ struct abnormal *abnormal = fault(bench, "Custom", "x", NULL, HANGS, "");
+	struct answered answered = {0};
+
+	assert_int_equal(pipeline_run_plugin(bench->pipeline, PLUGIN_DIAGNOSER, "holmes", abnormal, false, on_answered,
+					     &answered),
+			 0);
+	WAIT_FOR(&bench->base, "the call", calls(bench, "holmes.diagnose") == 1);
+	bench_restart(bench);
+	assert_int_equal(answered.times, 0);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		UNIT(the_same_name_and_spec_again_changes_nothing),
+		UNIT(another_spec_under_a_name_that_is_taken_is_an_error_also_after_a_restart),
+		UNIT(another_nodes_abnormal_is_refused),
+		UNIT(a_status_that_is_submitted_is_dropped),
+		UNIT(without_a_name_the_same_words_are_the_same_fault),
+		UNIT(ten_thousand_repeats_are_one_abnormal_with_that_count_and_few_writes),
+		UNIT(in_the_cooldown_a_fault_is_counted_and_after_it_it_is_a_new_one),
+		UNIT(one_subject_is_handled_one_at_a_time_and_others_in_parallel),
+		UNIT(no_more_than_parallel_are_handled_at_once),
+		UNIT(over_live_maximum_a_fault_is_refused_and_counted),
+		UNIT(within_its_cooldown_a_recoverer_is_held_back_and_says_so),
+		UNIT(over_its_rate_a_recoverer_is_held_back_and_the_next_is_tried),
+		UNIT(the_nodes_actions_in_an_hour_are_limited),
+		UNIT(deleting_a_live_one_ends_its_plug_in),
+		UNIT(an_ended_one_is_deleted_at_hand_or_not),
+		UNIT(a_name_is_free_once_it_is_deleted),
+		UNIT(a_collector_by_hand_answers_and_keeps_nothing),
+		UNIT(a_diagnoser_by_hand_says_whether_it_is_its_own),
+		UNIT(a_recoverer_by_hand_joins_the_journal_and_keeps_the_phase),
+		UNIT(a_recoverer_by_hand_works_on_one_that_ended_long_ago),
+		UNIT(nothing_is_recovered_by_hand_while_it_is_handled),
+		UNIT(a_plug_in_by_hand_that_still_runs_at_the_end_is_forgotten),
+	};
+
+	WORKER_OR_RETURN(argc, argv);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
