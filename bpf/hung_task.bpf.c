@@ -44,6 +44,8 @@ struct scratch {
 	struct frozen_filesystem_event frozen;
 	struct blocked_wait fresh;
 	__u64 words[STACK_WORDS];
+	/* What stack_scan found. Not on the stack: the verifier would follow each of its values through the loop. */
+	__u64 in_scheduler, filesystem, frozen_filesystem, device;
 };
 
 struct {
@@ -173,7 +175,8 @@ static __always_inline __u64 stack_pointer(struct task_struct *task)
 
 static __always_inline bool is_heap_pointer(__u64 word)
 {
-	return word >= 0xffff000000000000 && !(word & 7);
+	return word >= 0xffff000000000000 && !(word & 7) &&
+	       (word < control.scheduler.start || word >= control.scheduler.end);
 }
 
 static __always_inline bool sleeps_by_nature(long number)
@@ -269,49 +272,71 @@ static __always_inline __u32 bio_device(__u64 word)
 	return device_number(BPF_CORE_READ((struct bio___device *)word, bi_bdev));
 }
 
-/* The super block that WORD is, or the structure at WORD belongs to; NULL if it is no such pointer. */
-static __always_inline struct super_block *word_super_block(__u64 word, __u32 *device)
+/*
+ * The next four judge a number found on a stack, or in a list. They are global functions, which the
+ * verifier goes through once, and not at each of the calls in loops.
+ */
+
+/* The super block that WORD is, or that the structure at WORD belongs to; 0 if it is no such pointer. */
+__noinline __u64 word_super_block(__u64 word)
 {
 	struct super_block *sb = (void *)word;
-	struct inode *inode = (void *)word;
-	struct dentry *dentry = (void *)word;
 	struct vfsmount *mount = (void *)word;
 
 	if (is_super_block(sb))
-		return sb;
-	sb = BPF_CORE_READ(inode, i_sb);
-	if (is_super_block(sb)) {
-		/* A block device's own inode: the file system is a pseudo one, the number is what counts. */
-		if (BPF_CORE_READ(sb, s_magic) == BDEVFS_MAGIC) {
-			*device = BPF_CORE_READ(inode, i_rdev);
-			return NULL;
-		}
-		return sb;
-	}
-	sb = BPF_CORE_READ(dentry, d_sb);
+		return word;
+	sb = BPF_CORE_READ((struct inode *)word, i_sb);
 	if (is_super_block(sb))
-		return sb;
+		return (__u64)sb;
+	sb = BPF_CORE_READ((struct dentry *)word, d_sb);
+	if (is_super_block(sb))
+		return (__u64)sb;
 	sb = BPF_CORE_READ(mount, mnt_sb);
 	if (is_super_block(sb) && BPF_CORE_READ(mount, mnt_root, d_sb) == sb)
-		return sb;
-	return NULL;
+		return (__u64)sb;
+	return 0;
 }
 
-/* The frozen super block whose percpu_rw_semaphore WORD is, or NULL. */
-static __always_inline struct super_block *word_freeze_lock(__u64 word)
+/* The number of the block device whose inode, buffer or bio is at WORD; 0 if it is none of these. */
+__noinline __u64 word_device(__u64 word)
+{
+	struct super_block *sb = BPF_CORE_READ((struct inode *)word, i_sb);
+	__u32 device;
+
+	if (is_super_block(sb) && BPF_CORE_READ(sb, s_magic) == BDEVFS_MAGIC)
+		return BPF_CORE_READ((struct inode *)word, i_rdev);
+	device = device_number(BPF_CORE_READ((struct buffer_head *)word, b_bdev));
+	if (!device)
+		device = bio_device(word);
+	return device;
+}
+
+/* The super block one of whose freeze semaphores WORD points to, or 0. */
+__noinline __u64 word_freeze_lock(__u64 word)
 {
 	__u64 first = bpf_core_field_offset(struct super_block, s_writers) +
 		      bpf_core_field_offset(struct sb_writers, rw_sem);
 
 #pragma unroll
 	for (int level = 0; level < FREEZE_LEVELS; level++) {
-		struct super_block *sb =
-			(void *)(word - first - level * bpf_core_type_size(struct percpu_rw_semaphore));
+		__u64 sb = word - first - level * bpf_core_type_size(struct percpu_rw_semaphore);
 
-		if (is_super_block(sb))
+		if (is_super_block((void *)sb))
 			return sb;
 	}
-	return NULL;
+	return 0;
+}
+
+/* How far the super block at WORD is frozen; 0 if it is not, or is none. */
+__noinline __u64 word_freeze_level(__u64 word)
+{
+	return is_super_block((void *)word) ? freeze_level((void *)word) : 0;
+}
+
+/* A pseudo file system, to which all block devices' inodes belong: the device is what counts. */
+static __always_inline bool is_pseudo(__u64 sb)
+{
+	return BPF_CORE_READ((struct super_block *)sb, s_magic) == BDEVFS_MAGIC;
 }
 
 /*
@@ -323,7 +348,6 @@ static __always_inline void stack_scan(struct scratch *scratch, struct task_stru
 {
 	struct blocked_task_event *event = &scratch->event;
 	__u64 from = stack_pointer(task);
-	bool in_scheduler = true;
 
 	/* Near the end of the stack there are fewer words: then half of them, or none. */
 	if (bpf_probe_read_kernel(scratch->words, sizeof(scratch->words), (void *)from)) {
@@ -331,44 +355,45 @@ static __always_inline void stack_scan(struct scratch *scratch, struct task_stru
 		bpf_probe_read_kernel(scratch->words, sizeof(scratch->words) / 2, (void *)from);
 	}
 	event->scheduler_depth = 0;
+	scratch->in_scheduler = 1;
+	scratch->filesystem = scratch->frozen_filesystem = scratch->device = 0;
 	for (int i = 0; i < STACK_WORDS; i++) {
-		__u64 word = scratch->words[i];
-		__u32 device = 0;
+		__u64 word = scratch->words[i], sb;
 
 		/*
 		 * stack_trace_save_tsk() begins below the scheduler's functions, among which all lock and
 		 * wait functions are (__sched): their return addresses lie before its first one.
 		 */
 		if (word == event->stack[0])
-			in_scheduler = false;
-		if (in_scheduler && word >= control.scheduler.start && word < control.scheduler.end) {
+			scratch->in_scheduler = 0;
+		if (!is_heap_pointer(word)) {
 			__u32 depth = event->scheduler_depth;
 
-			if (depth < EVENT_SCHEDULER_DEPTH) {
+			if (scratch->in_scheduler && word >= control.scheduler.start &&
+			    word < control.scheduler.end && depth < EVENT_SCHEDULER_DEPTH) {
 				event->scheduler_stack[depth] = word;
 				event->scheduler_depth = depth + 1;
 			}
 			continue;
 		}
-		if (!is_heap_pointer(word))
-			continue;
-		struct super_block *sb = word_super_block(word, &device);
-		if (!sb && !device) {
-			device = device_number(BPF_CORE_READ((struct buffer_head *)word, b_bdev));
-			if (!device)
-				device = bio_device(word);
+		sb = word_super_block(word);
+		if (!scratch->device)
+			scratch->device = word_device(word);
+		if (!scratch->filesystem && sb && !is_pseudo(sb))
+			scratch->filesystem = sb;
+		if (!scratch->frozen_filesystem) {
+			if (!sb)
+				sb = word_freeze_lock(word);
+			if (word_freeze_level(sb))
+				scratch->frozen_filesystem = sb;
 		}
-		if (device && !event->stack_device_major) {
-			event->stack_device_major = device >> 20;
-			event->stack_device_minor = device & 0xfffff;
-		}
-		if (sb && !event->stack_filesystem.known)
-			filesystem_fill(&event->stack_filesystem, sb);
-		if (!sb)
-			sb = word_freeze_lock(word);
-		if (sb && !event->frozen_filesystem.known && freeze_level(sb))
-			filesystem_fill(&event->frozen_filesystem, sb);
 	}
+	event->stack_device_major = scratch->device >> 20;
+	event->stack_device_minor = scratch->device & 0xfffff;
+	if (scratch->filesystem)
+		filesystem_fill(&event->stack_filesystem, (void *)scratch->filesystem);
+	if (scratch->frozen_filesystem)
+		filesystem_fill(&event->frozen_filesystem, (void *)scratch->frozen_filesystem);
 }
 
 static __always_inline void file_fill(struct blocked_task_event *event, struct task_struct *task,
@@ -405,11 +430,11 @@ static __always_inline void file_fill(struct blocked_task_event *event, struct t
  */
 static __always_inline void walk_filesystems(struct seq_file *seq, struct scratch *scratch)
 {
-	__u64 offset = bpf_core_field_offset(struct super_block, s_list);
-	__u64 cursor = control.walk_cursor, steps = control.filesystems;
+	__u64 cursor = control.walk_cursor, steps = control.filesystems, offset;
 
-	if (control.walk != WALK_WANTED)
+	if (control.walk != WALK_WANTED || !bpf_core_field_exists(struct super_block, s_list))
 		return;
+	offset = bpf_core_field_offset(struct super_block, s_list);
 	if (!cursor) {
 		struct task_struct *agent = (void *)bpf_get_current_task();
 		struct fs_struct___root *fs = (void *)BPF_CORE_READ(agent, fs);
@@ -421,7 +446,7 @@ static __always_inline void walk_filesystems(struct seq_file *seq, struct scratc
 		struct super_block *sb = (void *)(cursor - offset);
 		struct list_head *link = (void *)cursor, *next;
 
-		if (is_super_block(sb) && freeze_level(sb)) {
+		if (word_freeze_level((__u64)sb)) {
 			event_fill_header(&scratch->frozen.header, EVENT_FROZEN_FILESYSTEM,
 					  sizeof(scratch->frozen));
 			filesystem_fill(&scratch->frozen.filesystem, sb);
