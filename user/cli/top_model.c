@@ -58,24 +58,23 @@ static const char *last_change(const cJSON *object)
 	return latest;
 }
 
+/*
+ * OBJECT into its place. Into a fresh list, as cJSON_InsertItemInArray of some releases (1.7.15 with the fix of
+ * CVE-2023-50471) refuses every place but the first.
+ */
 static int recent_add(struct top_model *model, cJSON *object)
 {
-	int position = 0;
-	const cJSON *item;
+	_cleanup_json_ cJSON *before = model->recent, *rest = object;
 
-	cJSON_ArrayForEach(item, model->recent)
-	{
-		if (strcmp(last_change(item), last_change(object)) <= 0)
-			break;
-		position++;
-	}
-	bool added = position < cJSON_GetArraySize(model->recent)
-			     ? cJSON_InsertItemInArray(model->recent, position, object)
-			     : cJSON_AddItemToArray(model->recent, object);
-	if (!added)
+	model->recent = cJSON_CreateArray();
+	if (!model->recent)
 		return -ENOMEM;
-	if (cJSON_GetArraySize(model->recent) > TOP_RECENT_MAX)
-		cJSON_DeleteItemFromArray(model->recent, TOP_RECENT_MAX);
+	while (cJSON_GetArraySize(model->recent) < TOP_RECENT_MAX && (rest || before->child)) {
+		bool next_is_new = rest && (!before->child || strcmp(last_change(before->child), last_change(rest)) <= 0);
+		cJSON *next = next_is_new ? TAKE_PTR(rest) : cJSON_DetachItemViaPointer(before, before->child);
+
+		cJSON_AddItemToArray(model->recent, next); /* fails only for NULL */
+	}
 	return 0;
 }
 
