@@ -10,7 +10,9 @@
  * does not depend on how often it is called.
  */
 #include "common.bpf.h"
+#include "filesystem.bpf.h"
 #include "hung_task.h"
+#include "task_registers.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -21,11 +23,9 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #define PF_KTHREAD 0x00200000
 
 #define STACK_WORDS 96	      /* of the sleeping task's stack, which are looked at for pointers */
-#define FREEZE_LEVELS 3	      /* SB_FREEZE_LEVELS - 1 percpu_rw_semaphores a super block */
 #define WALK_STEPS 48	      /* super blocks a task */
 #define WALK_TOTAL_MAX 65536
 #define DETAILED_LOOKS 3
-#define BDEVFS_MAGIC 0x62646576
 #define MODE_FORMAT 0170000
 #define MODE_BLOCK_DEVICE 0060000
 
@@ -57,27 +57,12 @@ struct {
 
 /* --- Kernel structures that differ --- */
 
-/* task_struct.blocker came with 6.16: kernel commit e711faaafbe5. */
+/* task_struct.blocker is there since 6.16, with CONFIG_DETECT_HUNG_TASK_BLOCKER alone. */
 struct task_struct___blocker {
 	unsigned long blocker;
 } FLAVOUR;
 struct semaphore___last_holder {
 	unsigned long last_holder;
-} FLAVOUR;
-/* int until 6.6, short since: read by its size. */
-struct sb_writers___frozen {
-	int frozen;
-} FLAVOUR;
-/* A bio names its disk up to 5.11, its block device since: kernel commit 309dca309fc3. */
-struct bio___disk {
-	struct gendisk *bi_disk;
-} FLAVOUR;
-struct bio___device {
-	struct block_device *bi_bdev;
-} FLAVOUR;
-/* request_queue.disk came with 5.15: kernel commit d152c682f03c. */
-struct request_queue___disk {
-	struct gendisk *disk;
 } FLAVOUR;
 /* task_struct.ioac is there with CONFIG_TASK_IO_ACCOUNTING alone. */
 struct task_struct___ioac {
@@ -87,257 +72,7 @@ struct fs_struct___root {
 	struct path root;
 } FLAVOUR;
 
-static __always_inline struct pt_regs *user_registers(struct task_struct *task)
-{
-	/* 5.15: kernel commit dd6e10fbd9fb. */
-	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs))
-		return (struct pt_regs *)bpf_task_pt_regs(task);
-#if defined(__TARGET_ARCH_x86)
-	/* As task_pt_regs() does: at the end of the stack, of 16 KiB on x86-64 since 3.15. */
-	void *stack = BPF_CORE_READ(task, stack);
-	struct pt_regs *registers = stack + 16384 - bpf_core_type_size(struct pt_regs);
-	unsigned long segment = 0;
-
-	bpf_probe_read_kernel(&segment, sizeof(__u16), &registers->cs);
-	if (stack && (segment & 3) == 3)
-		return registers;
-#endif
-	return NULL;
-}
-
-#if defined(__TARGET_ARCH_x86)
-
-static __always_inline long syscall_number(struct pt_regs *registers)
-{
-	return (long)BPF_CORE_READ(registers, orig_ax);
-}
-
-static __always_inline long syscall_argument(struct pt_regs *registers)
-{
-	return (long)BPF_CORE_READ(registers, di);
-}
-
-static __always_inline __u64 stack_pointer(struct task_struct *task)
-{
-	return BPF_CORE_READ(task, thread.sp);
-}
-
-/* Neither text nor modules nor per-CPU data of this kernel, which are above. */
-static __always_inline bool is_heap_pointer(__u64 word)
-{
-	return word >= 0xffff800000000000 && word < 0xffffffff80000000 && !(word & 7);
-}
-
-/* System calls that sleep as a matter of course, and reach no file system. */
-static __always_inline bool sleeps_by_nature(long number)
-{
-	switch (number) {
-	case 7: case 23: case 270: case 271:		     /* poll, select, pselect6, ppoll */
-	case 232: case 281: case 441:			     /* epoll_wait, epoll_pwait, epoll_pwait2 */
-	case 202: case 219: case 449: case 455:		     /* futex, restart_syscall, futex_waitv, futex_wait */
-	case 34: case 35: case 230: case 128: case 130:	     /* pause, nanosleep, clock_nanosleep, rt_sigtimedwait, rt_sigsuspend */
-	case 61: case 247:				     /* wait4, waitid */
-	case 43: case 288: case 45: case 47: case 299:	     /* accept, accept4, recvfrom, recvmsg, recvmmsg */
-	case 65: case 70: case 220: case 208: case 333:	     /* semop, msgrcv, semtimedop, io_getevents, io_pgetevents */
-		return true;
-	}
-	return false;
-}
-
-/* System calls whose first argument is the file that they work on. */
-static __always_inline bool works_on_descriptor(long number)
-{
-	switch (number) {
-	case 0: case 1: case 5: case 8: case 16: case 17: case 18: case 19: case 20: case 40: case 72: case 73: case 74:
-	case 75: case 77: case 78: case 91: case 93: case 187: case 190: case 193: case 196: case 217: case 221: case 275:
-	case 277: case 278: case 285: case 295: case 296: case 306: case 326: case 327: case 328:
-		return true;
-	}
-	return false;
-}
-
-#elif defined(__TARGET_ARCH_arm64)
-
-static __always_inline long syscall_number(struct pt_regs *registers)
-{
-	return BPF_CORE_READ(registers, syscallno);
-}
-
-static __always_inline long syscall_argument(struct pt_regs *registers)
-{
-	return (long)BPF_CORE_READ(registers, orig_x0);
-}
-
-static __always_inline __u64 stack_pointer(struct task_struct *task)
-{
-	return BPF_CORE_READ(task, thread.cpu_context.sp);
-}
-
-static __always_inline bool is_heap_pointer(__u64 word)
-{
-	return word >= 0xffff000000000000 && !(word & 7) &&
-	       (word < control.scheduler.start || word >= control.scheduler.end);
-}
-
-static __always_inline bool sleeps_by_nature(long number)
-{
-	switch (number) {
-	case 72: case 73: case 22: case 441: case 98: case 128: case 449: case 455: case 101: case 115: case 133: case 137:
-	case 260: case 95: case 202: case 242: case 207: case 212: case 243: case 192: case 193: case 188: case 4: case 292:
-		return true;
-	}
-	return false;
-}
-
-static __always_inline bool works_on_descriptor(long number)
-{
-	switch (number) {
-	case 5: case 8: case 11: case 14: case 16: case 25: case 29: case 32: case 44: case 46: case 47: case 50: case 52:
-	case 55: case 61: case 62: case 63: case 64: case 65: case 66: case 67: case 68: case 69: case 70: case 71: case 75:
-	case 76: case 77: case 80: case 82: case 83: case 84: case 213: case 267: case 285: case 286: case 287:
-		return true;
-	}
-	return false;
-}
-
-#endif
-
-/* --- File systems and devices --- */
-
-static __always_inline bool is_super_block(struct super_block *sb)
-{
-	struct dentry *root = NULL;
-
-	if (!is_heap_pointer((__u64)sb))
-		return false;
-	root = BPF_CORE_READ(sb, s_root);
-	return root && BPF_CORE_READ(root, d_sb) == sb;
-}
-
-static __always_inline __u32 freeze_level(struct super_block *sb)
-{
-	if (bpf_core_field_size(sb->s_writers.frozen) == 2)
-		return (__u16)BPF_CORE_READ(sb, s_writers.frozen);
-	struct sb_writers___frozen *writers =
-		(void *)sb + bpf_core_field_offset(struct super_block, s_writers);
-	return BPF_CORE_READ(writers, frozen);
-}
-
-static __always_inline void filesystem_fill(struct event_filesystem *event, struct super_block *sb)
-{
-	__u32 device = BPF_CORE_READ(sb, s_dev), disk = BPF_CORE_READ(sb, s_bdev, bd_dev);
-
-	event->known = 1;
-	event->major = device >> 20;
-	event->minor = device & 0xfffff;
-	event->device_major = disk >> 20;
-	event->device_minor = disk & 0xfffff;
-	event->freeze_level = freeze_level(sb);
-	BPF_CORE_READ_STR_INTO(&event->id, sb, s_id);
-	bpf_probe_read_kernel_str(event->type, sizeof(event->type), BPF_CORE_READ(sb, s_type, name));
-}
-
-static __always_inline bool is_disk(struct gendisk *disk)
-{
-	struct request_queue *queue;
-
-	if (!is_heap_pointer((__u64)disk))
-		return false;
-	queue = BPF_CORE_READ(disk, queue);
-	if (!is_heap_pointer((__u64)queue))
-		return false;
-	struct request_queue___disk *with_disk = (void *)queue;
-	return !bpf_core_field_exists(with_disk->disk) || BPF_CORE_READ(with_disk, disk) == disk;
-}
-
-/* The device number of a block_device, or 0 if it is none. */
-static __always_inline __u32 device_number(struct block_device *device)
-{
-	if (!is_heap_pointer((__u64)device) || !is_disk(BPF_CORE_READ(device, bd_disk)))
-		return 0;
-	return BPF_CORE_READ(device, bd_dev);
-}
-
-static __always_inline __u32 bio_device(__u64 word)
-{
-	struct bio___disk *old = (void *)word;
-
-	if (bpf_core_field_exists(old->bi_disk)) {
-		struct gendisk *disk = BPF_CORE_READ(old, bi_disk);
-
-		if (!is_disk(disk))
-			return 0;
-		return (__u32)BPF_CORE_READ(disk, major) << 20 | (__u32)BPF_CORE_READ(disk, first_minor);
-	}
-	return device_number(BPF_CORE_READ((struct bio___device *)word, bi_bdev));
-}
-
-/*
- * The next four judge a number found on a stack, or in a list. They are global functions, which the
- * verifier goes through once, and not at each of the calls in loops.
- */
-
-/* The super block that WORD is, or that the structure at WORD belongs to; 0 if it is no such pointer. */
-__noinline __u64 word_super_block(__u64 word)
-{
-	struct super_block *sb = (void *)word;
-	struct vfsmount *mount = (void *)word;
-
-	if (is_super_block(sb))
-		return word;
-	sb = BPF_CORE_READ((struct inode *)word, i_sb);
-	if (is_super_block(sb))
-		return (__u64)sb;
-	sb = BPF_CORE_READ((struct dentry *)word, d_sb);
-	if (is_super_block(sb))
-		return (__u64)sb;
-	sb = BPF_CORE_READ(mount, mnt_sb);
-	if (is_super_block(sb) && BPF_CORE_READ(mount, mnt_root, d_sb) == sb)
-		return (__u64)sb;
-	return 0;
-}
-
-/* The number of the block device whose inode, buffer or bio is at WORD; 0 if it is none of these. */
-__noinline __u64 word_device(__u64 word)
-{
-	struct super_block *sb = BPF_CORE_READ((struct inode *)word, i_sb);
-	__u32 device;
-
-	if (is_super_block(sb) && BPF_CORE_READ(sb, s_magic) == BDEVFS_MAGIC)
-		return BPF_CORE_READ((struct inode *)word, i_rdev);
-	device = device_number(BPF_CORE_READ((struct buffer_head *)word, b_bdev));
-	if (!device)
-		device = bio_device(word);
-	return device;
-}
-
-/* The super block one of whose freeze semaphores WORD points to, or 0. */
-__noinline __u64 word_freeze_lock(__u64 word)
-{
-	__u64 first = bpf_core_field_offset(struct super_block, s_writers) +
-		      bpf_core_field_offset(struct sb_writers, rw_sem);
-
-#pragma unroll
-	for (int level = 0; level < FREEZE_LEVELS; level++) {
-		__u64 sb = word - first - level * bpf_core_type_size(struct percpu_rw_semaphore);
-
-		if (is_super_block((void *)sb))
-			return sb;
-	}
-	return 0;
-}
-
-/* How far the super block at WORD is frozen; 0 if it is not, or is none. */
-__noinline __u64 word_freeze_level(__u64 word)
-{
-	return is_super_block((void *)word) ? freeze_level((void *)word) : 0;
-}
-
-/* A pseudo file system, to which all block devices' inodes belong: the device is what counts. */
-static __always_inline bool is_pseudo(__u64 sb)
-{
-	return BPF_CORE_READ((struct super_block *)sb, s_magic) == BDEVFS_MAGIC;
-}
+/* --- What a task works on --- */
 
 /*
  * What the sleeping task's frames hold pointers to. Every candidate is proven by a second pointer
@@ -366,16 +101,17 @@ static __always_inline void stack_scan(struct scratch *scratch, struct task_stru
 		 */
 		if (word == event->stack[0])
 			scratch->in_scheduler = 0;
-		if (!is_heap_pointer(word)) {
+		if (scratch->in_scheduler && word >= control.scheduler.start && word < control.scheduler.end) {
 			__u32 depth = event->scheduler_depth;
 
-			if (scratch->in_scheduler && word >= control.scheduler.start &&
-			    word < control.scheduler.end && depth < EVENT_SCHEDULER_DEPTH) {
+			if (depth < EVENT_SCHEDULER_DEPTH) {
 				event->scheduler_stack[depth] = word;
 				event->scheduler_depth = depth + 1;
 			}
 			continue;
 		}
+		if (!is_heap_pointer(word))
+			continue;
 		sb = word_super_block(word);
 		if (!scratch->device)
 			scratch->device = word_device(word);

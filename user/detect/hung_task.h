@@ -6,6 +6,7 @@
  *   hung_task_symbols.c   names of kernel addresses, kept while somebody waits
  *   hung_task_devices.c   which disks complete requests
  *   hung_task_classify.c  what a stack waits for, and how long that is normal
+ *   hung_task_judge.c     who is stuck, on which filesystem, disk, lock or server
  *   hung_task_group.c     who waits for the same thing, and when that is told
  *   hung_task_report.c    a group as a finding
  */
