@@ -37,7 +37,7 @@
 
 struct agent {
 	const struct agent_options *options;
-	struct config *config;	 /* as started; the parts borrow from it */
+	struct config *config; /* as started; the parts borrow from it */
 	struct config *reloaded; /* what SIGHUP brought since, or NULL */
 	sd_event *event;
 	int lock;
@@ -69,7 +69,8 @@ static int socket_reserve(struct agent *agent)
 		log_error("Reserving the socket %s failed: %s", agent->config->socket,
 			  problem_line(&problem, line, sizeof(line)));
 	if (r == -EACCES || r == -EPERM)
-		log_error("Run as root, or choose places that this user can write with --socket and --state-dir");
+		log_error("Run as root, or choose places that this user can write with --socket "
+			  "and --state-dir");
 	return r;
 }
 
@@ -78,14 +79,16 @@ static void process_prepare(void)
 	struct rlimit files;
 
 	signal(SIGPIPE, SIG_IGN);
-	/* One thread: one arena, and freed memory goes back, as the agent idles most of its life. */
+	/* One thread: one arena, and freed memory goes back, as the agent idles most of its life.
+	 */
 	mallopt(M_ARENA_MAX, 1);
 	mallopt(M_TRIM_THRESHOLD, 128 * 1024);
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < OPEN_FILES) {
 		files.rlim_cur = MIN(files.rlim_max, (rlim_t)OPEN_FILES);
 		setrlimit(RLIMIT_NOFILE, &files);
 	}
-	/* The one who is to explain an OOM kill should survive it; plug-ins put their own back to 0. */
+	/* The one who is to explain an OOM kill should survive it; plug-ins put their own back to
+	 * 0. */
 	_cleanup_close_ int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
 	if (fd < 0 || file_write_fd(fd, OOM_SCORE_ADJUST, strlen(OOM_SCORE_ADJUST)) < 0)
 		log_debug("Lowering the own OOM score failed: %s", strerror(errno));
@@ -97,15 +100,20 @@ static void host_complain(const struct agent *agent)
 	struct statfs status;
 
 	if (geteuid() != 0)
-		log_warning("This agent does not run as root: its detectors need CAP_BPF, CAP_PERFMON and "
-			    "CAP_SYS_PTRACE, and most repairs need root; Abnormals made by hand are still handled");
+		log_warning("This agent does not run as root: its detectors need CAP_BPF, "
+			    "CAP_PERFMON and "
+			    "CAP_SYS_PTRACE, and most repairs need root; Abnormals made by hand "
+			    "are still handled");
 	if (access("/sys/kernel/btf/vmlinux", R_OK) < 0)
-		log_warning("The kernel offers no BTF (/sys/kernel/btf/vmlinux): detectors fall back to polling /proc; "
+		log_warning("The kernel offers no BTF (/sys/kernel/btf/vmlinux): detectors fall "
+			    "back to polling /proc; "
 			    "a kernel with CONFIG_DEBUG_INFO_BTF=y lets them see more");
 	if (startswith(agent->config->bpffs, "/sys/fs/bpf") &&
 	    (statfs("/sys/fs/bpf", &status) < 0 || status.f_type != BPF_FS_MAGIC))
-		log_warning("No bpf file system is mounted on /sys/fs/bpf: nothing is pinned, so events during a restart "
-			    "of the agent are missed and bpftool can't show the maps; mount -t bpf bpf /sys/fs/bpf");
+		log_warning("No bpf file system is mounted on /sys/fs/bpf: nothing is pinned, so "
+			    "events during a restart "
+			    "of the agent are missed and bpftool can't show the maps; mount -t bpf "
+			    "bpf /sys/fs/bpf");
 }
 
 static void detectors_tell(const struct agent *agent)
@@ -113,13 +121,13 @@ static void detectors_tell(const struct agent *agent)
 	_cleanup_json_ cJSON *list = detect_status(agent->detect, agent->host);
 	const cJSON *item;
 
-	cJSON_ArrayForEach(item, list)
-	{
+	cJSON_ArrayForEach (item, list) {
 		const char *name = json_string(item, "name"), *status = json_string(item, "status");
 		const char *hook = json_string(item, "hook"), *reason = json_string(item, "reason");
 
-		log_info("Detector %s: %s%s%s%s%s", name ? name : "?", status ? status : "?", hook ? ", by " : "",
-			 hook ? hook : "", reason && *reason ? ": " : "", reason ? reason : "");
+		log_info("Detector %s: %s%s%s%s%s", name ? name : "?", status ? status : "?",
+			 hook ? ", by " : "", hook ? hook : "", reason && *reason ? ": " : "",
+			 reason ? reason : "");
 	}
 }
 
@@ -141,7 +149,8 @@ static int configuration_apply(struct agent *agent, struct config **config)
 
 	settings_need_restart(agent->config, *config, restart, sizeof(restart));
 	if (*restart)
-		log_warning("The new configuration changes %s, which takes effect with the next start of the agent",
+		log_warning("The new configuration changes %s, which takes effect with the next "
+			    "start of the agent",
 			    restart);
 	log_set_level((enum log_level)(*config)->log_level);
 	settings_plugins(*config, plugins);
@@ -172,8 +181,8 @@ static void configuration_reload(struct agent *agent)
 			problem_set(&problem, r, NULL, "can't be applied: %s", strerror(-r));
 	}
 	if (r < 0)
-		log_error("Reloading the configuration %s failed, and the one before stays: %s", path,
-			  problem_line(&problem, line, sizeof(line)));
+		log_error("Reloading the configuration %s failed, and the one before stays: %s",
+			  path, problem_line(&problem, line, sizeof(line)));
 	else
 		log_info("The configuration %s was read again and is in effect", path);
 }
@@ -182,7 +191,8 @@ static int on_reload(sd_event_source *source, const struct signalfd_siginfo *inf
 {
 	struct agent *agent = userdata;
 
-	sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, clock_monotonic(clock_system()) / NS_PER_US);
+	sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64,
+		   clock_monotonic(clock_system()) / NS_PER_US);
 	configuration_reload(agent);
 	if (agent->ready)
 		sd_notify(0, "READY=1");
@@ -221,7 +231,8 @@ static void on_finding(void *userdata, struct finding *finding)
 	int r = kernel_events_submit(agent->pipeline, finding);
 	/* -EDQUOT was told by the pipeline, which counts it. */
 	if (r < 0 && r != -EDQUOT && log_limit_pass(&limit, 10, 60 * NS_PER_S, &suppressed))
-		log_error("Taking up a finding of detector %s about \"%s\" failed: %s (%u more were left out)",
+		log_error("Taking up a finding of detector %s about \"%s\" failed: %s (%u more "
+			  "were left out)",
 			  finding->detector, finding->subject, strerror(-r), suppressed);
 	finding_clear(finding);
 }
@@ -246,7 +257,8 @@ static void on_store_medium(void *userdata, enum store_medium medium, const char
 	struct agent *agent = userdata;
 
 	if (medium == STORE_MEMORY) {
-		log_error("The store in %s can't be used: %s; the agent goes on in memory, and tries the disk again",
+		log_error("The store in %s can't be used: %s; the agent goes on in memory, and "
+			  "tries the disk again",
 			  agent->config->state_directory, reason);
 		pipeline_rewrite(agent->pipeline);
 	} else if (medium == STORE_DISK && *reason) {
@@ -268,7 +280,8 @@ static void on_store_refused(void *userdata, const char *reason)
 {
 	struct agent *agent = userdata;
 
-	log_error("Another agent uses the state directory %s: %s; stop it first, or start this one with another "
+	log_error("Another agent uses the state directory %s: %s; stop it first, or start this one "
+		  "with another "
 		  "--state-dir",
 		  agent->config->state_directory, reason);
 	sd_event_exit(agent->event, EXIT_FAILURE);
@@ -296,7 +309,6 @@ static int api_begin(struct agent *agent)
 		.detect = agent->detect,
 		.node_name = config->node_name,
 		.version = LIFEBOAT_VERSION,
-		.dry_run = config->dry_run,
 		.lock_fd = TAKE_FD(agent->lock),
 	};
 	struct problem problem = {0};
@@ -305,7 +317,8 @@ static int api_begin(struct agent *agent)
 
 	if (r < 0)
 		log_error("Opening the API on %s failed: %s", config->socket,
-			  problem.text[0] ? problem_line(&problem, line, sizeof(line)) : strerror(-r));
+			  problem.text[0] ? problem_line(&problem, line, sizeof(line))
+					  : strerror(-r));
 	return r;
 }
 
@@ -402,14 +415,17 @@ static int pipeline_begin(struct agent *agent)
 
 	settings_pipeline(agent->config, &options.settings);
 	int r = pipeline_new(&options, &agent->pipeline);
-	return r < 0 ? r : pipeline_watch(agent->pipeline, on_abnormal_changed, agent, &agent->deletions);
+	return r < 0 ? r
+		     : pipeline_watch(agent->pipeline, on_abnormal_changed, agent,
+				      &agent->deletions);
 }
 
 static int parts_begin(struct agent *agent)
 {
 	int r = host_open(NULL, &agent->host);
 
-	if (r == 0 && asprintf(&agent->artifact_root, "%s/artifacts", agent->config->state_directory) < 0)
+	if (r == 0 &&
+	    asprintf(&agent->artifact_root, "%s/artifacts", agent->config->state_directory) < 0)
 		r = -ENOMEM;
 	if (r == 0)
 		r = artifact_cleaner_new(agent->event, agent->artifact_root, &agent->cleaner);
@@ -460,9 +476,11 @@ static int configuration_begin(struct agent *agent)
 	int r = settings_read(agent->options, &agent->config, &path, &problem);
 
 	if (r == 0)
-		r = settings_allowed(agent->config, &agent->allowed_users, &agent->allowed_groups, &problem);
+		r = settings_allowed(agent->config, &agent->allowed_users, &agent->allowed_groups,
+				     &problem);
 	if (r < 0)
-		log_error("The configuration %s can't be used: %s", path, problem_line(&problem, line, sizeof(line)));
+		log_error("The configuration %s can't be used: %s", path,
+			  problem_line(&problem, line, sizeof(line)));
 	else
 		log_set_level((enum log_level)agent->config->log_level);
 	return r;

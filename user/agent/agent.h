@@ -6,7 +6,7 @@
 
 /* What the command line says; it goes before the configuration. */
 struct agent_options {
-	const char *config;	     /* NULL: the default file, which may be missing */
+	const char *config; /* NULL: the default file, which may be missing */
 	const char *state_directory; /* NULL, as all below: as configured */
 	const char *socket, *bpffs, *node_name;
 	const char *log_level;
@@ -15,5 +15,6 @@ struct agent_options {
 
 #define AGENT_CONFIG_DEFAULT "/etc/lifeboat/lifeboat.yaml"
 
-/* Runs the agent until SIGTERM or SIGINT. What went wrong has been logged. Returns the exit status. */
+/* Runs the agent until SIGTERM or SIGINT. What went wrong has been logged. Returns the exit status.
+ */
 int agent_run(const struct agent_options *options);

@@ -24,7 +24,8 @@ struct artifact_cleaner {
 
 int artifact_cleaner_new(sd_event *event, const char *root, struct artifact_cleaner **ret_cleaner)
 {
-	_cleanup_(artifact_cleaner_freep) struct artifact_cleaner *cleaner = calloc(1, sizeof(*cleaner));
+	_cleanup_(artifact_cleaner_freep) struct artifact_cleaner *cleaner =
+		calloc(1, sizeof(*cleaner));
 
 	if (!cleaner)
 		return -ENOMEM;
@@ -37,11 +38,13 @@ int artifact_cleaner_new(sd_event *event, const char *root, struct artifact_clea
 	return 0;
 }
 
-/* A child that still removes goes on without us; what waits is an orphan on the disk, and says so. */
+/* A child that still removes goes on without us; what waits is an orphan on the disk, and says so.
+ */
 void artifact_cleaner_free(struct artifact_cleaner *cleaner)
 {
 	if (cleaner->waiting_count + cleaner->dropped)
-		log_warning("Files of %zu removed Abnormals are left below %s: nobody needs them any more",
+		log_warning("Files of %zu removed Abnormals are left below %s: nobody needs them "
+			    "any more",
 			    cleaner->waiting_count + cleaner->dropped, cleaner->root);
 	sd_event_source_disable_unref(cleaner->child);
 	free(cleaner->root);
@@ -69,7 +72,8 @@ _noreturn_ static void remove_batch(const struct artifact_cleaner *cleaner)
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	for (size_t i = 0; i < cleaner->waiting_count; i++)
-		if (snprintf(path, sizeof(path), "%s/%s", cleaner->root, cleaner->waiting[i]) < (int)sizeof(path))
+		if (snprintf(path, sizeof(path), "%s/%s", cleaner->root, cleaner->waiting[i]) <
+		    (int)sizeof(path))
 			nftw(path, remove_one, 8, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
 	_exit(0);
 }
@@ -92,8 +96,10 @@ static void batch_start(struct artifact_cleaner *cleaner)
 
 	if (pid == 0)
 		remove_batch(cleaner);
-	if (pid < 0 || sd_event_add_child(cleaner->event, &cleaner->child, pid, WEXITED, batch_done, cleaner) < 0) {
-		log_warning("Removing files of removed Abnormals below %s failed: %s; they stay until the next is removed",
+	if (pid < 0 || sd_event_add_child(cleaner->event, &cleaner->child, pid, WEXITED, batch_done,
+					  cleaner) < 0) {
+		log_warning("Removing files of removed Abnormals below %s failed: %s; they stay "
+			    "until the next is removed",
 			    cleaner->root, strerror(errno));
 		return;
 	}

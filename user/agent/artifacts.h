@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The files that collectors left, one folder an Abnormal by its uid: removed when the Abnormal is. A child
- * process does the removing, as the disk may hang; at most a bounded number wait for it.
+ * The files that collectors left, one folder an Abnormal by its uid: removed when the Abnormal is.
+ * A child process does the removing, as the disk may hang; at most a bounded number wait for it.
  */
 #pragma once
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The configuration: a table, the defaults as one JSON text, and the checks of those who own a part.
- * What the file says is laid over the defaults and then decoded once, so that "not given" needs no
- * special value anywhere. deploy/lifeboat.yaml documents every key; a test holds it to this table.
+ * The configuration: a table, the defaults as one JSON text, and the checks of those who own a
+ * part. What the file says is laid over the defaults and then decoded once, so that "not given"
+ * needs no special value anywhere. deploy/lifeboat.yaml documents every key; a test holds it to
+ * this table.
  */
 #include "agent/config.h"
 
@@ -23,11 +24,13 @@ static const char defaults[] =
 	" \"stateDirectory\": \"/var/lib/lifeboat\", \"socket\": \"/run/lifeboat/lifeboat.sock\","
 	" \"bpffs\": \"/sys/fs/bpf/lifeboat\", \"dryRun\": false, \"logLevel\": \"info\","
 	" \"detectors\": {}, \"collectors\": {}, \"diagnosers\": {}, \"recoverers\": {},"
-	" \"pipeline\": {\"cooldown\": \"5m\", \"parallel\": 4, \"liveMaximum\": 1000, \"actionsPerHour\": 60},"
+	" \"pipeline\": {\"cooldown\": \"5m\", \"parallel\": 4, \"liveMaximum\": 1000, "
+	"\"actionsPerHour\": 60},"
 	" \"store\": {\"retentionAge\": \"30d\", \"retentionCount\": 10000},"
 	" \"api\": {\"allowedUsers\": [], \"allowedGroups\": []},"
 	" \"folders\": {\"collectors\": \"/etc/lifeboat/collectors.d\","
-	" \"diagnosers\": \"/etc/lifeboat/diagnosers.d\", \"recoverers\": \"/etc/lifeboat/recoverers.d\"}}";
+	" \"diagnosers\": \"/etc/lifeboat/diagnosers.d\", \"recoverers\": "
+	"\"/etc/lifeboat/recoverers.d\"}}";
 
 static const char *const log_level_names[] = {
 	[LOG_LEVEL_ERROR] = "error",
@@ -43,29 +46,36 @@ static int check_path(const void *value, struct problem *problem)
 
 	if (path[0] == '/')
 		return 0;
-	return problem_set(problem, -EINVAL, "", "is \"%.80s\", but must be an absolute path", path);
+	return problem_set(problem, -EINVAL, "", "is \"%.80s\", but must be an absolute path",
+			   path);
 }
 
 #define DAY_NS ((int64_t)(86400 * NS_PER_S))
-#define PATH_FIELD(type, member, name) SCHEMA_FIELD(type, member, name, FIELD_STRING, .maximum = 4095, .check = check_path)
+#define PATH_FIELD(type, member, name) \
+	SCHEMA_FIELD(type, member, name, FIELD_STRING, .maximum = 4095, .check = check_path)
 
 #define pipeline_block __typeof__(((struct config *)NULL)->pipeline)
 static const struct field pipeline_fields[] = {
 	SCHEMA_FIELD(pipeline_block, cooldown, "cooldown", FIELD_DURATION, .maximum = 30 * DAY_NS),
-	SCHEMA_FIELD(pipeline_block, parallel, "parallel", FIELD_INTEGER, .minimum = 1, .maximum = 64),
-	SCHEMA_FIELD(pipeline_block, live_maximum, "liveMaximum", FIELD_INTEGER, .minimum = 1, .maximum = 10000),
-	SCHEMA_FIELD(pipeline_block, actions_per_hour, "actionsPerHour", FIELD_INTEGER, .minimum = 1,
-		     .maximum = 1000),
+	SCHEMA_FIELD(pipeline_block, parallel, "parallel", FIELD_INTEGER, .minimum = 1,
+		     .maximum = 64),
+	SCHEMA_FIELD(pipeline_block, live_maximum, "liveMaximum", FIELD_INTEGER, .minimum = 1,
+		     .maximum = 10000),
+	SCHEMA_FIELD(pipeline_block, actions_per_hour, "actionsPerHour", FIELD_INTEGER,
+		     .minimum = 1, .maximum = 1000),
 };
 static const struct schema pipeline_schema =
 	SCHEMA("pipeline", pipeline_block, pipeline_fields, .extra_offset = SCHEMA_STRICT);
 
 #define store_block __typeof__(((struct config *)NULL)->store)
 static const struct field store_fields[] = {
-	SCHEMA_FIELD(store_block, retention_age, "retentionAge", FIELD_DURATION, .maximum = 3650 * DAY_NS),
-	SCHEMA_FIELD(store_block, retention_count, "retentionCount", FIELD_INTEGER, .minimum = 1, .maximum = 1000000),
+	SCHEMA_FIELD(store_block, retention_age, "retentionAge", FIELD_DURATION,
+		     .maximum = 3650 * DAY_NS),
+	SCHEMA_FIELD(store_block, retention_count, "retentionCount", FIELD_INTEGER, .minimum = 1,
+		     .maximum = 1000000),
 };
-static const struct schema store_schema = SCHEMA("store", store_block, store_fields, .extra_offset = SCHEMA_STRICT);
+static const struct schema store_schema =
+	SCHEMA("store", store_block, store_fields, .extra_offset = SCHEMA_STRICT);
 
 #define api_block __typeof__(((struct config *)NULL)->api)
 static const struct field api_fields[] = {
@@ -73,7 +83,8 @@ static const struct field api_fields[] = {
 	SCHEMA_FIELD(api_block, allowed_users, "allowedUsers", FIELD_STRINGS, .maximum = 64),
 	SCHEMA_FIELD(api_block, allowed_groups, "allowedGroups", FIELD_STRINGS, .maximum = 64),
 };
-static const struct schema api_schema = SCHEMA("api", api_block, api_fields, .extra_offset = SCHEMA_STRICT);
+static const struct schema api_schema =
+	SCHEMA("api", api_block, api_fields, .extra_offset = SCHEMA_STRICT);
 
 #define folders_block __typeof__(((struct config *)NULL)->folders)
 static const struct field folders_fields[] = {
@@ -108,16 +119,18 @@ static int check_config(const void *object, struct problem *problem)
 	const struct config *config = object;
 
 	if (!streq_ptr(config->api_version, ABNORMAL_API_VERSION))
-		return problem_set(problem, -EINVAL, "apiVersion", "is \"%.80s\", but this agent reads %s",
-				   config->api_version ? config->api_version : "", ABNORMAL_API_VERSION);
+		return problem_set(
+			problem, -EINVAL, "apiVersion", "is \"%.80s\", but this agent reads %s",
+			config->api_version ? config->api_version : "", ABNORMAL_API_VERSION);
 	if (!streq_ptr(config->kind, CONFIG_KIND))
 		return problem_set(problem, -EINVAL, "kind", "is \"%.80s\", but must be %s",
 				   config->kind ? config->kind : "", CONFIG_KIND);
 	return 0;
 }
 
-static const struct schema config_schema = SCHEMA("the configuration", struct config, config_fields,
-						  .extra_offset = SCHEMA_STRICT, .check = check_config);
+static const struct schema config_schema =
+	SCHEMA("the configuration", struct config, config_fields, .extra_offset = SCHEMA_STRICT,
+	       .check = check_config);
 
 void config_free(struct config *config)
 {
@@ -126,7 +139,8 @@ void config_free(struct config *config)
 
 /* --- Reading --- */
 
-/* Lays OVER (taken apart) over BASE; a key without a value counts as not given. Returns 0 or -ENOMEM. */
+/* Lays OVER (taken apart) over BASE; a key without a value counts as not given. Returns 0 or
+ * -ENOMEM. */
 static int lay_over(cJSON *base, cJSON *over)
 {
 	for (cJSON *child = over->child, *next; child; child = next) {
@@ -141,7 +155,8 @@ static int lay_over(cJSON *base, cJSON *over)
 		} else {
 			_cleanup_free_ char *name = strdup(child->string);
 
-			r = name ? json_set(base, name, cJSON_DetachItemViaPointer(over, child)) : -ENOMEM;
+			r = name ? json_set(base, name, cJSON_DetachItemViaPointer(over, child))
+				 : -ENOMEM;
 		}
 		if (r < 0)
 			return r;
@@ -161,14 +176,17 @@ static int check_parts(const struct config *config, struct problem *problem)
 	int r = check_part(detect_check_settings(config->detectors, problem), "detectors", problem);
 
 	if (r == 0)
-		r = check_part(registry_check_settings(PLUGIN_COLLECTOR, config->collectors, problem), "collectors",
-			       problem);
+		r = check_part(
+			registry_check_settings(PLUGIN_COLLECTOR, config->collectors, problem),
+			"collectors", problem);
 	if (r == 0)
-		r = check_part(registry_check_settings(PLUGIN_DIAGNOSER, config->diagnosers, problem), "diagnosers",
-			       problem);
+		r = check_part(
+			registry_check_settings(PLUGIN_DIAGNOSER, config->diagnosers, problem),
+			"diagnosers", problem);
 	if (r == 0)
-		r = check_part(registry_check_settings(PLUGIN_RECOVERER, config->recoverers, problem), "recoverers",
-			       problem);
+		r = check_part(
+			registry_check_settings(PLUGIN_RECOVERER, config->recoverers, problem),
+			"recoverers", problem);
 	return r;
 }
 
@@ -199,7 +217,8 @@ int config_new(struct config **ret_config)
 	return config_decode(NULL, ret_config, NULL);
 }
 
-int config_parse(const char *text, size_t length, struct config **ret_config, struct problem *problem)
+int config_parse(const char *text, size_t length, struct config **ret_config,
+		 struct problem *problem)
 {
 	_cleanup_json_ cJSON *documents = NULL;
 	int r = yaml_read(text, length, CONFIG_BYTES_MAX, &documents, problem);
@@ -207,11 +226,13 @@ int config_parse(const char *text, size_t length, struct config **ret_config, st
 	if (r < 0)
 		return r;
 	if (cJSON_GetArraySize(documents) > 1)
-		return problem_set(problem, -EINVAL, NULL, "holds %d documents, but a configuration is one",
+		return problem_set(problem, -EINVAL, NULL,
+				   "holds %d documents, but a configuration is one",
 				   cJSON_GetArraySize(documents));
 	cJSON *given = cJSON_GetArrayItem(documents, 0);
 	if (given && !cJSON_IsObject(given))
-		return problem_set(problem, -EINVAL, NULL, "must be keys with values, like `dryRun: true`");
+		return problem_set(problem, -EINVAL, NULL,
+				   "must be keys with values, like `dryRun: true`");
 	return config_decode(given, ret_config, problem);
 }
 

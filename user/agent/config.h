@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The configuration file: every key optional, unknown ones refused by name, all values checked before
- * any takes effect.
+ * The configuration file: every key optional, unknown ones refused by name, all values checked
+ * before any takes effect.
  */
 #pragma once
 
@@ -33,8 +33,10 @@ struct config {
 
 /* The defaults alone. */
 int config_new(struct config **ret_config);
-/* Reads and checks PATH over the defaults. PROBLEM names the field. Returns 0, -EINVAL, -ENOENT or another errno. */
+/* Reads and checks PATH over the defaults. PROBLEM names the field. Returns 0, -EINVAL, -ENOENT or
+ * another errno. */
 int config_read(const char *path, struct config **ret_config, struct problem *problem);
-int config_parse(const char *text, size_t length, struct config **ret_config, struct problem *problem);
+int config_parse(const char *text, size_t length, struct config **ret_config,
+		 struct problem *problem);
 void config_free(struct config *config);
 DEFINE_CLEANUP(struct config, config_free);

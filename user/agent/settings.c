@@ -43,13 +43,15 @@ static int set_node_name(struct config *config, const char *flag)
 	return string_set(&config->node_name, *name ? name : "localhost");
 }
 
-static int lay_flags_over(const struct agent_options *options, struct config *config, struct problem *problem)
+static int lay_flags_over(const struct agent_options *options, struct config *config,
+			  struct problem *problem)
 {
 	enum log_level level = (enum log_level)config->log_level;
 	int r = 0;
 
 	if (options->log_level && log_level_parse(options->log_level, &level) < 0)
-		return problem_set(problem, -EINVAL, "--log-level", "is \"%.40s\", but must be error, warning, info or debug",
+		return problem_set(problem, -EINVAL, "--log-level",
+				   "is \"%.40s\", but must be error, warning, info or debug",
 				   options->log_level);
 	config->log_level = (int)level;
 	config->dry_run |= options->dry_run;
@@ -60,11 +62,12 @@ static int lay_flags_over(const struct agent_options *options, struct config *co
 		r = set_path(&config->bpffs, options->bpffs);
 	if (r == 0)
 		r = set_node_name(config, options->node_name);
-	return r < 0 ? problem_set(problem, r, NULL, "flags can't be applied: %s", strerror(-r)) : 0;
+	return r < 0 ? problem_set(problem, r, NULL, "flags can't be applied: %s", strerror(-r))
+		     : 0;
 }
 
-int settings_read(const struct agent_options *options, struct config **ret_config, const char **ret_path,
-		  struct problem *problem)
+int settings_read(const struct agent_options *options, struct config **ret_config,
+		  const char **ret_path, struct problem *problem)
 {
 	_cleanup_(config_freep) struct config *config = NULL;
 	int r;
@@ -121,9 +124,11 @@ static int find_group(const char *name, gid_t *ret_gid)
 	return 0;
 }
 
-int settings_allowed(const struct config *config, uid_t **ret_users, gid_t **ret_groups, struct problem *problem)
+int settings_allowed(const struct config *config, uid_t **ret_users, gid_t **ret_groups,
+		     struct problem *problem)
 {
-	const struct strings *user_names = &config->api.allowed_users, *group_names = &config->api.allowed_groups;
+	const struct strings *user_names = &config->api.allowed_users,
+			     *group_names = &config->api.allowed_groups;
 	_cleanup_free_ uid_t *users = calloc(user_names->count + 1, sizeof(*users));
 	_cleanup_free_ gid_t *groups = calloc(group_names->count + 1, sizeof(*groups));
 
@@ -131,12 +136,14 @@ int settings_allowed(const struct config *config, uid_t **ret_users, gid_t **ret
 		return -ENOMEM;
 	for (size_t i = 0; i < user_names->count; i++)
 		if (find_user(user_names->items[i], &users[i]) < 0)
-			return problem_set(problem, -EINVAL, "api.allowedUsers", "names \"%.80s\", and this host has no such user",
+			return problem_set(problem, -EINVAL, "api.allowedUsers",
+					   "names \"%.80s\", and this host has no such user",
 					   user_names->items[i]);
 	for (size_t i = 0; i < group_names->count; i++)
 		if (find_group(group_names->items[i], &groups[i]) < 0)
 			return problem_set(problem, -EINVAL, "api.allowedGroups",
-					   "names \"%.80s\", and this host has no such group", group_names->items[i]);
+					   "names \"%.80s\", and this host has no such group",
+					   group_names->items[i]);
 	*ret_users = TAKE_PTR(users);
 	*ret_groups = TAKE_PTR(groups);
 	return 0;
@@ -152,7 +159,8 @@ static bool strings_equal(const struct strings *a, const struct strings *b)
 	return a->count == b->count;
 }
 
-const char *settings_need_restart(const struct config *old, const struct config *new, char *text, size_t size)
+const char *settings_need_restart(const struct config *old, const struct config *new, char *text,
+				  size_t size)
 {
 	const struct {
 		const char *name;
@@ -164,9 +172,12 @@ const char *settings_need_restart(const struct config *old, const struct config 
 		{"bpffs", streq_ptr(old->bpffs, new->bpffs)},
 		{"store.retentionAge", old->store.retention_age == new->store.retention_age},
 		{"store.retentionCount", old->store.retention_count == new->store.retention_count},
-		{"api.metricsAddress", streq_ptr(old->api.metrics_address, new->api.metrics_address)},
-		{"api.allowedUsers", strings_equal(&old->api.allowed_users, &new->api.allowed_users)},
-		{"api.allowedGroups", strings_equal(&old->api.allowed_groups, &new->api.allowed_groups)},
+		{"api.metricsAddress",
+		 streq_ptr(old->api.metrics_address, new->api.metrics_address)},
+		{"api.allowedUsers",
+		 strings_equal(&old->api.allowed_users, &new->api.allowed_users)},
+		{"api.allowedGroups",
+		 strings_equal(&old->api.allowed_groups, &new->api.allowed_groups)},
 		{"folders.collectors", streq_ptr(old->folders.collectors, new->folders.collectors)},
 		{"folders.diagnosers", streq_ptr(old->folders.diagnosers, new->folders.diagnosers)},
 		{"folders.recoverers", streq_ptr(old->folders.recoverers, new->folders.recoverers)},

@@ -10,20 +10,24 @@
 
 /*
  * Reads the configuration that OPTIONS name and lays the flags over it. A missing default file is
- * fine; PROBLEM tells of everything else. Returns 0 or a negative errno. PATH is the file's, for messages.
+ * fine; PROBLEM tells of everything else. Returns 0 or a negative errno. PATH is the file's, for
+ * messages.
  */
-int settings_read(const struct agent_options *options, struct config **ret_config, const char **ret_path,
-		  struct problem *problem);
+int settings_read(const struct agent_options *options, struct config **ret_config,
+		  const char **ret_path, struct problem *problem);
 
 void settings_pipeline(const struct config *config, struct pipeline_settings *ret_settings);
 /* By enum plugin_kind; borrowed from CONFIG. */
 void settings_plugins(const struct config *config, const cJSON *ret_settings[3]);
 
-/* Ids of the users and groups that the API lets in. The caller frees both. Returns 0, -EINVAL or -ENOMEM. */
-int settings_allowed(const struct config *config, uid_t **ret_users, gid_t **ret_groups, struct problem *problem);
+/* Ids of the users and groups that the API lets in. The caller frees both. Returns 0, -EINVAL or
+ * -ENOMEM. */
+int settings_allowed(const struct config *config, uid_t **ret_users, gid_t **ret_groups,
+		     struct problem *problem);
 
 /*
- * Names of the keys that differ between the two and take effect with a restart only, joined by ", "; "" if
- * there are none. Returns TEXT.
+ * Names of the keys that differ between the two and take effect with a restart only, joined by ",
+ * "; "" if there are none. Returns TEXT.
  */
-const char *settings_need_restart(const struct config *old, const struct config *new, char *text, size_t size);
+const char *settings_need_restart(const struct config *old, const struct config *new, char *text,
+				  size_t size);

@@ -30,7 +30,6 @@ struct api_options {
 	struct call_pool *pool;
 	struct detect *detect;
 	const char *node_name, *version;
-	bool dry_run;
 	int lock_fd; /* of api_reserve; taken, also when api_start fails. 0: api_start reserves the socket itself */
 };
 

@@ -165,15 +165,28 @@ static void submitted(void *userdata, int result, enum submit_result how, const 
 		return;
 	if (result == -EEXIST) {
 		request_answer_error(request, MHD_HTTP_CONFLICT,
-				     "another Abnormal is called %s in the namespace %s: delete it first, or choose "
-				     "another name",
-				     name, namespace);
+				     "another Abnormal has this name already: delete it first, or choose another name");
+		return;
+	}
+	if (result == -EXDEV) {
+		struct problem problem = {0};
+
+		problem_set(&problem, result, "spec.nodeName",
+			    "names another node, but this agent handles those of %s alone: leave it out, or hand it to "
+			    "that node's agent",
+			    request->api->options.node_name);
+		request_answer_problem(request, MHD_HTTP_UNPROCESSABLE_CONTENT, &problem);
 		return;
 	}
 	if (result == -EDQUOT) {
 		request_answer_error(request, MHD_HTTP_TOO_MANY_REQUESTS,
 				     "too many Abnormals are being handled: wait until some have ended, or raise "
 				     "pipeline.liveMaximum");
+		return;
+	}
+	if (result == -EAGAIN) {
+		request_answer_error(request, MHD_HTTP_SERVICE_UNAVAILABLE,
+				     "the agent is still reading its store: try again in a moment");
 		return;
 	}
 	if (result < 0) {
@@ -249,10 +262,8 @@ static void abnormal_submit(struct request *request)
 		return;
 	}
 	int r = pipeline_submit(request->api->options.pipeline, abnormal, submitted, ticket);
-	if (r == -EDQUOT || r == -EEXIST)
-		submitted(ticket, r, SUBMIT_CREATED, "", "");
-	else if (r < 0)
-		ticket_fail(ticket, r);
+	if (r < 0)
+		submitted(ticket, r, SUBMIT_CREATED, NULL, NULL);
 }
 
 /* --- Plug-ins by hand --- */
@@ -460,7 +471,7 @@ static void status_get(struct request *request)
 	if (json &&
 	    (json_set_string(json, "version", api->options.version) < 0 ||
 	     json_set_string(json, "nodeName", api->options.node_name) < 0 ||
-	     json_set_bool(json, "dryRun", api->options.dry_run) < 0 ||
+	     json_set_bool(json, "dryRun", pipeline_settings(api->options.pipeline)->dry_run) < 0 ||
 	     json_set(json, "process", status_process(api)) < 0 ||
 	     json_set(json, "store", status_store(api->options.store)) < 0 ||
 	     json_set(json, "pipeline", status_pipeline(pipeline_counts(api->options.pipeline))) < 0))
@@ -485,7 +496,7 @@ static void metrics_get(struct request *request)
 	struct metrics_input input = {
 		.version = api->options.version,
 		.node_name = api->options.node_name,
-		.dry_run = api->options.dry_run,
+		.dry_run = pipeline_settings(api->options.pipeline)->dry_run,
 		.endings = &api->ended,
 		.pipeline = pipeline_counts(api->options.pipeline),
 		.calls = call_pool_counts(api->options.pool),

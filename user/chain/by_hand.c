@@ -6,7 +6,8 @@
  */
 #include "chain/handling.h"
 
-void errand_begin(struct pipeline *pipeline, struct errand *errand, void (*forget)(struct errand *errand))
+void errand_begin(struct pipeline *pipeline, struct errand *errand,
+		  void (*forget)(struct errand *errand))
 {
 	errand->pipeline = pipeline;
 	errand->forget = forget;
@@ -38,9 +39,13 @@ static void trial_free(struct trial *trial)
 }
 DEFINE_CLEANUP(struct trial, trial_free);
 
+/* Whoever asked holds something for the answer, and must hear that there will be none. */
 static void trial_forget(struct errand *errand)
 {
-	trial_free((struct trial *)((char *)errand - offsetof(struct trial, errand)));
+	struct trial *trial = (struct trial *)((char *)errand - offsetof(struct trial, errand));
+
+	trial->callback(trial->userdata, -ECANCELED, NULL, "the agent is ending");
+	trial_free(trial);
 }
 
 static int trial_record(struct trial *trial, struct call_result *result)
@@ -55,7 +60,8 @@ static int trial_record(struct trial *trial, struct call_result *result)
 		abnormal->status.identifiable = false;
 		return 0;
 	}
-	struct information *information = list_append(&abnormal->status.information, &information_schema);
+	struct information *information =
+		list_append(&abnormal->status.information, &information_schema);
 	if (!information || string_set(&information->collector, trial->entry->name) < 0)
 		return -ENOMEM;
 	return information_record(information, result);
@@ -75,8 +81,8 @@ static void trial_done(void *userdata, struct call_result *result)
 	trial->callback(trial->userdata, r, trial->abnormal, explanation);
 }
 
-static int trial_start(struct pipeline *pipeline, struct plugin_entry *entry, const struct abnormal *abnormal,
-		       pipeline_answered callback, void *userdata)
+static int trial_start(struct pipeline *pipeline, struct plugin_entry *entry,
+		       const struct abnormal *abnormal, pipeline_answered callback, void *userdata)
 {
 	enum plugin_step step = entry->kind == PLUGIN_COLLECTOR ? STEP_COLLECT : STEP_DIAGNOSE;
 	_cleanup_(trial_freep) struct trial *trial = calloc(1, sizeof(*trial));
@@ -90,8 +96,8 @@ static int trial_start(struct pipeline *pipeline, struct plugin_entry *entry, co
 	trial->abnormal = abnormal_copy(abnormal);
 	if (!trial->abnormal)
 		return -ENOMEM;
-	int r = call_start(pipeline->options.pool, entry, step, trial->abnormal, NULL, trial_done, trial,
-			   &trial->errand.call);
+	int r = call_start(pipeline->options.pool, entry, step, trial->abnormal, NULL, trial_done,
+			   trial, &trial->errand.call);
 	if (r == 0)
 		TAKE_PTR(trial);
 	return r;
@@ -121,7 +127,8 @@ int by_hand_finish(struct handling *handling, int result, const char *explanatio
 
 static int by_hand_start(struct handling *handling, struct by_hand **by_hand)
 {
-	if (!handling->ended || handling->by_hand || pipeline_subject_busy(handling->pipeline, handling->subject))
+	if (!handling->ended || handling->by_hand ||
+	    pipeline_subject_busy(handling->pipeline, handling->subject))
 		return -EBUSY;
 	handling->by_hand = TAKE_PTR(*by_hand);
 	handling_go(handling, recoverer_run_by_hand);
@@ -176,20 +183,24 @@ static void retrieved(void *userdata, int result, const char *text, size_t lengt
 	if (result == 0)
 		result = retrieved_start(retrieval, text, length);
 	if (result < 0)
-		by_hand->callback(by_hand->userdata, result, NULL,
-				  result == -ENOENT  ? "there is no such Abnormal"
-				  : result == -EBUSY ? "its subject is being worked on; try again when that has ended"
-						     : strerror(-result));
+		by_hand->callback(
+			by_hand->userdata, result, NULL,
+			result == -ENOENT ? "there is no such Abnormal"
+			: result == -EBUSY
+				? "its subject is being worked on; try again when that has ended"
+				: strerror(-result));
 }
 
-static int retrieve(struct pipeline *pipeline, const struct metadata *metadata, struct by_hand **by_hand)
+static int retrieve(struct pipeline *pipeline, const struct metadata *metadata,
+		    struct by_hand **by_hand)
 {
 	_cleanup_(retrieval_freep) struct retrieval *retrieval = calloc(1, sizeof(*retrieval));
 
 	if (!retrieval)
 		return -ENOMEM;
 	errand_begin(pipeline, &retrieval->errand, NULL);
-	int r = store_get(pipeline->options.store, metadata->namespace, metadata->name, retrieved, retrieval);
+	int r = store_get(pipeline->options.store, metadata->namespace, metadata->name, retrieved,
+			  retrieval);
 	if (r < 0)
 		return r;
 	retrieval->by_hand = TAKE_PTR(*by_hand);
@@ -197,8 +208,9 @@ static int retrieve(struct pipeline *pipeline, const struct metadata *metadata, 
 	return 0;
 }
 
-static int recover_by_hand(struct pipeline *pipeline, struct plugin_entry *entry, const struct abnormal *abnormal,
-			   bool dry_run, pipeline_answered callback, void *userdata)
+static int recover_by_hand(struct pipeline *pipeline, struct plugin_entry *entry,
+			   const struct abnormal *abnormal, bool dry_run,
+			   pipeline_answered callback, void *userdata)
 {
 	_cleanup_(by_hand_freep) struct by_hand *by_hand = calloc(1, sizeof(*by_hand));
 	const struct metadata *metadata = &abnormal->metadata;
@@ -213,11 +225,13 @@ static int recover_by_hand(struct pipeline *pipeline, struct plugin_entry *entry
 	if (!metadata->name || !metadata->namespace)
 		return -EINVAL;
 	handling = pipeline_lookup(pipeline, metadata->namespace, metadata->name);
-	return handling ? by_hand_start(handling, &by_hand) : retrieve(pipeline, metadata, &by_hand);
+	return handling ? by_hand_start(handling, &by_hand)
+			: retrieve(pipeline, metadata, &by_hand);
 }
 
 int pipeline_run_plugin(struct pipeline *pipeline, enum plugin_kind kind, const char *name,
-			const struct abnormal *abnormal, bool dry_run, pipeline_answered callback, void *userdata)
+			const struct abnormal *abnormal, bool dry_run, pipeline_answered callback,
+			void *userdata)
 {
 	struct plugin_entry *entry = registry_find(pipeline->options.registry, kind, name);
 

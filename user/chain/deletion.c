@@ -32,16 +32,19 @@ static void deletion_written(void *userdata, int result)
 		return;
 	if (result == 0)
 		pipeline_publish(pipeline, "DELETED",
-				 deletion->handling ? deletion->handling->abnormal : deletion->abnormal);
+				 deletion->handling ? deletion->handling->abnormal
+						    : deletion->abnormal);
 	if (deletion->callback)
 		deletion->callback(deletion->userdata, result);
 }
 
 static int deletion_write(struct deletion *deletion)
 {
-	struct store_record record = {.delete_namespace = deletion->namespace, .delete_name = deletion->name};
+	struct store_record record = {.delete_namespace = deletion->namespace,
+				      .delete_name = deletion->name};
 
-	return store_write(deletion->errand.pipeline->options.store, &record, deletion_written, deletion);
+	return store_write(deletion->errand.pipeline->options.store, &record, deletion_written,
+			   deletion);
 }
 
 /* The store was asked whether there is such an ended one. */
@@ -61,8 +64,8 @@ static void deletion_found(void *userdata, int result, const char *text, size_t 
 		deletion->callback(deletion->userdata, result);
 }
 
-int pipeline_delete(struct pipeline *pipeline, const char *namespace, const char *name, store_written callback,
-		    void *userdata)
+int pipeline_delete(struct pipeline *pipeline, const char *namespace, const char *name,
+		    store_written callback, void *userdata)
 {
 	_cleanup_(deletion_freep) struct deletion *deletion = calloc(1, sizeof(*deletion));
 	struct handling *handling = pipeline_lookup(pipeline, namespace, name);

@@ -41,7 +41,8 @@ static int identified(struct handling *handling, const struct plugin_entry *entr
 			     handling->abnormal->status.message);
 }
 
-static int diagnoser_failed(struct handling *handling, const struct plugin_entry *entry, const char *error)
+static int diagnoser_failed(struct handling *handling, const struct plugin_entry *entry,
+			    const char *error)
 {
 	int r = handling_note_error(handling, CONTEXT_DIAGNOSIS_ERRORS, "diagnoser", entry->name,
 				    error ? error : "it gave no reason");
@@ -58,7 +59,8 @@ static int diagnoser_answered(struct handling *handling, struct call_result *res
 	case CALL_RECOGNISED:
 		r = handling_merge(handling, result->answer);
 		if (r == -EFBIG)
-			return diagnoser_failed(handling, entry, "its answer would make the Abnormal too large");
+			return diagnoser_failed(handling, entry,
+						"its answer would make the Abnormal too large");
 		return r < 0 ? r : identified(handling, entry);
 	case CALL_NOT_MINE:
 		return ask_next(handling);
@@ -74,7 +76,9 @@ static void tell_asked(const struct handling *handling, struct buffer *text)
 {
 	for (size_t i = 0; i < handling->chain_count; i++)
 		buffer_printf(text, "%s%s", i ? ", " : " Asked: ", handling->chain[i]->name);
-	buffer_append_text(text, handling->chain_count ? "." : " No diagnoser is enabled for this kind of fault.");
+	buffer_append_text(text, handling->chain_count
+					 ? "."
+					 : " No diagnoser is enabled for this kind of fault.");
 }
 
 static void tell_collected(const struct handling *handling, struct buffer *text)
@@ -91,7 +95,8 @@ static void tell_collected(const struct handling *handling, struct buffer *text)
 	}
 	buffer_append_text(text, told ? ", in status.context" : " Nothing could be collected");
 	if (artifacts && handling->pipeline->artifact_root)
-		buffer_printf(text, " and as %zu file%s in %s/%s", artifacts, artifacts == 1 ? "" : "s", handling->pipeline->artifact_root,
+		buffer_printf(text, " and as %zu file%s in %s/%s", artifacts,
+			      artifacts == 1 ? "" : "s", handling->pipeline->artifact_root,
 			      abnormal->metadata.uid);
 	buffer_append_text(text, ".");
 }
@@ -109,8 +114,10 @@ static int not_identified(struct handling *handling)
 	tell_asked(handling, &text);
 	tell_collected(handling, &text);
 	buffer_printf(&text,
-		      " It needs a person: read what was collected with `lifeboat describe abnormals %s -n %s`; once "
-		      "you know the cause, a script in the diagnosers folder lets lifeboat recognise it the next time.",
+		      " It needs a person: read what was collected with `lifeboat describe "
+		      "abnormals %s -n %s`; once "
+		      "you know the cause, a script in the diagnosers folder lets lifeboat "
+		      "recognise it the next time.",
 		      abnormal->metadata.name, abnormal->metadata.namespace);
 	if (string_set(&abnormal->status.message, buffer_text(&text)) < 0 ||
 	    string_set(&abnormal->status.reason, "NotIdentified") < 0)
@@ -125,7 +132,8 @@ static int ask_next(struct handling *handling)
 {
 	if (handling->chain_index == handling->chain_count)
 		return information_manager_troubleshoot(handling, not_identified);
-	return handling_call(handling, handling->chain[handling->chain_index], STEP_DIAGNOSE, diagnoser_answered);
+	return handling_call(handling, handling->chain[handling->chain_index], STEP_DIAGNOSE,
+			     diagnoser_answered);
 }
 
 int diagnoser_chain_run(struct handling *handling)
@@ -133,11 +141,14 @@ int diagnoser_chain_run(struct handling *handling)
 	int r;
 
 	handling_chain_free(handling);
-	cJSON_DeleteItemFromObjectCaseSensitive(handling->abnormal->status.context, CONTEXT_DIAGNOSIS_ERRORS);
-	r = registry_chain(handling->pipeline->options.registry, PLUGIN_DIAGNOSER, handling->abnormal,
-			   &handling->chain, &handling->chain_count, &handling->missing);
+	cJSON_DeleteItemFromObjectCaseSensitive(handling->abnormal->status.context,
+						CONTEXT_DIAGNOSIS_ERRORS);
+	r = registry_chain(handling->pipeline->options.registry, PLUGIN_DIAGNOSER,
+			   handling->abnormal, &handling->chain, &handling->chain_count,
+			   &handling->missing);
 	for (size_t i = 0; i < handling->missing.count && r == 0; i++)
-		r = handling_note_error(handling, CONTEXT_DIAGNOSIS_ERRORS, "diagnoser", handling->missing.items[i],
-					"is assigned, but no such diagnoser is known and enabled on this node");
+		r = handling_note_error(
+			handling, CONTEXT_DIAGNOSIS_ERRORS, "diagnoser", handling->missing.items[i],
+			"is assigned, but no such diagnoser is known and enabled on this node");
 	return r < 0 ? r : ask_next(handling);
 }

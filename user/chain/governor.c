@@ -50,7 +50,8 @@ void governor_free(struct governor *governor)
 	free(governor);
 }
 
-int governor_note(struct governor *governor, const char *recoverer, const char *subject, int64_t boot_ns)
+int governor_note(struct governor *governor, const char *recoverer, const char *subject,
+		  int64_t boot_ns)
 {
 	_cleanup_free_ char *recoverer_copy = strdup(recoverer);
 	_cleanup_free_ char *subject_copy = strdup(subject);
@@ -77,16 +78,19 @@ void governor_forget(struct governor *governor, const char *recoverer, const cha
 		}
 }
 
-/* How many deeds of RECOVERER and SUBJECT (NULL: any) lie less than PERIOD_NS back, and the first of them. */
-static uint64_t deeds_within(const struct governor *governor, const char *recoverer, const char *subject,
-			     int64_t period_ns, int64_t now_ns, int64_t *ret_first_ns)
+/* How many deeds of RECOVERER and SUBJECT (NULL: any) lie less than PERIOD_NS back, and the first
+ * of them. */
+static uint64_t deeds_within(const struct governor *governor, const char *recoverer,
+			     const char *subject, int64_t period_ns, int64_t now_ns,
+			     int64_t *ret_first_ns)
 {
 	uint64_t count = 0;
 
 	for (size_t i = 0; i < governor->count; i++) {
 		const struct deed *deed = &governor->deeds[i];
 
-		if (now_ns - deed->boot_ns >= period_ns || (recoverer && !streq(deed->recoverer, recoverer)) ||
+		if (now_ns - deed->boot_ns >= period_ns ||
+		    (recoverer && !streq(deed->recoverer, recoverer)) ||
 		    (subject && !streq(deed->subject, subject)))
 			continue;
 		if (count++ == 0 || deed->boot_ns < *ret_first_ns)
@@ -100,36 +104,43 @@ static int64_t period_of(uint64_t ns)
 	return (int64_t)MIN(ns, (uint64_t)INT64_MAX / 2);
 }
 
-int governor_check(const struct governor *governor, const struct plugin_entry *entry, const char *subject,
-		   uint64_t actions_per_hour, int64_t now_boot_ns, char *reason, size_t reason_size)
+int governor_check(const struct governor *governor, const struct plugin_entry *entry,
+		   const char *subject, uint64_t actions_per_hour, int64_t now_boot_ns,
+		   char *reason, size_t reason_size)
 {
 	char ago[TIME_TEXT_SIZE], wait[TIME_TEXT_SIZE], period[TIME_TEXT_SIZE];
-	int64_t first_ns = 0, cooldown_ns = period_of(entry->cooldown_ns), rate_ns = period_of(entry->rate_period_ns);
+	int64_t first_ns = 0, cooldown_ns = period_of(entry->cooldown_ns),
+		rate_ns = period_of(entry->rate_period_ns);
 
 	if (deeds_within(governor, entry->name, subject, cooldown_ns, now_boot_ns, &first_ns)) {
 		snprintf(reason, reason_size,
-			 "%s acted on this subject %s ago and its cooldown of %s is not over: wait another %s, or "
+			 "%s acted on this subject %s ago and its cooldown of %s is not over: wait "
+			 "another %s, or "
 			 "lower recoverers.%s.cooldown",
 			 entry->name, duration_format((uint64_t)(now_boot_ns - first_ns), ago),
 			 duration_format(entry->cooldown_ns, period),
-			 duration_format((uint64_t)(first_ns + cooldown_ns - now_boot_ns), wait), entry->name);
+			 duration_format((uint64_t)(first_ns + cooldown_ns - now_boot_ns), wait),
+			 entry->name);
 		return -EAGAIN;
 	}
-	if (entry->rate_count &&
-	    deeds_within(governor, entry->name, NULL, rate_ns, now_boot_ns, &first_ns) >= entry->rate_count) {
+	if (entry->rate_count && deeds_within(governor, entry->name, NULL, rate_ns, now_boot_ns,
+					      &first_ns) >= entry->rate_count) {
 		snprintf(reason, reason_size,
-			 "%s may act %" PRIu64 " times in %s and has: the next is free in %s", entry->name,
-			 entry->rate_count, duration_format(entry->rate_period_ns, period),
+			 "%s may act %" PRIu64 " times in %s and has: the next is free in %s",
+			 entry->name, entry->rate_count,
+			 duration_format(entry->rate_period_ns, period),
 			 duration_format((uint64_t)(first_ns + rate_ns - now_boot_ns), wait));
 		return -EAGAIN;
 	}
-	if (actions_per_hour &&
-	    deeds_within(governor, NULL, NULL, HOUR_NS, now_boot_ns, &first_ns) >= actions_per_hour) {
+	if (actions_per_hour && deeds_within(governor, NULL, NULL, HOUR_NS, now_boot_ns,
+					     &first_ns) >= actions_per_hour) {
 		snprintf(reason, reason_size,
 			 "all recoverers of this node together may act %" PRIu64
-			 " times in an hour and have: the next is free in %s; look at what keeps failing before "
+			 " times in an hour and have: the next is free in %s; look at what keeps "
+			 "failing before "
 			 "raising pipeline.actionsPerHour",
-			 actions_per_hour, duration_format((uint64_t)(first_ns + HOUR_NS - now_boot_ns), wait));
+			 actions_per_hour,
+			 duration_format((uint64_t)(first_ns + HOUR_NS - now_boot_ns), wait));
 		return -EAGAIN;
 	}
 	return 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Keeps recovery within its limits: cooldown of a recoverer on one subject, rate of a recoverer, and
- * actions of the whole node in an hour. It remembers what was begun; whoever acts notes it here
+ * Keeps recovery within its limits: cooldown of a recoverer on one subject, rate of a recoverer,
+ * and actions of the whole node in an hour. It remembers what was begun; whoever acts notes it here
  * when the intent is journalled, so that two at once can't both slip through.
  */
 #pragma once
@@ -21,7 +21,8 @@ DEFINE_CLEANUP(struct governor, governor_free);
  * An action of RECOVERER on SUBJECT, begun at BOOT_NS (before the boot: negative). Returns 0 or
  * -ENOMEM.
  */
-int governor_note(struct governor *governor, const char *recoverer, const char *subject, int64_t boot_ns);
+int governor_note(struct governor *governor, const char *recoverer, const char *subject,
+		  int64_t boot_ns);
 /* The last such action turned out not to have been one. */
 void governor_forget(struct governor *governor, const char *recoverer, const char *subject);
 
@@ -29,5 +30,6 @@ void governor_forget(struct governor *governor, const char *recoverer, const cha
  * May ENTRY act on SUBJECT now? ACTIONS_PER_HOUR 0: no such limit. Returns 0, or -EAGAIN with
  * REASON telling a person which limit, and when it is over.
  */
-int governor_check(const struct governor *governor, const struct plugin_entry *entry, const char *subject,
-		   uint64_t actions_per_hour, int64_t now_boot_ns, char *reason, size_t reason_size);
+int governor_check(const struct governor *governor, const struct plugin_entry *entry,
+		   const char *subject, uint64_t actions_per_hour, int64_t now_boot_ns,
+		   char *reason, size_t reason_size);

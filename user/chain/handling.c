@@ -17,7 +17,8 @@
 /* Errors of plug-ins kept in one list of status.context. */
 #define ERRORS_MAXIMUM 64
 
-int handling_new(struct pipeline *pipeline, struct abnormal *abnormal, struct handling **ret_handling)
+int handling_new(struct pipeline *pipeline, struct abnormal *abnormal,
+		 struct handling **ret_handling)
 {
 	struct handling *handling = calloc(1, sizeof(*handling));
 
@@ -72,7 +73,8 @@ void handling_stop(struct handling *handling)
 	handling->timer = sd_event_source_disable_unref(handling->timer);
 	handling->batch = sd_event_source_disable_unref(handling->batch);
 	if (handling->by_hand)
-		by_hand_finish(handling, -ECANCELED, "the Abnormal was removed, or the agent is ending");
+		by_hand_finish(handling, -ECANCELED,
+			       "the Abnormal was removed, or the agent is ending");
 }
 
 void handling_unref(struct handling *handling)
@@ -106,10 +108,12 @@ static void step_failed(struct handling *handling, int error)
 		return;
 	}
 	if (log_limit_pass(&handling->pipeline->trouble_limit, 10, 60 * NS_PER_S, &suppressed))
-		log_error("Handling %s failed: %s; it is tried again in a second (%u such messages were left out)",
+		log_error("Handling %s failed: %s; it is tried again in a second (%u such messages "
+			  "were left out)",
 			  handling_name(handling), strerror(-error), suppressed);
 	if (handling_wait(handling, RETRY_NS, pipeline_proceed) < 0)
-		log_error("Handling %s stands still until the agent is restarted: no timer could be made",
+		log_error("Handling %s stands still until the agent is restarted: no timer could "
+			  "be made",
 			  handling_name(handling));
 }
 
@@ -140,14 +144,15 @@ static int timer_arm(struct pipeline *pipeline, sd_event_source **timer, uint64_
 	uint64_t delay_usec = (delay_ns + NS_PER_US - 1) / NS_PER_US;
 
 	*timer = sd_event_source_disable_unref(*timer);
-	return sd_event_add_time_relative(pipeline->options.event, timer, CLOCK_MONOTONIC, delay_usec,
-					  TIMER_ACCURACY_USEC, fired, userdata);
+	return sd_event_add_time_relative(pipeline->options.event, timer, CLOCK_MONOTONIC,
+					  delay_usec, TIMER_ACCURACY_USEC, fired, userdata);
 }
 
 int handling_wait(struct handling *handling, uint64_t delay_ns, handling_step next)
 {
 	handling->next = next;
-	return MIN(timer_arm(handling->pipeline, &handling->timer, delay_ns, timer_fired, handling), 0);
+	return MIN(timer_arm(handling->pipeline, &handling->timer, delay_ns, timer_fired, handling),
+		   0);
 }
 
 /* --- Durable writes --- */
@@ -155,7 +160,7 @@ int handling_wait(struct handling *handling, uint64_t delay_ns, handling_step ne
 struct write {
 	struct handling *handling; /* referenced */
 	const char *transition;
-	handling_step next;	   /* NULL: nothing waits for this write */
+	handling_step next; /* NULL: nothing waits for this write */
 	struct waiter *waiters;
 };
 
@@ -164,7 +169,8 @@ static void waiters_answer(const struct handling *handling, struct waiter *waite
 	const struct metadata *metadata = &handling->abnormal->metadata;
 
 	for (struct waiter *waiter = waiters; handling->pipeline && waiter; waiter = waiter->next)
-		waiter->callback(waiter->userdata, result, waiter->how, metadata->namespace, metadata->name);
+		waiter->callback(waiter->userdata, result, waiter->how, metadata->namespace,
+				 metadata->name);
 	waiters_free(waiters);
 }
 
@@ -186,7 +192,8 @@ static void write_succeeded(struct write *write)
 		handling_go(handling, write->next);
 }
 
-/* The store keeps troubles of the disk from its callers; what comes here passes, so it is tried again. */
+/* The store keeps troubles of the disk from its callers; what comes here passes, so it is tried
+ * again. */
 static void write_failed(struct write *write, int error)
 {
 	struct handling *handling = write->handling;
@@ -224,7 +231,8 @@ static int handling_write(struct handling *handling, const char *transition, han
 
 	if (!write)
 		return -ENOMEM;
-	*write = (struct write){handling_ref(handling), transition, next, TAKE_PTR(handling->waiters)};
+	*write = (struct write){handling_ref(handling), transition, next,
+				TAKE_PTR(handling->waiters)};
 	int r = store_write(handling->pipeline->options.store, &record, write_done, write);
 	if (r < 0) {
 		handling->waiters = write->waiters;
@@ -246,7 +254,8 @@ static int commit_try(struct handling *handling)
 	if (r == 0)
 		return 0;
 	if (log_limit_pass(&handling->pipeline->trouble_limit, 10, 60 * NS_PER_S, &suppressed))
-		log_warning("Writing %s to the store failed: %s; nothing is done for it until that has succeeded, "
+		log_warning("Writing %s to the store failed: %s; nothing is done for it until that "
+			    "has succeeded, "
 			    "the next try is in a second (%u such messages were left out)",
 			    handling_name(handling), strerror(-r), suppressed);
 	return handling_wait(handling, RETRY_NS, commit_try);
@@ -289,7 +298,8 @@ int handling_take_cleared(struct handling *handling)
 	static const char over[] = "The fault went away by itself: its detector no longer sees it.";
 	char **reason = &handling->abnormal->status.reason;
 
-	if (handling_add_message(handling, over) < 0 || (!*reason && string_set(reason, "FaultCleared") < 0))
+	if (handling_add_message(handling, over) < 0 ||
+	    (!*reason && string_set(reason, "FaultCleared") < 0))
 		return -ENOMEM;
 	return handling_take(handling, TRANSITION_CLEARED, NULL, over);
 }
@@ -314,8 +324,8 @@ int handling_write_soon(struct handling *handling)
 	handling->unwritten = true;
 	if (handling->batch)
 		return 0;
-	return MIN(timer_arm(handling->pipeline, &handling->batch, due_ns > now_ns ? due_ns - now_ns : 0,
-			     batch_fired, handling),
+	return MIN(timer_arm(handling->pipeline, &handling->batch,
+			     due_ns > now_ns ? due_ns - now_ns : 0, batch_fired, handling),
 		   0);
 }
 
@@ -371,14 +381,15 @@ int handling_merge(struct handling *handling, const struct abnormal *answer)
 	return 0;
 }
 
-int handling_note_error(struct handling *handling, const char *list, const char *named, const char *name,
-			const char *error)
+int handling_note_error(struct handling *handling, const char *list, const char *named,
+			const char *name, const char *error)
 {
 	cJSON *context = abnormal_context(handling->abnormal);
 	cJSON *errors = context ? cJSON_GetObjectItemCaseSensitive(context, list) : NULL;
 	_cleanup_json_ cJSON *entry = cJSON_CreateObject();
 
-	log_warning("%s %s failed on %s: %s; the next one is asked", named, name, handling_name(handling), error);
+	log_warning("%s %s failed on %s: %s; the next one is asked", named, name,
+		    handling_name(handling), error);
 	if (!context || !entry)
 		return -ENOMEM;
 	if (!cJSON_IsArray(errors)) {

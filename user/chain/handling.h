@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Private to the pipeline's files: one Abnormal on its way, and what every stage needs to move it on:
- * make a change durable, then take the next step; wait; call a plug-in. The stages (information
+ * Private to the pipeline's files: one Abnormal on its way, and what every stage needs to move it
+ * on: make a change durable, then take the next step; wait; call a plug-in. The stages (information
  * manager, diagnoser chain, recoverer chain) are functions over a handling, and pipeline.c has the
  * picture of how they follow one another.
  *
@@ -64,10 +64,10 @@ struct handling {
 	char *subject;
 	int64_t ended_boot_ns; /* when it ended, once it has */
 	bool ended;
-	bool active;	       /* has its turn: one of `parallel`, the only one of its subject */
-	bool removed;	       /* deleted or forgotten: nothing goes on from here */
-	bool announced;	       /* watchers know it: what comes next is a change */
-	bool cleared;	       /* the detector no longer sees the fault */
+	bool active; /* has its turn: one of `parallel`, the only one of its subject */
+	bool removed; /* deleted or forgotten: nothing goes on from here */
+	bool announced; /* watchers know it: what comes next is a change */
+	bool cleared; /* the detector no longer sees the fault */
 
 	/* Going on: at most one of these is under way. */
 	struct call *call;
@@ -75,7 +75,7 @@ struct handling {
 	sd_event_source *timer;
 	handling_step next;
 	const char *transition; /* of the write under way that a step waits for … */
-	handling_step after;	/* … and that step */
+	handling_step after; /* … and that step */
 	bool wake_when_cleared;
 
 	/* Sightings that are counted but not yet written, and who waits for that. */
@@ -114,7 +114,8 @@ struct errand {
 	LIST_ENTRY(errand) entry;
 	struct pipeline *pipeline; /* NULL once it is gone */
 	struct call *call;
-	void (*forget)(struct errand *errand); /* frees what it holds, its call is cancelled already */
+	void (*forget)(
+		struct errand *errand); /* frees what it holds, its call is cancelled already */
 };
 
 struct pipeline {
@@ -136,15 +137,18 @@ struct pipeline {
 /* --- handling.c --- */
 
 /* Takes ABNORMAL on success. Returns 0 or -ENOMEM. */
-int handling_new(struct pipeline *pipeline, struct abnormal *abnormal, struct handling **ret_handling);
+int handling_new(struct pipeline *pipeline, struct abnormal *abnormal,
+		 struct handling **ret_handling);
 struct handling *handling_ref(struct handling *handling);
 void handling_unref(struct handling *handling);
 DEFINE_CLEANUP(struct handling, handling_unref);
-/* Ends whatever is under way: calls, timers; answers who started something by hand with -ECANCELED. */
+/* Ends whatever is under way: calls, timers; answers who started something by hand with -ECANCELED.
+ */
 void handling_stop(struct handling *handling);
 
 void handling_go(struct handling *handling, handling_step step);
-/* Makes the Abnormal durable, with TRANSITION (or NULL) for the history, and then takes NEXT. Returns 0. */
+/* Makes the Abnormal durable, with TRANSITION (or NULL) for the history, and then takes NEXT.
+ * Returns 0. */
 int handling_commit(struct handling *handling, const char *transition, handling_step next);
 /* Takes the state machine's step, makes it durable, and goes on with the phase that it led to. */
 int handling_take(struct handling *handling, enum transition transition, const char *reason,
@@ -165,8 +169,8 @@ int handling_write_soon(struct handling *handling);
  */
 int handling_merge(struct handling *handling, const struct abnormal *answer);
 /* Appends {NAMED: name, error} to the list status.context[LIST]. Returns 0 or -ENOMEM. */
-int handling_note_error(struct handling *handling, const char *list, const char *named, const char *name,
-			const char *error);
+int handling_note_error(struct handling *handling, const char *list, const char *named,
+			const char *name, const char *error);
 void handling_chain_free(struct handling *handling);
 /* "namespace/name", valid until the next call. For messages. */
 const char *handling_name(const struct handling *handling);
@@ -190,7 +194,8 @@ int diagnosis_record(struct abnormal *abnormal, const struct plugin_entry *entry
 int recoverer_chain_run(struct handling *handling);
 /* handling->by_hand alone: plan, limits, journal, action, verification; then by_hand_finish. */
 int recoverer_run_by_hand(struct handling *handling);
-/* An action of an ended Abnormal that a restart cut off: its outcome is unknown, and is written so. */
+/* An action of an ended Abnormal that a restart cut off: its outcome is unknown, and is written so.
+ */
 int recoverer_give_up_unfinished(struct handling *handling);
 
 /* --- pipeline.c --- */
@@ -199,20 +204,24 @@ int recoverer_give_up_unfinished(struct handling *handling);
 int pipeline_proceed(struct handling *handling);
 void pipeline_schedule(struct pipeline *pipeline);
 void pipeline_publish(struct pipeline *pipeline, const char *type, const struct abnormal *abnormal);
-struct handling *pipeline_lookup(struct pipeline *pipeline, const char *namespace, const char *name);
+struct handling *pipeline_lookup(struct pipeline *pipeline, const char *namespace,
+				 const char *name);
 /* The live one of that fingerprint, else the last ended one, or NULL. */
 struct handling *pipeline_lookup_fingerprint(struct pipeline *pipeline, const char *fingerprint);
 void pipeline_add_live(struct pipeline *pipeline, struct handling *handling);
 /* Out of the table; whatever is under way for it is ended. */
 void pipeline_take_off(struct pipeline *pipeline, struct handling *handling);
 /* An ended Abnormal from the store joins those at hand. */
-void pipeline_add_ended(struct pipeline *pipeline, struct handling *handling, int64_t ended_boot_ns);
+void pipeline_add_ended(struct pipeline *pipeline, struct handling *handling,
+			int64_t ended_boot_ns);
 bool pipeline_subject_busy(const struct pipeline *pipeline, const char *subject);
 
 /* --- by_hand.c --- */
 
-/* Answers whoever started it: RESULT and EXPLANATION (may be NULL), with the Abnormal as it is now. */
+/* Answers whoever started it: RESULT and EXPLANATION (may be NULL), with the Abnormal as it is now.
+ */
 int by_hand_finish(struct handling *handling, int result, const char *explanation);
-void errand_begin(struct pipeline *pipeline, struct errand *errand, void (*forget)(struct errand *errand));
+void errand_begin(struct pipeline *pipeline, struct errand *errand,
+		  void (*forget)(struct errand *errand));
 /* Takes it off the pipeline's list, unless the pipeline is gone. */
 void errand_end(struct errand *errand);

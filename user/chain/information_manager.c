@@ -108,13 +108,15 @@ static int record(struct collection *collection, struct call_result *result)
 	if (r == -EFBIG) {
 		result->verdict = CALL_ERROR;
 		free(result->error);
-		result->error = strdup("what it found would make the Abnormal too large to be kept");
+		result->error =
+			strdup("what it found would make the Abnormal too large to be kept");
 		r = 0;
 	}
 	if (r == 0)
 		r = information_record(information_at(handling, collection->index), result);
 	if (r == 0 && result->verdict == CALL_ERROR)
-		log_warning("Collector %s failed on %s: %s; handling goes on without what it would have told",
+		log_warning("Collector %s failed on %s: %s; handling goes on without what it would "
+			    "have told",
 			    collection->entry->name, handling_name(handling),
 			    result->error ? result->error : "out of memory");
 	return r;
@@ -136,7 +138,8 @@ static void collection_done(void *userdata, struct call_result *result)
 /* ARTIFACT_ROOT/UID/COLLECTOR, or NULL where none are kept. */
 static char *artifact_directory(const struct handling *handling, const char *collector)
 {
-	const char *root = handling->pipeline->artifact_root, *uid = handling->abnormal->metadata.uid;
+	const char *root = handling->pipeline->artifact_root,
+		   *uid = handling->abnormal->metadata.uid;
 	char *path;
 
 	if (!root || !uid || asprintf(&path, "%s/%s/%s", root, uid, collector) < 0)
@@ -151,8 +154,9 @@ static int collection_start(struct handling *handling, struct collection *collec
 
 	if (r < 0)
 		return r;
-	r = call_start(handling->pipeline->options.pool, collection->entry, STEP_COLLECT, handling->abnormal, directory,
-		       collection_done, collection, &collection->call);
+	r = call_start(handling->pipeline->options.pool, collection->entry, STEP_COLLECT,
+		       handling->abnormal, directory, collection_done, collection,
+		       &collection->call);
 	if (r == 0) {
 		handling->collections_running++;
 		return 0;
@@ -162,7 +166,8 @@ static int collection_start(struct handling *handling, struct collection *collec
 }
 
 /* Takes ENTRIES; those that were asked before are left out. */
-static int collect(struct handling *handling, struct plugin_entry **entries, size_t count, handling_step then)
+static int collect(struct handling *handling, struct plugin_entry **entries, size_t count,
+		   handling_step then)
 {
 	int r = 0;
 
@@ -177,7 +182,8 @@ static int collect(struct handling *handling, struct plugin_entry **entries, siz
 		if (was_asked(handling, entries[i]->name) ||
 		    handling->abnormal->status.information.count >= INFORMATION_MAXIMUM)
 			continue;
-		*collection = (struct collection){.handling = handling, .entry = plugin_entry_ref(entries[i])};
+		*collection = (struct collection){.handling = handling,
+						  .entry = plugin_entry_ref(entries[i])};
 		handling->collection_count++;
 		r = collection_start(handling, collection);
 	}
@@ -210,9 +216,11 @@ static int not_collected(struct handling *handling, const struct collection *fai
 	char text[512];
 
 	snprintf(text, sizeof(text),
-		 "The collector %s is required and failed: %.300s. Without it nothing is diagnosed or repaired; find "
+		 "The collector %s is required and failed: %.300s. Without it nothing is diagnosed "
+		 "or repaired; find "
 		 "out why it fails, or make it not required",
-		 failed->entry->name, information->reason ? information->reason : "it gave no reason");
+		 failed->entry->name,
+		 information->reason ? information->reason : "it gave no reason");
 	if (string_set(&handling->abnormal->status.message, text) < 0 ||
 	    string_set(&handling->abnormal->status.reason, "InformationNotCollected") < 0)
 		return -ENOMEM;
@@ -241,15 +249,16 @@ int information_manager_run(struct handling *handling)
 	struct strings missing = {0};
 	struct plugin_entry **entries;
 	size_t count;
-	int r = registry_chain(handling->pipeline->options.registry, PLUGIN_COLLECTOR, handling->abnormal, &entries,
-			       &count, &missing);
+	int r = registry_chain(handling->pipeline->options.registry, PLUGIN_COLLECTOR,
+			       handling->abnormal, &entries, &count, &missing);
 
 	if (r < 0)
 		return r;
 	information_clear(handling);
 	for (size_t i = 0; i < missing.count && r == 0; i++)
-		r = information_failed(handling, missing.items[i],
-				       "is assigned, but no such collector is known and enabled on this node");
+		r = information_failed(
+			handling, missing.items[i],
+			"is assigned, but no such collector is known and enabled on this node");
 	strings_clear(&missing);
 	if (r < 0) {
 		plugin_entries_free(entries, count);
@@ -262,7 +271,8 @@ int information_manager_troubleshoot(struct handling *handling, handling_step th
 {
 	struct plugin_entry **entries;
 	size_t count;
-	int r = registry_troubleshooting(handling->pipeline->options.registry, handling->abnormal, &entries, &count);
+	int r = registry_troubleshooting(handling->pipeline->options.registry, handling->abnormal,
+					 &entries, &count);
 
 	return r < 0 ? r : collect(handling, entries, count, then);
 }

@@ -39,7 +39,8 @@ int pipeline_new(const struct pipeline_options *options, struct pipeline **ret_p
 		return -ENOMEM;
 	int r = governor_new(&pipeline->governor);
 	if (r == 0)
-		r = sd_event_add_defer(options->event, &pipeline->scheduler, scheduler_run, pipeline);
+		r = sd_event_add_defer(options->event, &pipeline->scheduler, scheduler_run,
+				       pipeline);
 	if (r >= 0)
 		r = sd_event_source_set_enabled(pipeline->scheduler, SD_EVENT_OFF);
 	if (r < 0)
@@ -89,6 +90,11 @@ void pipeline_reconfigure(struct pipeline *pipeline, const struct pipeline_setti
 	pipeline_schedule(pipeline);
 }
 
+const struct pipeline_settings *pipeline_settings(const struct pipeline *pipeline)
+{
+	return &pipeline->settings;
+}
+
 const struct pipeline_counts *pipeline_counts(const struct pipeline *pipeline)
 {
 	return &pipeline->counts;
@@ -109,11 +115,12 @@ void pipeline_add_live(struct pipeline *pipeline, struct handling *handling)
 	live_count_changed(pipeline, 1, 0);
 }
 
-static struct handling *lookup_in(struct handlings *handlings, const char *namespace, const char *name)
+static struct handling *lookup_in(struct handlings *handlings, const char *namespace,
+				  const char *name)
 {
 	struct handling *handling;
 
-	TAILQ_FOREACH(handling, handlings, entry)
+	TAILQ_FOREACH (handling, handlings, entry)
 		if (streq_ptr(handling->abnormal->metadata.name, name) &&
 		    streq_ptr(handling->abnormal->metadata.namespace, namespace))
 			return handling;
@@ -127,11 +134,12 @@ struct handling *pipeline_lookup(struct pipeline *pipeline, const char *namespac
 	return handling ? handling : lookup_in(&pipeline->ended, namespace, name);
 }
 
-const struct abnormal *pipeline_find(const struct pipeline *pipeline, const char *namespace, const char *name)
+const struct abnormal *pipeline_find(const struct pipeline *pipeline, const char *namespace,
+				     const char *name)
 {
 	const struct handling *handling;
 
-	TAILQ_FOREACH(handling, &pipeline->live, entry)
+	TAILQ_FOREACH (handling, &pipeline->live, entry)
 		if (streq_ptr(handling->abnormal->metadata.name, name) &&
 		    streq_ptr(handling->abnormal->metadata.namespace, namespace))
 			return handling->abnormal;
@@ -142,10 +150,10 @@ struct handling *pipeline_lookup_fingerprint(struct pipeline *pipeline, const ch
 {
 	struct handling *handling;
 
-	TAILQ_FOREACH(handling, &pipeline->live, entry)
+	TAILQ_FOREACH (handling, &pipeline->live, entry)
 		if (streq(handling->fingerprint, fingerprint))
 			return handling;
-	TAILQ_FOREACH_REVERSE(handling, &pipeline->ended, handlings, entry)
+	TAILQ_FOREACH_REVERSE (handling, &pipeline->ended, handlings, entry)
 		if (streq(handling->fingerprint, fingerprint))
 			return handling;
 	return NULL;
@@ -165,8 +173,8 @@ static void ended_limit(struct pipeline *pipeline)
 {
 	struct handling *handling, *next;
 
-	for (handling = TAILQ_FIRST(&pipeline->ended); handling && pipeline->ended_count >= ENDED_MAXIMUM;
-	     handling = next) {
+	for (handling = TAILQ_FIRST(&pipeline->ended);
+	     handling && pipeline->ended_count >= ENDED_MAXIMUM; handling = next) {
 		next = TAILQ_NEXT(handling, entry);
 		if (!handling->by_hand && !handling->unwritten)
 			ended_remove(pipeline, handling);
@@ -206,10 +214,10 @@ bool pipeline_subject_busy(const struct pipeline *pipeline, const char *subject)
 {
 	const struct handling *handling;
 
-	TAILQ_FOREACH(handling, &pipeline->live, entry)
+	TAILQ_FOREACH (handling, &pipeline->live, entry)
 		if (handling->active && streq(handling->subject, subject))
 			return true;
-	TAILQ_FOREACH(handling, &pipeline->ended, entry)
+	TAILQ_FOREACH (handling, &pipeline->ended, entry)
 		if (handling->by_hand && streq(handling->subject, subject))
 			return true;
 	return false;
@@ -248,12 +256,15 @@ static void announce(struct handling *handling)
 	const char *message = status->message ? status->message : "no diagnosis was asked for";
 
 	if (status->phase == PHASE_FAILED)
-		log_warning("%s needs a person (%s): %.*s — the whole story: lifeboat describe abnormals %s -n %s",
-			    handling_name(handling), status->reason ? status->reason : "no reason given",
-			    (int)MIN(strcspn(message, "\n"), LOGGED_MESSAGE), message, metadata->name,
-			    metadata->namespace);
+		log_warning("%s needs a person (%s): %.*s — the whole story: lifeboat describe "
+			    "abnormals %s -n %s",
+			    handling_name(handling),
+			    status->reason ? status->reason : "no reason given",
+			    (int)MIN(strcspn(message, "\n"), LOGGED_MESSAGE), message,
+			    metadata->name, metadata->namespace);
 	else
-		log_info("%s is over (%s)", handling_name(handling), status->reason ? status->reason : "Succeeded");
+		log_info("%s is over (%s)", handling_name(handling),
+			 status->reason ? status->reason : "Succeeded");
 }
 
 static int handling_ended(struct handling *handling)
@@ -323,9 +334,11 @@ static int remember_actions(struct pipeline *pipeline, const struct abnormal *ab
 	for (size_t i = 0; i < abnormal->status.actions.count; i++) {
 		const struct action *action = &actions[i];
 
-		if (action->outcome == ACTION_REFUSED || action->outcome == ACTION_DRY_RUN || !action->recoverer)
+		if (action->outcome == ACTION_REFUSED || action->outcome == ACTION_DRY_RUN ||
+		    !action->recoverer)
 			continue;
-		int r = governor_note(pipeline->governor, action->recoverer, abnormal_subject(abnormal),
+		int r = governor_note(pipeline->governor, action->recoverer,
+				      abnormal_subject(abnormal),
 				      boot_of_realtime(pipeline, action->intent_time));
 		if (r < 0)
 			return r;
@@ -356,17 +369,19 @@ static int resume_ended(struct pipeline *pipeline, struct abnormal **abnormal)
 	if (r < 0)
 		return r;
 	*abnormal = NULL;
-	pipeline_add_ended(pipeline, handling, boot_of_realtime(pipeline, ended_realtime(handling->abnormal)));
+	pipeline_add_ended(pipeline, handling,
+			   boot_of_realtime(pipeline, ended_realtime(handling->abnormal)));
 	return recoverer_give_up_unfinished(handling);
 }
 
 static void resume_failed(const struct abnormal *abnormal, int error)
 {
 	if (error < 0)
-		log_error("Taking up %s/%s again failed: %s; it stays in the store, and the next start of the agent "
+		log_error("Taking up %s/%s again failed: %s; it stays in the store, and the next "
+			  "start of the agent "
 			  "tries again",
-			  abnormal ? abnormal->metadata.namespace : "?", abnormal ? abnormal->metadata.name : "?",
-			  strerror(-error));
+			  abnormal ? abnormal->metadata.namespace : "?",
+			  abnormal ? abnormal->metadata.name : "?", strerror(-error));
 }
 
 void pipeline_resume(struct pipeline *pipeline, struct store_loaded *loaded)
@@ -383,9 +398,11 @@ void pipeline_resume(struct pipeline *pipeline, struct store_loaded *loaded)
 	/* Newest first there, newest last here. */
 	for (size_t i = loaded->recent_count; i-- > 0;)
 		if (loaded->recent[i])
-			resume_failed(loaded->recent[i], resume_ended(pipeline, &loaded->recent[i]));
+			resume_failed(loaded->recent[i],
+				      resume_ended(pipeline, &loaded->recent[i]));
 	if (pipeline->counts.live)
-		log_info("Going on with %" PRIu64 " Abnormals from before the start", pipeline->counts.live);
+		log_info("Going on with %" PRIu64 " Abnormals from before the start",
+			 pipeline->counts.live);
 	pipeline->resumed = true;
 	pipeline_schedule(pipeline);
 }
@@ -394,12 +411,13 @@ void pipeline_rewrite(struct pipeline *pipeline)
 {
 	struct handling *handling;
 
-	TAILQ_FOREACH(handling, &pipeline->live, entry) {
+	TAILQ_FOREACH (handling, &pipeline->live, entry) {
 		struct store_record record = {.abnormal = handling->abnormal};
 		int r = store_write(pipeline->options.store, &record, NULL, NULL);
 
 		if (r < 0)
-			log_error("Writing %s to the store in memory failed: %s; it goes on and is written with its "
+			log_error("Writing %s to the store in memory failed: %s; it goes on and is "
+				  "written with its "
 				  "next step",
 				  handling_name(handling), strerror(-r));
 	}
@@ -426,7 +444,8 @@ void pipeline_cleared(struct pipeline *pipeline, const char *fingerprint, int64_
 		return;
 	handling->cleared = true;
 	if (note_cleared(handling, realtime_ns) < 0)
-		log_error("Noting that the fault of %s is over failed: out of memory; it is still acted on",
+		log_error("Noting that the fault of %s is over failed: out of memory; it is still "
+			  "acted on",
 			  handling_name(handling));
 	if (handling->wake_when_cleared)
 		handling_wait(handling, 0, handling->next);
@@ -441,7 +460,8 @@ int pipeline_watch(struct pipeline *pipeline, pipeline_watcher watcher, void *us
 
 	if (!watch)
 		return -ENOMEM;
-	*watch = (struct pipeline_watch){.pipeline = pipeline, .watcher = watcher, .userdata = userdata};
+	*watch = (struct pipeline_watch){
+		.pipeline = pipeline, .watcher = watcher, .userdata = userdata};
 	LIST_INSERT_HEAD(&pipeline->watches, watch, entry);
 	*ret_watch = watch;
 	return 0;
@@ -471,7 +491,7 @@ void pipeline_publish(struct pipeline *pipeline, const char *type, const struct 
 	struct pipeline_watch *watch;
 
 	pipeline->publishing++;
-	LIST_FOREACH(watch, &pipeline->watches, entry)
+	LIST_FOREACH (watch, &pipeline->watches, entry)
 		if (watch->watcher)
 			watch->watcher(watch->userdata, type, abnormal);
 	pipeline->publishing--;

@@ -36,8 +36,13 @@ int pipeline_new(const struct pipeline_options *options, struct pipeline **ret_p
 void pipeline_free(struct pipeline *pipeline);
 DEFINE_CLEANUP(struct pipeline, pipeline_free);
 void pipeline_reconfigure(struct pipeline *pipeline, const struct pipeline_settings *settings);
+/* The settings in effect; borrowed. */
+const struct pipeline_settings *pipeline_settings(const struct pipeline *pipeline);
 
-/* Takes up what the store held and goes on with each where it was. Before this nothing is handled. */
+/*
+ * Takes up what the store held and goes on with each where it was. Before this nothing is handled. May be
+ * called again with what the store recovered from the disk later (store_handlers.on_recovered).
+ */
 void pipeline_resume(struct pipeline *pipeline, struct store_loaded *loaded);
 /* The store went over to memory: every live Abnormal is written to it again. */
 void pipeline_rewrite(struct pipeline *pipeline);

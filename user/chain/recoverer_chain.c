@@ -26,7 +26,8 @@ static const char *outcome_words(const struct action *action)
 {
 	switch ((enum action_outcome)action->outcome) {
 	case ACTION_DONE:
-		return action->verification == VERIFICATION_VERIFIED ? "done and verified" : "done, not verified";
+		return action->verification == VERIFICATION_VERIFIED ? "done and verified"
+								     : "done, not verified";
 	case ACTION_FAILED:
 		return "failed";
 	case ACTION_DRY_RUN:
@@ -42,9 +43,10 @@ static const char *outcome_words(const struct action *action)
 
 static void tell_action(const struct action *action, struct buffer *text)
 {
-	buffer_printf(text, "%s on %s: %s", action->recoverer, action->target ? action->target : "it",
-		      outcome_words(action));
-	buffer_printf(text, action->message ? " (%s)" : "%s", action->message ? action->message : "");
+	buffer_printf(text, "%s on %s: %s", action->recoverer,
+		      action->target ? action->target : "it", outcome_words(action));
+	buffer_printf(text, action->message ? " (%s)" : "%s",
+		      action->message ? action->message : "");
 }
 
 static const char *reason_not_recovered(const struct handling *handling)
@@ -52,8 +54,9 @@ static const char *reason_not_recovered(const struct handling *handling)
 	const struct action *last = recovery_last_action(handling);
 
 	if (!last)
-		return json_at(handling->abnormal->status.context, CONTEXT_RECOVERY_ERRORS) ? "RecoveryFailed"
-											     : "NoRecoverer";
+		return json_at(handling->abnormal->status.context, CONTEXT_RECOVERY_ERRORS)
+			       ? "RecoveryFailed"
+			       : "NoRecoverer";
 	switch ((enum action_outcome)last->outcome) {
 	case ACTION_DONE:
 		return "NotVerified";
@@ -82,14 +85,16 @@ static int end_not_recovered(struct handling *handling)
 		tell_action(&items[i], &text);
 	}
 	if (!actions->count && json_at(handling->abnormal->status.context, CONTEXT_RECOVERY_ERRORS))
-		buffer_append_text(&text, "The recoverers that were asked failed (status.context." CONTEXT_RECOVERY_ERRORS
-					  ")");
+		buffer_append_text(&text, "The recoverers that were asked failed "
+					  "(status.context." CONTEXT_RECOVERY_ERRORS ")");
 	else if (!actions->count)
-		buffer_append_text(&text, "No recoverer that is enabled on this node takes this fault");
+		buffer_append_text(&text,
+				   "No recoverer that is enabled on this node takes this fault");
 	buffer_append_text(&text, ". It is left to a person.");
 	if (handling_add_message(handling, buffer_text(&text)) < 0)
 		return -ENOMEM;
-	return handling_take(handling, TRANSITION_NOT_RECOVERED, reason_not_recovered(handling), buffer_text(&text));
+	return handling_take(handling, TRANSITION_NOT_RECOVERED, reason_not_recovered(handling),
+			     buffer_text(&text));
 }
 
 static int end_dry_run(struct handling *handling)
@@ -97,8 +102,8 @@ static int end_dry_run(struct handling *handling)
 	_cleanup_buffer_ struct buffer text = BUFFER(TEXT_MAXIMUM);
 	const struct action *action = recovery_last_action(handling);
 
-	buffer_printf(&text, "Dry run: %s would have acted on %s; nothing was done.", action->recoverer,
-		      action->target);
+	buffer_printf(&text, "Dry run: %s would have acted on %s; nothing was done.",
+		      action->recoverer, action->target);
 	if (handling_add_message(handling, buffer_text(&text)) < 0 ||
 	    string_set(&handling->abnormal->status.reason, "DryRun") < 0)
 		return -ENOMEM;
@@ -172,12 +177,15 @@ int recoverer_chain_run(struct handling *handling)
 	int r;
 
 	handling_chain_free(handling);
-	cJSON_DeleteItemFromObjectCaseSensitive(handling->abnormal->status.context, CONTEXT_RECOVERY_ERRORS);
-	r = registry_chain(handling->pipeline->options.registry, PLUGIN_RECOVERER, handling->abnormal,
-			   &handling->chain, &handling->chain_count, &handling->missing);
+	cJSON_DeleteItemFromObjectCaseSensitive(handling->abnormal->status.context,
+						CONTEXT_RECOVERY_ERRORS);
+	r = registry_chain(handling->pipeline->options.registry, PLUGIN_RECOVERER,
+			   handling->abnormal, &handling->chain, &handling->chain_count,
+			   &handling->missing);
 	for (size_t i = 0; i < handling->missing.count && r == 0; i++)
-		r = handling_note_error(handling, CONTEXT_RECOVERY_ERRORS, "recoverer", handling->missing.items[i],
-					"is assigned, but no such recoverer is known and enabled on this node");
+		r = handling_note_error(
+			handling, CONTEXT_RECOVERY_ERRORS, "recoverer", handling->missing.items[i],
+			"is assigned, but no such recoverer is known and enabled on this node");
 	if (r < 0)
 		return r;
 	if (last && last->outcome == ACTION_PENDING)

@@ -22,7 +22,8 @@ static int64_t now_realtime(const struct handling *handling)
 	return clock_realtime(handling->pipeline->options.clock);
 }
 
-/* One that only confirms that a fault is over has nothing that a limit or a dry run could hold back. */
+/* One that only confirms that a fault is over has nothing that a limit or a dry run could hold
+ * back. */
 static bool only_confirms(const struct plugin_entry *entry)
 {
 	return entry->builtin && !entry->builtin->recover;
@@ -111,16 +112,20 @@ static int tell_by_hand(struct handling *handling, const char *words)
 {
 	char line[1024];
 
-	snprintf(line, sizeof(line), "By hand, %s on %s: %.700s", handling->recoverer->name, planned_target(handling),
-		 words ? words : "done");
+	snprintf(line, sizeof(line), "By hand, %s on %s: %.700s", handling->recoverer->name,
+		 planned_target(handling), words ? words : "done");
 	return handling_add_message(handling, line);
 }
 
 static int attempt_over(struct handling *handling, enum attempt_end end, const char *words)
 {
 	static const int results[] = {
-		[ATTEMPT_NOT_MINE] = -EOPNOTSUPP, [ATTEMPT_REFUSED] = -EPERM,	    [ATTEMPT_DRY_RUN] = 0,
-		[ATTEMPT_FAILED] = -EIO,	  [ATTEMPT_NOT_VERIFIED] = -ETIME, [ATTEMPT_VERIFIED] = 0,
+		[ATTEMPT_NOT_MINE] = -EOPNOTSUPP,
+		[ATTEMPT_REFUSED] = -EPERM,
+		[ATTEMPT_DRY_RUN] = 0,
+		[ATTEMPT_FAILED] = -EIO,
+		[ATTEMPT_NOT_VERIFIED] = -ETIME,
+		[ATTEMPT_VERIFIED] = 0,
 	};
 
 	if (!handling->by_hand)
@@ -132,7 +137,8 @@ static int attempt_over(struct handling *handling, enum attempt_end end, const c
 	return handling_commit(handling, NULL, answer_by_hand);
 }
 
-/* Merges ANSWER but for the diagnosis; what the recoverer said comes out in ret_words (NULL: nothing new). */
+/* Merges ANSWER but for the diagnosis; what the recoverer said comes out in ret_words (NULL:
+ * nothing new). */
 static int merge(struct handling *handling, const struct abnormal *answer, char **ret_words)
 {
 	bool identifiable = handling->abnormal->status.identifiable;
@@ -159,7 +165,8 @@ static int merge(struct handling *handling, const struct abnormal *answer, char 
 
 static int refuse(struct handling *handling, const char *why)
 {
-	log_warning("%s: recoverer %s is held back: %s", handling_name(handling), handling->recoverer->name, why);
+	log_warning("%s: recoverer %s is held back: %s", handling_name(handling),
+		    handling->recoverer->name, why);
 	handling->pipeline->counts.actions_refused++;
 	int r = action_append(handling, ACTION_REFUSED, why);
 	return r < 0 ? r : attempt_over(handling, ATTEMPT_REFUSED, why);
@@ -168,8 +175,8 @@ static int refuse(struct handling *handling, const char *why)
 static int pretend(struct handling *handling, const char *words)
 {
 	handling->pipeline->counts.actions_dry_run++;
-	log_info("%s: dry run: %s would act on %s", handling_name(handling), handling->recoverer->name,
-		 planned_target(handling));
+	log_info("%s: dry run: %s would act on %s", handling_name(handling),
+		 handling->recoverer->name, planned_target(handling));
 	int r = action_append(handling, ACTION_DRY_RUN, words);
 	return r < 0 ? r : attempt_over(handling, ATTEMPT_DRY_RUN, words);
 }
@@ -198,16 +205,16 @@ static int admit(struct handling *handling, const char *words)
 		return r < 0 ? r : verify_begin(handling);
 	}
 	if (governor_check(pipeline->governor, handling->recoverer, handling->subject,
-			   pipeline->settings.actions_per_hour, (int64_t)clock_boot(pipeline->options.clock), why,
-			   sizeof(why)) < 0)
+			   pipeline->settings.actions_per_hour,
+			   (int64_t)clock_boot(pipeline->options.clock), why, sizeof(why)) < 0)
 		return refuse(handling, why);
 	return dry_run(handling) ? pretend(handling, words) : intend(handling, words);
 }
 
 static int plan_failed(struct handling *handling, const char *error)
 {
-	int r = handling_note_error(handling, CONTEXT_RECOVERY_ERRORS, "recoverer", handling->recoverer->name,
-				    error ? error : "it gave no reason");
+	int r = handling_note_error(handling, CONTEXT_RECOVERY_ERRORS, "recoverer",
+				    handling->recoverer->name, error ? error : "it gave no reason");
 
 	return r < 0 ? r : attempt_over(handling, ATTEMPT_FAILED, error);
 }
@@ -219,7 +226,8 @@ static int planned(struct handling *handling, struct call_result *result)
 
 	switch (result->verdict) {
 	case CALL_NOT_MINE:
-		return attempt_over(handling, ATTEMPT_NOT_MINE, "the recoverer says that this is not for it");
+		return attempt_over(handling, ATTEMPT_NOT_MINE,
+				    "the recoverer says that this is not for it");
 	case CALL_ERROR:
 		return plan_failed(handling, result->error);
 	case CALL_RECOGNISED:
@@ -269,15 +277,19 @@ static int acted(struct handling *handling, struct call_result *result)
 	case CALL_NOT_MINE:
 		if (!handling->recoverer->can_plan) {
 			action_take_back(handling);
-			return attempt_over(handling, ATTEMPT_NOT_MINE, "the recoverer says that this is not for it");
+			return attempt_over(handling, ATTEMPT_NOT_MINE,
+					    "the recoverer says that this is not for it");
 		}
-		r = action_finish(handling, ACTION_REFUSED, "the target is no longer the one planned; nothing was done");
-		return r < 0 ? r : attempt_over(handling, ATTEMPT_REFUSED, recovery_last_action(handling)->message);
+		r = action_finish(handling, ACTION_REFUSED,
+				  "the target is no longer the one planned; nothing was done");
+		return r < 0 ? r
+			     : attempt_over(handling, ATTEMPT_REFUSED,
+					    recovery_last_action(handling)->message);
 	case CALL_ERROR:
 		break;
 	}
-	log_warning("%s: recoverer %s failed: %s", handling_name(handling), handling->recoverer->name,
-		    result->error ? result->error : "it gave no reason");
+	log_warning("%s: recoverer %s failed: %s", handling_name(handling),
+		    handling->recoverer->name, result->error ? result->error : "it gave no reason");
 	r = action_finish(handling, ACTION_FAILED, result->error);
 	return r < 0 ? r : attempt_over(handling, ATTEMPT_FAILED, result->error);
 }
@@ -309,8 +321,9 @@ static int verified(struct handling *handling, const char *words)
 
 	action->verification = VERIFICATION_VERIFIED;
 	if (action->outcome == ACTION_PENDING)
-		r = action_finish(handling, ACTION_DONE,
-				  "the agent was restarted while this was done, and its effect is there");
+		r = action_finish(
+			handling, ACTION_DONE,
+			"the agent was restarted while this was done, and its effect is there");
 	if (r == 0)
 		r = action_say(action, words);
 	return r < 0 ? r : attempt_over(handling, ATTEMPT_VERIFIED, action->message);
@@ -321,11 +334,13 @@ static int not_verified(struct handling *handling, const char *why)
 	struct action *action = recovery_last_action(handling);
 	int r = 0;
 
-	log_warning("%s: the effect of %s is not proven: %s", handling_name(handling), action->recoverer, why);
+	log_warning("%s: the effect of %s is not proven: %s", handling_name(handling),
+		    action->recoverer, why);
 	action->verification = VERIFICATION_NOT_VERIFIED;
 	if (action->outcome == ACTION_PENDING)
-		r = action_finish(handling, ACTION_UNKNOWN,
-				  "the agent was restarted while this was done; it is not run a second time");
+		r = action_finish(
+			handling, ACTION_UNKNOWN,
+			"the agent was restarted while this was done; it is not run a second time");
 	if (r == 0)
 		r = action_say(action, why);
 	return r < 0 ? r : attempt_over(handling, ATTEMPT_NOT_VERIFIED, action->message);
@@ -337,7 +352,8 @@ static int time_is_over(struct handling *handling)
 
 	duration_format(handling->recoverer->verify_within_ns, within);
 	if (handling->last_error)
-		snprintf(why, sizeof(why), "it could not be verified within %s: %.400s", within, handling->last_error);
+		snprintf(why, sizeof(why), "it could not be verified within %s: %.400s", within,
+			 handling->last_error);
 	else
 		snprintf(why, sizeof(why), "the fault was still there %s later", within);
 	return not_verified(handling, why);
@@ -384,11 +400,13 @@ static int verify_look(struct handling *handling)
 static int verify_begin(struct handling *handling)
 {
 	handling->looks = 0;
-	handling->verify_until_ns =
-		clock_monotonic(handling->pipeline->options.clock) + handling->recoverer->verify_within_ns;
+	handling->verify_until_ns = clock_monotonic(handling->pipeline->options.clock) +
+				    handling->recoverer->verify_within_ns;
 	if (!handling->recoverer->can_verify && !has_detector(handling))
-		return not_verified(handling, "the recoverer has no verify step and no detector watches this fault: look "
-					      "yourself whether it is gone, and give the script verify=yes");
+		return not_verified(
+			handling,
+			"the recoverer has no verify step and no detector watches this fault: look "
+			"yourself whether it is gone, and give the script verify=yes");
 	return verify_look(handling);
 }
 
@@ -399,15 +417,16 @@ static int outcome_unknown(struct handling *handling, const char *why)
 	struct action *action = recovery_last_action(handling);
 	int r = action_finish(handling, ACTION_UNKNOWN, why);
 
-	log_warning("%s: whether %s acted before the restart of the agent is unknown: %s", handling_name(handling),
-		    action->recoverer, why);
+	log_warning("%s: whether %s acted before the restart of the agent is unknown: %s",
+		    handling_name(handling), action->recoverer, why);
 	action->verification = VERIFICATION_NOT_VERIFIED;
 	return r < 0 ? r : recoverer_chain_go_on(handling, ATTEMPT_NOT_VERIFIED);
 }
 
 static int act_again(struct handling *handling)
 {
-	int r = action_say(recovery_last_action(handling), "begun again after a restart of the agent");
+	int r = action_say(recovery_last_action(handling),
+			   "begun again after a restart of the agent");
 
 	return r < 0 ? r : handling_commit(handling, NULL, act);
 }
@@ -424,14 +443,17 @@ static int planned_again(struct handling *handling, struct call_result *result)
 {
 	if (result->verdict == CALL_RECOGNISED)
 		return act_again(handling);
-	return outcome_unknown(handling, "the agent was restarted while this was done, and the recoverer no longer "
-					 "finds its target");
+	return outcome_unknown(
+		handling,
+		"the agent was restarted while this was done, and the recoverer no longer "
+		"finds its target");
 }
 
 static struct plugin_entry *journalled_recoverer(const struct handling *handling)
 {
-	struct plugin_entry *entry = registry_find(handling->pipeline->options.registry, PLUGIN_RECOVERER,
-						   recovery_last_action(handling)->recoverer);
+	struct plugin_entry *entry =
+		registry_find(handling->pipeline->options.registry, PLUGIN_RECOVERER,
+			      recovery_last_action(handling)->recoverer);
 
 	return entry && !entry->refusal ? entry : NULL;
 }
@@ -441,8 +463,10 @@ int recovery_take_up(struct handling *handling)
 	struct plugin_entry *entry = journalled_recoverer(handling);
 
 	if (!entry)
-		return outcome_unknown(handling, "the agent was restarted while this was done, and the recoverer is no "
-						 "longer there");
+		return outcome_unknown(
+			handling,
+			"the agent was restarted while this was done, and the recoverer is no "
+			"longer there");
 	attempt_begin(handling, entry);
 	if (handling->cleared || !entry->idempotent || !entry->enabled || dry_run(handling))
 		return verify_begin(handling);

@@ -28,7 +28,8 @@ static int uid_set(char **member)
 	bytes[8] = (unsigned char)((bytes[8] & 0x3f) | 0x80);
 	for (size_t i = 0; i < sizeof(bytes); i++)
 		length += (size_t)snprintf(text + length, sizeof(text) - length, "%s%02x",
-					   i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", bytes[i]);
+					   i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "",
+					   bytes[i]);
 	return string_set(member, text);
 }
 
@@ -49,7 +50,8 @@ static int label_set(struct abnormal *abnormal, const char *name, const char *va
 	return *labels ? json_set_string(*labels, name, value) : -ENOMEM;
 }
 
-/* Without a name, a label or a subject, what says that two are the same is that they say the same. */
+/* Without a name, a label or a subject, what says that two are the same is that they say the same.
+ */
 static int fingerprint_of_spec(const struct abnormal *abnormal, char fingerprint[FINGERPRINT_SIZE])
 {
 	_cleanup_json_ cJSON *json = NULL;
@@ -87,7 +89,8 @@ static int defaults_set(struct pipeline *pipeline, struct abnormal *abnormal)
 	metadata->creation_timestamp = clock_realtime(pipeline->options.clock);
 	if (!metadata->namespace && string_set(&metadata->namespace, NAMESPACE_DEFAULT) < 0)
 		return -ENOMEM;
-	if (!abnormal->spec.node_name && string_set(&abnormal->spec.node_name, pipeline->node_name) < 0)
+	if (!abnormal->spec.node_name &&
+	    string_set(&abnormal->spec.node_name, pipeline->node_name) < 0)
 		return -ENOMEM;
 	int r = uid_set(&metadata->uid);
 	return r < 0 ? r : fingerprint_set(abnormal);
@@ -97,7 +100,8 @@ static int64_t seen_at(const struct pipeline *pipeline, const struct abnormal *a
 {
 	const struct kernel_event *event = abnormal->spec.kernel_event;
 
-	return event && event->time != TIME_ABSENT ? event->time : clock_realtime(pipeline->options.clock);
+	return event && event->time != TIME_ABSENT ? event->time
+						   : clock_realtime(pipeline->options.clock);
 }
 
 static int64_t seen_times(const struct abnormal *abnormal)
@@ -139,7 +143,8 @@ static void submission_free(struct submission *submission)
 }
 DEFINE_CLEANUP(struct submission, submission_free);
 
-static int waiter_add(struct handling *handling, const struct submission *submission, enum submit_result how)
+static int waiter_add(struct handling *handling, const struct submission *submission,
+		      enum submit_result how)
 {
 	struct waiter *waiter;
 
@@ -148,13 +153,15 @@ static int waiter_add(struct handling *handling, const struct submission *submis
 	waiter = malloc(sizeof(*waiter));
 	if (!waiter)
 		return -ENOMEM;
-	*waiter = (struct waiter){handling->waiters, how, submission->callback, submission->userdata};
+	*waiter =
+		(struct waiter){handling->waiters, how, submission->callback, submission->userdata};
 	handling->waiters = waiter;
 	return 0;
 }
 
 /* One more sighting. It also tells that the fault is not over, whatever was heard before. */
-static int fold(struct handling *handling, const struct submission *submission, enum submit_result how)
+static int fold(struct handling *handling, const struct submission *submission,
+		enum submit_result how)
 {
 	struct pipeline *pipeline = handling->pipeline;
 	const struct abnormal *seen = submission->abnormal;
@@ -165,7 +172,8 @@ static int fold(struct handling *handling, const struct submission *submission, 
 	if (r < 0)
 		return r;
 	handling->cleared = false;
-	cJSON_DeleteItemFromObjectCaseSensitive(handling->abnormal->status.context, CONTEXT_CLEARED);
+	cJSON_DeleteItemFromObjectCaseSensitive(handling->abnormal->status.context,
+						CONTEXT_CLEARED);
 	if (how == SUBMIT_FOLDED)
 		pipeline->counts.folded++;
 	else
@@ -179,8 +187,10 @@ static int refuse(struct pipeline *pipeline, const struct abnormal *abnormal)
 
 	pipeline->counts.refused++;
 	if (log_limit_pass(&pipeline->refused_limit, 3, 60 * NS_PER_S, &suppressed))
-		log_warning("A fault of \"%s\" is not taken up: %" PRIu64 " Abnormals are live, the most that "
-			    "pipeline.liveMaximum allows (%u more were refused); delete or repair some, see "
+		log_warning("A fault of \"%s\" is not taken up: %" PRIu64
+			    " Abnormals are live, the most that "
+			    "pipeline.liveMaximum allows (%u more were refused); delete or repair "
+			    "some, see "
 			    "`lifeboat get abnormals`",
 			    abnormal_subject(abnormal), pipeline->counts.live, suppressed);
 	return -EDQUOT;
@@ -270,7 +280,8 @@ static int name_taken(const struct submission *submission, const struct abnormal
 	if (same <= 0)
 		return same < 0 ? same : -EEXIST;
 	if (submission->callback)
-		submission->callback(submission->userdata, 0, SUBMIT_FOLDED, metadata->namespace, metadata->name);
+		submission->callback(submission->userdata, 0, SUBMIT_FOLDED, metadata->namespace,
+				     metadata->name);
 	return 0;
 }
 
@@ -279,7 +290,8 @@ static int decide_named(struct submission *submission, int result, const char *t
 {
 	const struct metadata *metadata = &submission->abnormal->metadata;
 	struct pipeline *pipeline = submission->errand.pipeline;
-	const struct handling *at_hand = pipeline_lookup(pipeline, metadata->namespace, metadata->name);
+	const struct handling *at_hand =
+		pipeline_lookup(pipeline, metadata->namespace, metadata->name);
 	_cleanup_abnormal_ struct abnormal *holder = NULL;
 
 	if (at_hand)
@@ -302,8 +314,8 @@ static void name_looked_up(void *userdata, int result, const char *text, size_t 
 		submission->callback(submission->userdata, r, SUBMIT_CREATED, NULL, NULL);
 }
 
-int pipeline_submit(struct pipeline *pipeline, struct abnormal *abnormal, pipeline_submitted callback,
-		    void *userdata)
+int pipeline_submit(struct pipeline *pipeline, struct abnormal *abnormal,
+		    pipeline_submitted callback, void *userdata)
 {
 	_cleanup_(submission_freep) struct submission *submission = calloc(1, sizeof(*submission));
 	const char *node_name = abnormal->spec.node_name;
@@ -326,8 +338,8 @@ int pipeline_submit(struct pipeline *pipeline, struct abnormal *abnormal, pipeli
 		r = decide(pipeline, submission);
 	if (r < 0 || !named)
 		return r;
-	r = store_get(pipeline->options.store, abnormal->metadata.namespace, abnormal->metadata.name,
-		      name_looked_up, submission);
+	r = store_get(pipeline->options.store, abnormal->metadata.namespace,
+		      abnormal->metadata.name, name_looked_up, submission);
 	if (r == 0)
 		TAKE_PTR(submission);
 	return r;

@@ -3,7 +3,14 @@
 #include "agent/agent.h"
 #include "cli/cli.h"
 
-enum { OPTION_CONFIG = OPTION_FIRST_OWN, OPTION_STATE_DIR, OPTION_BPFFS, OPTION_NODE_NAME, OPTION_DRY_RUN, OPTION_LOG_LEVEL };
+enum {
+	OPTION_CONFIG = OPTION_FIRST_OWN,
+	OPTION_STATE_DIR,
+	OPTION_BPFFS,
+	OPTION_NODE_NAME,
+	OPTION_DRY_RUN,
+	OPTION_LOG_LEVEL
+};
 
 static int run(int argc, char **argv)
 {
@@ -46,18 +53,23 @@ static int run(int argc, char **argv)
 	if (option == OPTION_EXIT)
 		return options.exit_status;
 	if (optind < argc)
-		return usage_error("agent", "takes no arguments, but was given \"%s\"", argv[optind]);
+		return usage_error("agent", "takes no arguments, but was given \"%s\"",
+				   argv[optind]);
 	agent.socket = getenv(SOCKET_VARIABLE);
 	return agent_run(&agent);
 }
 
 COMMAND(agent) = {
 	.name = "agent",
-	.arguments = "[--config FILE] [--state-dir DIR] [--bpffs DIR] [--node-name NAME] [--dry-run]",
+	.arguments =
+		"[--config FILE] [--state-dir DIR] [--bpffs DIR] [--node-name NAME] [--dry-run]",
 	.summary = "Run the agent in the foreground",
-	.help = "Watches the kernel, handles every Abnormal of this node, and serves the other commands, until\n"
-		"SIGTERM or SIGINT. SIGHUP reads the configuration again. Flags go before the configuration.\n\n"
-		"      --config FILE      configuration (" AGENT_CONFIG_DEFAULT ", which may be missing)\n"
+	.help = "Watches the kernel, handles every Abnormal of this node, and serves the other "
+		"commands, until\n"
+		"SIGTERM or SIGINT. SIGHUP reads the configuration again. Flags go before the "
+		"configuration.\n\n"
+		"      --config FILE      configuration (" AGENT_CONFIG_DEFAULT
+		", which may be missing)\n"
 		"      --state-dir DIR    database and collected files (/var/lib/lifeboat)\n"
 		"      --bpffs DIR        where maps and links are pinned (/sys/fs/bpf/lifeboat)\n"
 		"      --node-name NAME   name of this node in its Abnormals (the host's name)\n"

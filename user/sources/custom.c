@@ -7,6 +7,7 @@
 
 SOURCE(custom) = {
 	.name = "custom",
-	.summary = "Abnormals made by hand or by other programs, through `lifeboat apply` and the API",
+	.summary =
+		"Abnormals made by hand or by other programs, through `lifeboat apply` and the API",
 	.kind = SOURCE_CUSTOM,
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The source of kernel events: what a detector finds becomes an Abnormal, and what it finds to be over
- * clears one. Names, defaults and folding are the pipeline's.
+ * The source of kernel events: what a detector finds becomes an Abnormal, and what it finds to be
+ * over clears one. Names, defaults and folding are the pipeline's.
  */
 #include "core/fingerprint.h"
 #include "sources/source.h"
@@ -14,7 +14,8 @@ SOURCE(kernel_events) = {
 
 static const char *finding_fingerprint(const struct finding *finding, char text[FINGERPRINT_SIZE])
 {
-	return fingerprint_of(abnormal_source_names[SOURCE_KERNEL_EVENT], finding->detector, finding->subject, text);
+	return fingerprint_of(abnormal_source_names[SOURCE_KERNEL_EVENT], finding->detector,
+			      finding->subject, text);
 }
 
 /* An object NAME of MEMBER with VALUE in PARENT. */
@@ -36,7 +37,8 @@ static int set_metadata(cJSON *json, const struct finding *finding)
 
 	if (!metadata || json_set(json, "metadata", metadata) < 0)
 		return -ENOMEM;
-	int r = set_map(metadata, "labels", LABEL_FINGERPRINT, finding_fingerprint(finding, fingerprint));
+	int r = set_map(metadata, "labels", LABEL_FINGERPRINT,
+			finding_fingerprint(finding, fingerprint));
 	return r < 0 ? r : set_map(metadata, "annotations", ANNOTATION_SUBJECT, finding->subject);
 }
 
@@ -50,10 +52,12 @@ static int set_spec(cJSON *json, const struct finding *finding)
 		return -ENOMEM;
 	}
 	int r = event ? json_set(spec, "kernelEvent", event) : -ENOMEM;
-	return r < 0 ? r : json_set_string(spec, "source", abnormal_source_names[SOURCE_KERNEL_EVENT]);
+	return r < 0 ? r
+		     : json_set_string(spec, "source", abnormal_source_names[SOURCE_KERNEL_EVENT]);
 }
 
-int kernel_events_abnormal(const struct finding *finding, struct abnormal **ret_abnormal, struct problem *problem)
+int kernel_events_abnormal(const struct finding *finding, struct abnormal **ret_abnormal,
+			   struct problem *problem)
 {
 	_cleanup_json_ cJSON *json = cJSON_CreateObject();
 

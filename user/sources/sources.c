@@ -10,7 +10,8 @@ static int list_add(cJSON *list, const struct source *source)
 		cJSON_Delete(item);
 		return -ENOMEM;
 	}
-	if (json_set_string(item, "name", source->name) < 0 || json_set_string(item, "summary", source->summary) < 0)
+	if (json_set_string(item, "name", source->name) < 0 ||
+	    json_set_string(item, "summary", source->summary) < 0)
 		return -ENOMEM;
 	return json_set_string(item, "source", abnormal_source_names[source->kind]);
 }
@@ -21,8 +22,7 @@ cJSON *sources_list(void)
 
 	if (!list)
 		return NULL;
-	FOREACH_REGISTERED(sources, struct source, source)
-	{
+	FOREACH_REGISTERED (sources, struct source, source) {
 		if (list_add(list, source) < 0)
 			return NULL;
 	}

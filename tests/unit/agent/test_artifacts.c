@@ -108,7 +108,8 @@ static void what_is_no_uid_is_never_a_path(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(folders_of_removed_abnormals_go_and_others_stay, setup, teardown),
+		cmocka_unit_test_setup_teardown(folders_of_removed_abnormals_go_and_others_stay,
+						setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_no_uid_is_never_a_path, setup, teardown),
 	};
 

@@ -72,7 +72,8 @@ static char *default_file(void)
 	char *text = NULL;
 
 	if (file_read(AT_FDCWD, "deploy/lifeboat.yaml", MIB, &text, NULL) < 0)
-		print_message("deploy/lifeboat.yaml is not here: run the test in the source tree\n");
+		print_message(
+			"deploy/lifeboat.yaml is not here: run the test in the source tree\n");
 	return text;
 }
 
@@ -91,10 +92,29 @@ static void the_default_file_says_what_the_defaults_are(void **state)
 /* Turned on where they are commented out, the examples are right too, and all keys are there. */
 static void the_default_file_names_every_key(void **state)
 {
-	static const char *const keys[] = {
-		"nodeName", "stateDirectory", "socket", "bpffs", "dryRun", "logLevel", "detectors", "collectors",
-		"diagnosers", "recoverers", "pipeline", "cooldown", "parallel", "liveMaximum", "actionsPerHour", "store",
-		"retentionAge", "retentionCount", "api", "allowedUsers", "allowedGroups", "metricsAddress", "folders"};
+	static const char *const keys[] = {"nodeName",
+					   "stateDirectory",
+					   "socket",
+					   "bpffs",
+					   "dryRun",
+					   "logLevel",
+					   "detectors",
+					   "collectors",
+					   "diagnosers",
+					   "recoverers",
+					   "pipeline",
+					   "cooldown",
+					   "parallel",
+					   "liveMaximum",
+					   "actionsPerHour",
+					   "store",
+					   "retentionAge",
+					   "retentionCount",
+					   "api",
+					   "allowedUsers",
+					   "allowedGroups",
+					   "metricsAddress",
+					   "folders"};
 	_cleanup_free_ char *text = default_file();
 	char line[64];
 
@@ -110,7 +130,8 @@ static void the_default_file_names_every_key(void **state)
 static void given_keys_lie_over_the_defaults(void **state)
 {
 	_cleanup_(config_freep) struct config *config =
-		parsed("apiVersion: lifeboat.dev/v1alpha1\nkind: Configuration\npipeline: {parallel: 9}\nlogLevel: error\n"
+		parsed("apiVersion: lifeboat.dev/v1alpha1\nkind: Configuration\npipeline: "
+		       "{parallel: 9}\nlogLevel: error\n"
 		       "detectors: {oom: {enabled: false}}\nstore: {retentionAge: 0s}\n");
 
 	assert_int_equal(config->pipeline.parallel, 9);
@@ -135,7 +156,8 @@ static void what_is_wrong_is_named(void **state)
 	refused("detectors: {no_such: {}}", "detectors.no_such", "");
 	refused("detectors: {oom: {enabeld: true}}", "detectors.oom.enabeld", "");
 	refused("collectors: {any-script: {settings: 1}}", "collectors.any-script.settings", "");
-	refused("recoverers: {any-script: {enabled: perhaps}}", "recoverers.any-script.enabled", "");
+	refused("recoverers: {any-script: {enabled: perhaps}}", "recoverers.any-script.enabled",
+		"");
 	refused("- a\n- list\n", "", "keys with values");
 	refused("dryRun: true\n---\ndryRun: false\n", "", "2 documents");
 	refused("kind: [", "", "line");
@@ -143,8 +165,12 @@ static void what_is_wrong_is_named(void **state)
 
 static void flags_go_before_the_configuration(void **state)
 {
-	struct agent_options options = {.state_directory = "/s", .socket = "relative.sock", .bpffs = "/b",
-					.node_name = "n", .log_level = "debug", .dry_run = true};
+	struct agent_options options = {.state_directory = "/s",
+					.socket = "relative.sock",
+					.bpffs = "/b",
+					.node_name = "n",
+					.log_level = "debug",
+					.dry_run = true};
 	_cleanup_(config_freep) struct config *config = NULL;
 	struct problem problem = {0};
 	const char *path;
@@ -185,17 +211,22 @@ static void the_node_is_named_after_the_host_unless_told(void **state)
 
 static void what_takes_a_restart_is_named(void **state)
 {
-	_cleanup_(config_freep) struct config *old = parsed(""), *new = parsed("socket: /x\napi: {allowedUsers: [root]}\n"
-									       "dryRun: true\n");
+	_cleanup_(config_freep) struct config *old = parsed(""),
+					      *new = parsed(
+						      "socket: /x\napi: {allowedUsers: [root]}\n"
+						      "dryRun: true\n");
 	char text[512];
 
-	assert_string_equal(settings_need_restart(old, new, text, sizeof(text)), "socket, api.allowedUsers");
+	assert_string_equal(settings_need_restart(old, new, text, sizeof(text)),
+			    "socket, api.allowedUsers");
 }
 
 static void users_and_groups_become_ids_and_unknown_ones_are_named(void **state)
 {
-	_cleanup_(config_freep) struct config *good = parsed("api: {allowedUsers: [root], allowedGroups: [root]}");
-	_cleanup_(config_freep) struct config *bad = parsed("api: {allowedGroups: [no-such-group]}");
+	_cleanup_(config_freep) struct config *good =
+		parsed("api: {allowedUsers: [root], allowedGroups: [root]}");
+	_cleanup_(config_freep) struct config *bad =
+		parsed("api: {allowedGroups: [no-such-group]}");
 	_cleanup_free_ uid_t *users = NULL;
 	_cleanup_free_ gid_t *groups = NULL;
 	struct problem problem = {0};

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the tests of the pipeline share: a real store, real calls, and built-ins that do what
- * spec.context tells them. spec.context is {dir, NAME: {STEP: WORD}}, WORD being "yes", "no", "error",
- * "hang", or "if:FILE": yes when FILE exists in dir. Every call leaves a line NAME.STEP in dir/calls.
+ * spec.context tells them. spec.context is {dir, NAME: {STEP: WORD}}, WORD being "yes", "no",
+ * "error", "hang", or "if:FILE": yes when FILE exists in dir. Every call leaves a line NAME.STEP in
+ * dir/calls.
  */
 #pragma once
 
@@ -12,25 +13,28 @@
 #include "core/fingerprint.h"
 #include "store/store_worker.h"
 
-#define WORKER_OR_RETURN(argc, argv)                                                               \
-	do {                                                                                       \
-		if ((argc) > 1 && streq((argv)[1], "store-worker"))                                \
-			return store_worker_main((argc)-1, (argv) + 1);                            \
-		SUPERVISOR_OR_RETURN(argc, argv);                                                  \
+#define WORKER_OR_RETURN(argc, argv)                                    \
+	do {                                                            \
+		if ((argc) > 1 && streq((argv)[1], "store-worker"))     \
+			return store_worker_main((argc)-1, (argv) + 1); \
+		SUPERVISOR_OR_RETURN(argc, argv);                       \
 	} while (0)
 
-/* --- Built-ins ----------------------------------------------------------------------------------- */
+/* --- Built-ins -----------------------------------------------------------------------------------
+ */
 
 static inline const char *told(const struct plugin_call *call, const char *step)
 {
-	const cJSON *mine = cJSON_GetObjectItemCaseSensitive(call->abnormal->spec.context, call->plugin->name);
+	const cJSON *mine =
+		cJSON_GetObjectItemCaseSensitive(call->abnormal->spec.context, call->plugin->name);
 
 	return json_string(mine, step);
 }
 
 static inline int obey(struct plugin_call *call, const char *step)
 {
-	const char *directory = json_string(call->abnormal->spec.context, "dir"), *word = told(call, step);
+	const char *directory = json_string(call->abnormal->spec.context, "dir"),
+		   *word = told(call, step);
 	char path[256], line[128];
 	const char *file;
 
@@ -64,7 +68,9 @@ static inline int test_diagnose(struct plugin_call *call)
 {
 	int r = obey(call, "diagnose");
 
-	return r == PLUGIN_RECOGNISED ? plugin_identify(call, "TestFault", "the cause, by %s", call->plugin->name) : r;
+	return r == PLUGIN_RECOGNISED
+		       ? plugin_identify(call, "TestFault", "the cause, by %s", call->plugin->name)
+		       : r;
 }
 
 static inline int test_plan(struct plugin_call *call)
@@ -92,41 +98,86 @@ static inline int test_verify(struct plugin_call *call)
 }
 
 PLUGIN(builtin_looker) = {
-	.name = "looker", .summary = "a collector", .kind = PLUGIN_COLLECTOR, .order = 10, .collect = test_collect,
+	.name = "looker",
+	.summary = "a collector",
+	.kind = PLUGIN_COLLECTOR,
+	.order = 10,
+	.collect = test_collect,
 };
 PLUGIN(builtin_peeker) = {
-	.name = "peeker", .summary = "another", .kind = PLUGIN_COLLECTOR, .order = 20, .collect = test_collect,
+	.name = "peeker",
+	.summary = "another",
+	.kind = PLUGIN_COLLECTOR,
+	.order = 20,
+	.collect = test_collect,
 };
 PLUGIN(builtin_shooter) = {
-	.name = "shooter", .summary = "for what nobody knows", .kind = PLUGIN_COLLECTOR, .order = 30,
-	.troubleshooting = true, .only_troubleshooting = true, .collect = test_collect,
+	.name = "shooter",
+	.summary = "for what nobody knows",
+	.kind = PLUGIN_COLLECTOR,
+	.order = 30,
+	.troubleshooting = true,
+	.only_troubleshooting = true,
+	.collect = test_collect,
 };
 PLUGIN(builtin_holmes) = {
-	.name = "holmes", .summary = "a diagnoser", .kind = PLUGIN_DIAGNOSER, .order = 10, .diagnose = test_diagnose,
+	.name = "holmes",
+	.summary = "a diagnoser",
+	.kind = PLUGIN_DIAGNOSER,
+	.order = 10,
+	.diagnose = test_diagnose,
 };
 PLUGIN(builtin_watson) = {
-	.name = "watson", .summary = "another", .kind = PLUGIN_DIAGNOSER, .order = 20, .diagnose = test_diagnose,
+	.name = "watson",
+	.summary = "another",
+	.kind = PLUGIN_DIAGNOSER,
+	.order = 20,
+	.diagnose = test_diagnose,
 };
 PLUGIN(builtin_settled) = {
-	.name = "settled", .summary = "only confirms", .kind = PLUGIN_RECOVERER, .order = 5,
-	.verify_within_ns = 200 * NS_PER_MS, .plan = test_plan, .verify = test_verify,
+	.name = "settled",
+	.summary = "only confirms",
+	.kind = PLUGIN_RECOVERER,
+	.order = 5,
+	.verify_within_ns = 200 * NS_PER_MS,
+	.plan = test_plan,
+	.verify = test_verify,
 };
 PLUGIN(builtin_gentle) = {
-	.name = "gentle", .summary = "not idempotent", .kind = PLUGIN_RECOVERER, .order = 10,
-	.disturbs = DISTURBS_PROCESS, .verify_within_ns = 800 * NS_PER_MS, .plan = test_plan,
-	.recover = test_recover, .verify = test_verify,
+	.name = "gentle",
+	.summary = "not idempotent",
+	.kind = PLUGIN_RECOVERER,
+	.order = 10,
+	.disturbs = DISTURBS_PROCESS,
+	.verify_within_ns = 800 * NS_PER_MS,
+	.plan = test_plan,
+	.recover = test_recover,
+	.verify = test_verify,
 };
 PLUGIN(builtin_rough) = {
-	.name = "rough", .summary = "idempotent", .kind = PLUGIN_RECOVERER, .order = 20, .idempotent = true,
-	.disturbs = DISTURBS_NODE, .verify_within_ns = 800 * NS_PER_MS, .plan = test_plan, .recover = test_recover,
+	.name = "rough",
+	.summary = "idempotent",
+	.kind = PLUGIN_RECOVERER,
+	.order = 20,
+	.idempotent = true,
+	.disturbs = DISTURBS_NODE,
+	.verify_within_ns = 800 * NS_PER_MS,
+	.plan = test_plan,
+	.recover = test_recover,
 	.verify = test_verify,
 };
 PLUGIN(builtin_blind) = {
-	.name = "blind", .summary = "neither plans nor verifies", .kind = PLUGIN_RECOVERER, .order = 30,
-	.disturbs = DISTURBS_PROCESS, .verify_within_ns = 1500 * NS_PER_MS, .recover = test_recover,
+	.name = "blind",
+	.summary = "neither plans nor verifies",
+	.kind = PLUGIN_RECOVERER,
+	.order = 30,
+	.disturbs = DISTURBS_PROCESS,
+	.verify_within_ns = 1500 * NS_PER_MS,
+	.recover = test_recover,
 };
 
-/* --- The fixture --------------------------------------------------------------------------------- */
+/* --- The fixture ---------------------------------------------------------------------------------
+ */
 
 struct bench {
 	struct fixture base;
@@ -189,7 +240,8 @@ static inline void bench_start(struct bench *bench)
 {
 	struct registry_options registry = {.settings = {[PLUGIN_COLLECTOR] = bench->collectors,
 							 [PLUGIN_RECOVERER] = bench->recoverers}};
-	struct store_options store = {.event = bench->base.event, .directory = bench->node,
+	struct store_options store = {.event = bench->base.event,
+				      .directory = bench->node,
 				      .history_ns = bench->history_ns};
 	struct store_handlers handlers = {.on_ready = bench_ready, .userdata = bench};
 	struct call_pool_options pool = {.event = bench->base.event, .clock = &bench->clock};
@@ -199,8 +251,12 @@ static inline void bench_start(struct bench *bench)
 	assert_int_equal(registry_new(&registry, &bench->registry), 0);
 	assert_int_equal(store_start(&store, &handlers, &bench->store), 0);
 	struct pipeline_options options = {
-		.event = bench->base.event, .clock = &bench->clock, .store = bench->store,
-		.registry = bench->registry, .pool = bench->base.pool, .node_name = "n1",
+		.event = bench->base.event,
+		.clock = &bench->clock,
+		.store = bench->store,
+		.registry = bench->registry,
+		.pool = bench->base.pool,
+		.node_name = "n1",
 		.settings = bench->settings,
 	};
 	assert_int_equal(pipeline_new(&options, &bench->pipeline), 0);
@@ -208,7 +264,8 @@ static inline void bench_start(struct bench *bench)
 	WAIT_FOR(&bench->base, "the store to be ready", bench->ready);
 }
 
-/* As a crash leaves it, but for what the store was still writing: running plug-ins die in the middle. */
+/* As a crash leaves it, but for what the store was still writing: running plug-ins die in the
+ * middle. */
 static inline void bench_stop(struct bench *bench)
 {
 	pipeline_free(TAKE_PTR(bench->pipeline));
@@ -229,15 +286,18 @@ static inline int bench_new(void **state)
 
 	assert_non_null(bench);
 	log_set_level(LOG_LEVEL_ERROR);
-	snprintf(bench->base.directory, sizeof(bench->base.directory), "/tmp/lifeboat-pipeline-XXXXXX");
+	snprintf(bench->base.directory, sizeof(bench->base.directory),
+		 "/tmp/lifeboat-pipeline-XXXXXX");
 	assert_non_null(mkdtemp(bench->base.directory));
 	snprintf(bench->node, sizeof(bench->node), "%s/state", bench->base.directory);
 	assert_true(sd_event_new(&bench->base.event) >= 0);
 	bench->clock = (struct clock){bench_monotonic, bench_boot, bench_realtime, bench};
 	bench->history_ns = 24 * 3600 * NS_PER_S;
 	bench->seen = cJSON_CreateObject();
-	bench->settings = (struct pipeline_settings){
-		.cooldown_ns = 300 * NS_PER_S, .parallel = 4, .live_maximum = 100, .actions_per_hour = 1000};
+	bench->settings = (struct pipeline_settings){.cooldown_ns = 300 * NS_PER_S,
+						     .parallel = 4,
+						     .live_maximum = 100,
+						     .actions_per_hour = 1000};
 	*state = bench;
 	return 0;
 }
@@ -274,9 +334,10 @@ static inline cJSON *parsed(const char *text)
 	return json;
 }
 
-/* An Abnormal NAME (NULL: none) about SUBJECT (NULL: none) whose plug-ins do as WORDS (members of spec.context) tell. */
-static inline struct abnormal *fault(struct bench *bench, const char *source, const char *name, const char *subject,
-				     const char *words, const char *more_spec)
+/* An Abnormal NAME (NULL: none) about SUBJECT (NULL: none) whose plug-ins do as WORDS (members of
+ * spec.context) tell. */
+static inline struct abnormal *fault(struct bench *bench, const char *source, const char *name,
+				     const char *subject, const char *words, const char *more_spec)
 {
 	_cleanup_free_ char *text = NULL;
 	_cleanup_json_ cJSON *json = NULL;
@@ -285,10 +346,13 @@ static inline struct abnormal *fault(struct bench *bench, const char *source, co
 	bool kernel = streq(source, "KernelEvent");
 
 	assert_true(asprintf(&text,
-			     "{\"apiVersion\":\"lifeboat.dev/v1alpha1\",\"kind\":\"Abnormal\",\"metadata\":{},"
+			     "{\"apiVersion\":\"lifeboat.dev/"
+			     "v1alpha1\",\"kind\":\"Abnormal\",\"metadata\":{},"
 			     "\"spec\":{\"source\":\"%s\",\"context\":{\"dir\":\"%s\"%s%s}%s%s%s}}",
-			     source, bench->base.directory, *words ? "," : "", words, *more_spec ? "," : "", more_spec,
-			     kernel ? ",\"kernelEvent\":{\"detector\":\"test\",\"type\":\"Test\",\"time\":"
+			     source, bench->base.directory, *words ? "," : "", words,
+			     *more_spec ? "," : "", more_spec,
+			     kernel ? ",\"kernelEvent\":{\"detector\":\"test\",\"type\":\"Test\","
+				      "\"time\":"
 				      "\"2026-11-23T10:00:00Z\",\"count\":1}"
 				    : "") > 0);
 	json = parsed(text);
@@ -310,8 +374,8 @@ struct submitted {
 	char name[128];
 };
 
-static inline void on_submitted(void *userdata, int result, enum submit_result how, const char *namespace,
-				const char *name)
+static inline void on_submitted(void *userdata, int result, enum submit_result how,
+				const char *namespace, const char *name)
 {
 	struct submitted *submitted = userdata;
 
@@ -376,30 +440,31 @@ static inline void handle(struct bench *bench, struct abnormal *abnormal)
 	wait_ended(bench, name);
 }
 
-#define assert_text(bench, name, path, text)                                                       \
-	do {                                                                                       \
-		if (!streq(seen_text(bench, name, path), text)) {                                  \
-			_cleanup_free_ char *all_ =                                                \
-				json_print_pretty(cJSON_GetObjectItemCaseSensitive((bench)->seen, name)); \
-			fail_msg("%s is \"%s\", not \"%s\", in %s", path, seen_text(bench, name, path), text, all_); \
-		}                                                                                  \
+#define assert_text(bench, name, path, text)                                            \
+	do {                                                                            \
+		if (!streq(seen_text(bench, name, path), text)) {                       \
+			_cleanup_free_ char *all_ = json_print_pretty(                  \
+				cJSON_GetObjectItemCaseSensitive((bench)->seen, name)); \
+			fail_msg("%s is \"%s\", not \"%s\", in %s", path,               \
+				 seen_text(bench, name, path), text, all_);             \
+		}                                                                       \
 	} while (0)
 
-#define assert_end(bench, name, the_phase, the_reason)                                             \
-	do {                                                                                       \
-		assert_text(bench, name, "status.phase", the_phase);                               \
-		assert_text(bench, name, "status.reason", the_reason);                             \
+#define assert_end(bench, name, the_phase, the_reason)                 \
+	do {                                                           \
+		assert_text(bench, name, "status.phase", the_phase);   \
+		assert_text(bench, name, "status.reason", the_reason); \
 	} while (0)
 
-#define assert_action(bench, name, index, the_recoverer, the_outcome, the_verification)            \
-	do {                                                                                       \
-		const cJSON *action_ = action(bench, name, index);                                 \
-		assert_non_null(action_);                                                          \
-		assert_string_equal(json_string(action_, "recoverer"), the_recoverer);             \
-		const char *outcome_ = json_string(action_, "outcome");                            \
-		assert_string_equal(outcome_ ? outcome_ : "", the_outcome);                        \
-		const char *verification_ = json_string(action_, "verification");                  \
-		assert_string_equal(verification_ ? verification_ : "", the_verification);         \
+#define assert_action(bench, name, index, the_recoverer, the_outcome, the_verification)    \
+	do {                                                                               \
+		const cJSON *action_ = action(bench, name, index);                         \
+		assert_non_null(action_);                                                  \
+		assert_string_equal(json_string(action_, "recoverer"), the_recoverer);     \
+		const char *outcome_ = json_string(action_, "outcome");                    \
+		assert_string_equal(outcome_ ? outcome_ : "", the_outcome);                \
+		const char *verification_ = json_string(action_, "verification");          \
+		assert_string_equal(verification_ ? verification_ : "", the_verification); \
 	} while (0)
 
 /* How often the built-ins were called so: "gentle.recover". */
@@ -426,8 +491,7 @@ static inline const char *reason_of(struct bench *bench, const char *name, const
 {
 	const cJSON *condition;
 
-	cJSON_ArrayForEach(condition, seen(bench, name, "status.conditions"))
-	{
+	cJSON_ArrayForEach (condition, seen(bench, name, "status.conditions")) {
 		if (streq(json_string(condition, "type"), type))
 			return json_string(condition, "reason");
 	}

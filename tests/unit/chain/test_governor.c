@@ -16,7 +16,8 @@
 static struct plugin_entry entry = {.name = (char *)"gentle", .cooldown_ns = 600 * NS_PER_S};
 static char reason[512];
 
-static int check(const struct governor *governor, const char *subject, uint64_t per_hour, int64_t now_ns)
+static int check(const struct governor *governor, const char *subject, uint64_t per_hour,
+		 int64_t now_ns)
 {
 	reason[0] = '\0';
 	return governor_check(governor, &entry, subject, per_hour, now_ns, reason, sizeof(reason));

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The way of an Abnormal through collecting, diagnosing and recovering, and every end that it can have. */
+/* The way of an Abnormal through collecting, diagnosing and recovering, and every end that it can
+ * have. */
 #include "pipeline_fixture.h"
 
 static void a_recognised_fault_is_recovered_verified_and_keeps_its_diagnosis(void **state)
@@ -31,7 +32,8 @@ static void a_recognised_fault_is_recovered_verified_and_keeps_its_diagnosis(voi
 static void a_new_abnormal_gets_name_namespace_uid_node_and_times(void **state)
 {
 	struct bench *bench = *state;
-	struct submitted submitted = submit(bench, fault(bench, "KernelEvent", NULL, "disk", "", ""));
+	struct submitted submitted =
+		submit(bench, fault(bench, "KernelEvent", NULL, "disk", "", ""));
 	const char *name = submitted.name;
 
 	assert_int_equal(submitted.result, 0);
@@ -67,10 +69,12 @@ static void a_failing_diagnoser_is_noted_and_the_next_is_asked(void **state)
 {
 	struct bench *bench = *state;
 
-	handle(bench, fault(bench, "Custom", "a", NULL,
-			    "\"holmes\":{\"diagnose\":\"error\"},\"watson\":{\"diagnose\":\"yes\"}", ""));
+	handle(bench,
+	       fault(bench, "Custom", "a", NULL,
+		     "\"holmes\":{\"diagnose\":\"error\"},\"watson\":{\"diagnose\":\"yes\"}", ""));
 	assert_text(bench, "a", "status.diagnoser.name", "watson");
-	const cJSON *noted = cJSON_GetArrayItem(seen(bench, "a", "status.context.diagnosisErrors"), 0);
+	const cJSON *noted =
+		cJSON_GetArrayItem(seen(bench, "a", "status.context.diagnosisErrors"), 0);
 	assert_string_equal(json_string(noted, "diagnoser"), "holmes");
 	assert_non_null(strstr(json_string(noted, "error"), "told to fail"));
 }
@@ -79,8 +83,10 @@ static void a_failing_collector_leaves_its_reason_and_the_rest_goes_on(void **st
 {
 	struct bench *bench = *state;
 
-	handle(bench, fault(bench, "Custom", "a", NULL,
-			    "\"looker\":{\"collect\":\"error\"},\"peeker\":{\"collect\":\"yes\"}," KNOWN, ""));
+	handle(bench,
+	       fault(bench, "Custom", "a", NULL,
+		     "\"looker\":{\"collect\":\"error\"},\"peeker\":{\"collect\":\"yes\"}," KNOWN,
+		     ""));
 	const cJSON *first = cJSON_GetArrayItem(seen(bench, "a", "status.information"), 0);
 	assert_string_equal(json_string(first, "collector"), "looker");
 	assert_string_equal(json_string(first, "state"), "Failed");
@@ -96,7 +102,8 @@ static void a_required_collector_that_fails_ends_it(void **state)
 	bench_stop(bench);
 	bench->collectors = parsed("{\"looker\":{\"required\":true}}");
 	bench_start(bench);
-	handle(bench, fault(bench, "Custom", "a", NULL, "\"looker\":{\"collect\":\"error\"}," KNOWN, ""));
+	handle(bench,
+	       fault(bench, "Custom", "a", NULL, "\"looker\":{\"collect\":\"error\"}," KNOWN, ""));
 	assert_end(bench, "a", "Failed", "InformationNotCollected");
 	assert_non_null(strstr(seen_text(bench, "a", "status.message"), "looker"));
 	assert_int_equal(calls(bench, "holmes.diagnose"), 0);
@@ -109,7 +116,8 @@ static void only_what_is_assigned_runs_and_an_unknown_name_is_told(void **state)
 	handle(bench, fault(bench, "Custom", "a", NULL,
 			    "\"looker\":{\"collect\":\"yes\"},\"peeker\":{\"collect\":\"yes\"},"
 			    "\"holmes\":{\"diagnose\":\"yes\"},\"watson\":{\"diagnose\":\"yes\"}",
-			    "\"assignedInformationCollectors\":[{\"name\":\"peeker\"},{\"name\":\"nobody\"}],"
+			    "\"assignedInformationCollectors\":[{\"name\":\"peeker\"},{\"name\":"
+			    "\"nobody\"}],"
 			    "\"assignedDiagnosers\":[{\"name\":\"watson\"}]"));
 	assert_text(bench, "a", "status.diagnoser.name", "watson");
 	assert_int_equal(calls(bench, "looker.collect"), 0);
@@ -123,9 +131,10 @@ static void skip_recovery_ends_after_the_diagnosis(void **state)
 {
 	struct bench *bench = *state;
 
-	handle(bench, fault(bench, "Custom", "a", NULL,
-			    KNOWN ",\"gentle\":{\"plan\":\"yes\",\"recover\":\"yes\",\"verify\":\"yes\"}",
-			    "\"skipRecovery\":true"));
+	handle(bench,
+	       fault(bench, "Custom", "a", NULL,
+		     KNOWN ",\"gentle\":{\"plan\":\"yes\",\"recover\":\"yes\",\"verify\":\"yes\"}",
+		     "\"skipRecovery\":true"));
 	assert_end(bench, "a", "Succeeded", "RecoverySkipped");
 	assert_int_equal(calls(bench, "gentle.plan"), 0);
 }
@@ -134,23 +143,26 @@ static void skip_diagnosis_goes_straight_to_recovery(void **state)
 {
 	struct bench *bench = *state;
 
-	handle(bench, fault(bench, "Custom", "a", NULL,
-			    KNOWN ",\"gentle\":{\"plan\":\"yes\",\"recover\":\"yes\",\"verify\":\"yes\"}",
-			    "\"skipDiagnosis\":true"));
+	handle(bench,
+	       fault(bench, "Custom", "a", NULL,
+		     KNOWN ",\"gentle\":{\"plan\":\"yes\",\"recover\":\"yes\",\"verify\":\"yes\"}",
+		     "\"skipDiagnosis\":true"));
 	assert_text(bench, "a", "status.phase", "Succeeded");
 	assert_int_equal(calls(bench, "holmes.diagnose"), 0);
 }
 
-/* --- Recovery -------------------------------------------------------------------------------------- */
+/* --- Recovery
+ * -------------------------------------------------------------------------------------- */
 
 static void what_is_not_verified_escalates_to_the_next_recoverer(void **state)
 {
 	struct bench *bench = *state;
 
-	handle(bench, fault(bench, "Custom", "a", NULL,
-			    KNOWN ",\"gentle\":{\"plan\":\"yes\",\"recover\":\"yes\",\"verify\":\"no\"},"
-				  "\"rough\":{\"plan\":\"yes\",\"recover\":\"yes\",\"verify\":\"yes\"}",
-			    ""));
+	handle(bench,
+	       fault(bench, "Custom", "a", NULL,
+		     KNOWN ",\"gentle\":{\"plan\":\"yes\",\"recover\":\"yes\",\"verify\":\"no\"},"
+			   "\"rough\":{\"plan\":\"yes\",\"recover\":\"yes\",\"verify\":\"yes\"}",
+		     ""));
 	assert_end(bench, "a", "Succeeded", "TestFault");
 	assert_action(bench, "a", 0, "gentle", "Done", "NotVerified");
 	assert_action(bench, "a", 1, "rough", "Done", "Verified");
@@ -163,10 +175,11 @@ static void a_failing_action_escalates_and_the_end_tells_what_was_tried(void **s
 {
 	struct bench *bench = *state;
 
-	handle(bench, fault(bench, "Custom", "a", NULL,
-			    KNOWN ",\"gentle\":{\"plan\":\"yes\",\"recover\":\"error\"},"
-				  "\"rough\":{\"plan\":\"yes\",\"recover\":\"yes\",\"verify\":\"no\"}",
-			    ""));
+	handle(bench,
+	       fault(bench, "Custom", "a", NULL,
+		     KNOWN ",\"gentle\":{\"plan\":\"yes\",\"recover\":\"error\"},"
+			   "\"rough\":{\"plan\":\"yes\",\"recover\":\"yes\",\"verify\":\"no\"}",
+		     ""));
 	assert_end(bench, "a", "Failed", "TestFault");
 	assert_action(bench, "a", 0, "gentle", "Failed", "");
 	assert_action(bench, "a", 1, "rough", "Done", "NotVerified");
@@ -185,7 +198,8 @@ static void a_fault_that_no_recoverer_takes_fails_with_the_diagnosis(void **stat
 	handle(bench, fault(bench, "Custom", "a", NULL, KNOWN, ""));
 	assert_end(bench, "a", "Failed", "TestFault");
 	assert_string_equal(reason_of(bench, "a", "Recovered"), "NoRecoverer");
-	assert_non_null(startswith(seen_text(bench, "a", "status.message"), "the cause, by holmes"));
+	assert_non_null(
+		startswith(seen_text(bench, "a", "status.message"), "the cause, by holmes"));
 	assert_null(action(bench, "a", 0));
 }
 
@@ -193,12 +207,14 @@ static void a_recoverer_whose_plan_fails_is_noted_and_the_next_is_asked(void **s
 {
 	struct bench *bench = *state;
 
-	handle(bench, fault(bench, "Custom", "a", NULL,
-			    KNOWN ",\"gentle\":{\"plan\":\"error\"},"
-				  "\"rough\":{\"plan\":\"yes\",\"recover\":\"yes\",\"verify\":\"yes\"}",
-			    ""));
+	handle(bench,
+	       fault(bench, "Custom", "a", NULL,
+		     KNOWN ",\"gentle\":{\"plan\":\"error\"},"
+			   "\"rough\":{\"plan\":\"yes\",\"recover\":\"yes\",\"verify\":\"yes\"}",
+		     ""));
 	assert_text(bench, "a", "status.phase", "Succeeded");
-	const cJSON *noted = cJSON_GetArrayItem(seen(bench, "a", "status.context.recoveryErrors"), 0);
+	const cJSON *noted =
+		cJSON_GetArrayItem(seen(bench, "a", "status.context.recoveryErrors"), 0);
 	assert_string_equal(json_string(noted, "recoverer"), "gentle");
 	assert_action(bench, "a", 0, "rough", "Done", "Verified");
 }
@@ -207,7 +223,8 @@ static void a_planned_target_that_is_gone_is_left_alone(void **state)
 {
 	struct bench *bench = *state;
 
-	handle(bench, fault(bench, "Custom", "a", NULL, KNOWN ",\"gentle\":{\"plan\":\"yes\",\"recover\":\"no\"}", ""));
+	handle(bench, fault(bench, "Custom", "a", NULL,
+			    KNOWN ",\"gentle\":{\"plan\":\"yes\",\"recover\":\"no\"}", ""));
 	assert_end(bench, "a", "Failed", "TestFault");
 	assert_action(bench, "a", 0, "gentle", "Refused", "");
 }
@@ -216,17 +233,20 @@ static void a_script_without_plan_that_says_not_mine_leaves_no_action(void **sta
 {
 	struct bench *bench = *state;
 
-	handle(bench, fault(bench, "Custom", "a", NULL, KNOWN ",\"blind\":{\"recover\":\"no\"}", ""));
+	handle(bench,
+	       fault(bench, "Custom", "a", NULL, KNOWN ",\"blind\":{\"recover\":\"no\"}", ""));
 	assert_string_equal(reason_of(bench, "a", "Recovered"), "NoRecoverer");
 	assert_int_equal(calls(bench, "blind.recover"), 1);
 	assert_null(action(bench, "a", 0));
 }
 
-static void without_verify_step_and_detector_an_action_is_not_verified_and_says_what_to_do(void **state)
+static void without_verify_step_and_detector_an_action_is_not_verified_and_says_what_to_do(
+	void **state)
 {
 	struct bench *bench = *state;
 
-	handle(bench, fault(bench, "Custom", "a", NULL, KNOWN ",\"blind\":{\"recover\":\"yes\"}", ""));
+	handle(bench,
+	       fault(bench, "Custom", "a", NULL, KNOWN ",\"blind\":{\"recover\":\"yes\"}", ""));
 	assert_end(bench, "a", "Failed", "TestFault");
 	assert_action(bench, "a", 0, "blind", "Done", "NotVerified");
 	assert_non_null(strstr(json_string(action(bench, "a", 0), "message"), "verify=yes"));
@@ -238,7 +258,8 @@ static void one_that_only_confirms_needs_no_limit_and_acts_in_no_dry_run(void **
 
 	bench->settings.dry_run = true;
 	pipeline_reconfigure(bench->pipeline, &bench->settings);
-	handle(bench, fault(bench, "Custom", "a", NULL, KNOWN ",\"settled\":{\"plan\":\"yes\",\"verify\":\"yes\"}", ""));
+	handle(bench, fault(bench, "Custom", "a", NULL,
+			    KNOWN ",\"settled\":{\"plan\":\"yes\",\"verify\":\"yes\"}", ""));
 	assert_end(bench, "a", "Succeeded", "TestFault");
 	assert_action(bench, "a", 0, "settled", "Done", "Verified");
 	assert_int_equal(pipeline_counts(bench->pipeline)->actions_done, 0);
@@ -250,8 +271,10 @@ static void a_dry_run_tells_the_target_and_does_nothing(void **state)
 
 	bench->settings.dry_run = true;
 	pipeline_reconfigure(bench->pipeline, &bench->settings);
-	handle(bench, fault(bench, "Custom", "a", NULL,
-			    KNOWN ",\"gentle\":{\"plan\":\"yes\",\"recover\":\"yes\",\"verify\":\"yes\"}", ""));
+	handle(bench,
+	       fault(bench, "Custom", "a", NULL,
+		     KNOWN ",\"gentle\":{\"plan\":\"yes\",\"recover\":\"yes\",\"verify\":\"yes\"}",
+		     ""));
 	assert_end(bench, "a", "Failed", "DryRun");
 	assert_action(bench, "a", 0, "gentle", "DryRun", "");
 	assert_non_null(strstr(seen_text(bench, "a", "status.message"), "the target"));
@@ -260,13 +283,15 @@ static void a_dry_run_tells_the_target_and_does_nothing(void **state)
 	assert_int_equal(pipeline_counts(bench->pipeline)->actions_dry_run, 1);
 }
 
-/* --- Cleared ----------------------------------------------------------------------------------------- */
+/* --- Cleared
+ * ----------------------------------------------------------------------------------------- */
 
 static void clear_fault(struct bench *bench, const char *subject)
 {
 	char fingerprint[FINGERPRINT_SIZE];
 
-	pipeline_cleared(bench->pipeline, fingerprint_of("KernelEvent", "test", subject, fingerprint),
+	pipeline_cleared(bench->pipeline,
+			 fingerprint_of("KernelEvent", "test", subject, fingerprint),
 			 clock_realtime(&bench->clock));
 }
 
@@ -274,7 +299,8 @@ static void clear_fault(struct bench *bench, const char *subject)
 static const char *begin_kernel_fault(struct bench *bench, const char *words)
 {
 	static char name[128];
-	struct submitted submitted = submit(bench, fault(bench, "KernelEvent", NULL, "disk", words, ""));
+	struct submitted submitted =
+		submit(bench, fault(bench, "KernelEvent", NULL, "disk", words, ""));
 
 	assert_int_equal(submitted.result, 0);
 	snprintf(name, sizeof(name), "%s", submitted.name);
@@ -284,8 +310,9 @@ static const char *begin_kernel_fault(struct bench *bench, const char *words)
 static void cleared_while_collecting_it_is_still_diagnosed_and_not_recovered(void **state)
 {
 	struct bench *bench = *state;
-	const char *name = begin_kernel_fault(
-		bench, "\"looker\":{\"collect\":\"yes\"}," KNOWN ",\"gentle\":{\"plan\":\"yes\",\"recover\":\"yes\"}");
+	const char *name =
+		begin_kernel_fault(bench, "\"looker\":{\"collect\":\"yes\"}," KNOWN
+					  ",\"gentle\":{\"plan\":\"yes\",\"recover\":\"yes\"}");
 
 	clear_fault(bench, "disk");
 	wait_ended(bench, name);
@@ -311,7 +338,8 @@ static void cleared_during_verification_is_verified(void **state)
 	struct bench *bench = *state;
 	const char *name = begin_kernel_fault(bench, KNOWN ",\"blind\":{\"recover\":\"yes\"}");
 
-	WAIT_FOR(&bench->base, "the action", action(bench, name, 0) && json_string(action(bench, name, 0), "outcome"));
+	WAIT_FOR(&bench->base, "the action",
+		 action(bench, name, 0) && json_string(action(bench, name, 0), "outcome"));
 	clear_fault(bench, "disk");
 	wait_ended(bench, name);
 	assert_end(bench, name, "Succeeded", "TestFault");
@@ -325,7 +353,8 @@ static void a_fault_that_is_seen_again_is_not_cleared(void **state)
 	const char *name = begin_kernel_fault(bench, "\"looker\":{\"collect\":\"if:go\"}");
 
 	clear_fault(bench, "disk");
-	assert_int_equal(submit(bench, fault(bench, "KernelEvent", NULL, "disk", "", "")).how, SUBMIT_FOLDED);
+	assert_int_equal(submit(bench, fault(bench, "KernelEvent", NULL, "disk", "", "")).how,
+			 SUBMIT_FOLDED);
 	wait_ended(bench, name);
 	assert_end(bench, name, "Failed", "NotIdentified");
 	assert_null(seen(bench, name, "status.context.cleared"));

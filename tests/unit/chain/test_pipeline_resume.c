@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Restarts. The store is given an Abnormal exactly as a killed agent leaves it at each durable point,
- * and the next agent must go on from there, losing nothing and doing nothing twice.
+ * Restarts. The store is given an Abnormal exactly as a killed agent leaves it at each durable
+ * point, and the next agent must go on from there, losing nothing and doing nothing twice.
  */
 #include "pipeline_fixture.h"
 
@@ -20,9 +20,12 @@ static void on_loaded(void *userdata, struct store_loaded *loaded)
 }
 
 /* What a killed agent left: NAME with STATUS, told WORDS. */
-static void left_behind(struct bench *bench, const char *name, const char *source, const char *words, const char *status)
+static void left_behind(struct bench *bench, const char *name, const char *source,
+			const char *words, const char *status)
 {
-	_cleanup_abnormal_ struct abnormal *abnormal = fault(bench, source, name, "disk", words, ""), *whole = NULL;
+	_cleanup_abnormal_ struct abnormal *abnormal =
+						   fault(bench, source, name, "disk", words, ""),
+					   *whole = NULL;
 	_cleanup_json_ cJSON *json = NULL;
 	struct problem problem = {0};
 	bool ready = false, written = false;
@@ -31,7 +34,8 @@ static void left_behind(struct bench *bench, const char *name, const char *sourc
 	struct store *store;
 
 	assert_int_equal(string_set(&abnormal->metadata.namespace, "default"), 0);
-	assert_int_equal(string_set(&abnormal->metadata.uid, "00000000-0000-4000-8000-000000000000"), 0);
+	assert_int_equal(
+		string_set(&abnormal->metadata.uid, "00000000-0000-4000-8000-000000000000"), 0);
 	abnormal->metadata.creation_timestamp = clock_realtime(clock_system());
 	assert_int_equal(abnormal_encode(abnormal, &json), 0);
 	assert_int_equal(json_set(json, "status", parsed(status)), 0);
@@ -52,11 +56,13 @@ static void resume(struct bench *bench)
 }
 
 #define STARTED "\"startTime\":\"2026-11-23T10:00:00Z\""
-#define RECOVERING "\"phase\":\"Recovering\"," STARTED ",\"reason\":\"TestFault\",\"message\":\"the cause, by holmes\"" \
-		   ",\"diagnoser\":{\"name\":\"holmes\"},\"identifiable\":true"
-#define ACTION(recoverer, more)                                                                    \
-	"\"actions\":[{\"recoverer\":\"" recoverer "\",\"target\":\"the target\","                 \
-	"\"intentTime\":\"2026-11-23T10:00:01Z\"" more "}],"                                       \
+#define RECOVERING                                                       \
+	"\"phase\":\"Recovering\"," STARTED                              \
+	",\"reason\":\"TestFault\",\"message\":\"the cause, by holmes\"" \
+	",\"diagnoser\":{\"name\":\"holmes\"},\"identifiable\":true"
+#define ACTION(recoverer, more)                                                    \
+	"\"actions\":[{\"recoverer\":\"" recoverer "\",\"target\":\"the target\"," \
+	"\"intentTime\":\"2026-11-23T10:00:01Z\"" more "}],"                       \
 	"\"context\":{\"" recoverer "\":{\"target\":\"the target\"}}"
 #define DONE ",\"finishTime\":\"2026-11-23T10:00:02Z\",\"outcome\":\"Done\""
 
@@ -76,7 +82,8 @@ static void collecting_it_collects_again_and_tells_each_collector_once(void **st
 
 	left_behind(bench, "a", "Custom", "\"looker\":{\"collect\":\"yes\"}," KNOWN,
 		    "{\"phase\":\"InformationCollecting\"," STARTED
-		    ",\"information\":[{\"collector\":\"looker\",\"state\":\"Failed\",\"reason\":\"before\"}]}");
+		    ",\"information\":[{\"collector\":\"looker\",\"state\":\"Failed\",\"reason\":"
+		    "\"before\"}]}");
 	resume(bench);
 	assert_end(bench, "a", "Failed", "TestFault");
 	const cJSON *first = cJSON_GetArrayItem(seen(bench, "a", "status.information"), 0);
@@ -91,7 +98,8 @@ static void diagnosing_it_diagnoses_again(void **state)
 
 	left_behind(bench, "a", "Custom", "\"looker\":{\"collect\":\"yes\"}," KNOWN,
 		    "{\"phase\":\"Diagnosing\"," STARTED
-		    ",\"context\":{\"diagnosisErrors\":[{\"diagnoser\":\"holmes\",\"error\":\"killed\"}]}}");
+		    ",\"context\":{\"diagnosisErrors\":[{\"diagnoser\":\"holmes\",\"error\":"
+		    "\"killed\"}]}}");
 	resume(bench);
 	assert_end(bench, "a", "Failed", "TestFault");
 	assert_int_equal(calls(bench, "looker.collect"), 0);
@@ -112,7 +120,8 @@ static void an_intent_whose_effect_is_there_is_done_and_not_run_again(void **sta
 {
 	struct bench *bench = *state;
 
-	left_behind(bench, "a", "Custom", "\"gentle\":" WORKS, "{" RECOVERING "," ACTION("gentle", "") "}");
+	left_behind(bench, "a", "Custom", "\"gentle\":" WORKS,
+		    "{" RECOVERING "," ACTION("gentle", "") "}");
 	resume(bench);
 	assert_end(bench, "a", "Succeeded", "TestFault");
 	assert_action(bench, "a", 0, "gentle", "Done", "Verified");
@@ -125,7 +134,8 @@ static void an_intent_without_effect_is_never_run_again_unless_idempotent(void *
 	struct bench *bench = *state;
 
 	left_behind(bench, "a", "Custom",
-		    "\"gentle\":{\"plan\":\"yes\",\"recover\":\"yes\",\"verify\":\"no\"},\"rough\":" WORKS,
+		    "\"gentle\":{\"plan\":\"yes\",\"recover\":\"yes\",\"verify\":\"no\"},"
+		    "\"rough\":" WORKS,
 		    "{" RECOVERING "," ACTION("gentle", "") "}");
 	resume(bench);
 	assert_action(bench, "a", 0, "gentle", "Unknown", "NotVerified");
@@ -140,7 +150,8 @@ static void an_idempotent_intent_without_effect_is_run_again_after_a_look(void *
 {
 	struct bench *bench = *state;
 
-	left_behind(bench, "a", "Custom", "\"rough\":{\"plan\":\"yes\",\"recover\":\"yes\",\"verify\":\"no\"}",
+	left_behind(bench, "a", "Custom",
+		    "\"rough\":{\"plan\":\"yes\",\"recover\":\"yes\",\"verify\":\"no\"}",
 		    "{" RECOVERING "," ACTION("rough", "") "}");
 	resume(bench);
 	assert_int_equal(calls(bench, "rough.recover"), 1);
@@ -153,7 +164,8 @@ static void an_idempotent_intent_whose_effect_is_there_is_not_run_again(void **s
 {
 	struct bench *bench = *state;
 
-	left_behind(bench, "a", "Custom", "\"rough\":" WORKS, "{" RECOVERING "," ACTION("rough", "") "}");
+	left_behind(bench, "a", "Custom", "\"rough\":" WORKS,
+		    "{" RECOVERING "," ACTION("rough", "") "}");
 	resume(bench);
 	assert_int_equal(calls(bench, "rough.recover"), 0);
 	assert_action(bench, "a", 0, "rough", "Done", "Verified");
@@ -164,7 +176,8 @@ static void in_a_dry_run_not_even_an_idempotent_intent_is_run_again(void **state
 	struct bench *bench = *state;
 
 	bench->settings.dry_run = true;
-	left_behind(bench, "a", "Custom", "\"rough\":{\"plan\":\"yes\",\"recover\":\"yes\",\"verify\":\"no\"}",
+	left_behind(bench, "a", "Custom",
+		    "\"rough\":{\"plan\":\"yes\",\"recover\":\"yes\",\"verify\":\"no\"}",
 		    "{" RECOVERING "," ACTION("rough", "") "}");
 	resume(bench);
 	assert_int_equal(calls(bench, "rough.recover"), 0);
@@ -175,7 +188,8 @@ static void an_intent_of_a_recoverer_that_is_gone_is_unknown(void **state)
 {
 	struct bench *bench = *state;
 
-	left_behind(bench, "a", "Custom", "\"rough\":" WORKS, "{" RECOVERING "," ACTION("vanished", "") "}");
+	left_behind(bench, "a", "Custom", "\"rough\":" WORKS,
+		    "{" RECOVERING "," ACTION("vanished", "") "}");
 	resume(bench);
 	assert_action(bench, "a", 0, "vanished", "Unknown", "NotVerified");
 	assert_action(bench, "a", 1, "rough", "Done", "Verified");
@@ -197,8 +211,10 @@ static void a_fault_that_cleared_before_the_restart_proves_an_intent(void **stat
 	struct bench *bench = *state;
 
 	left_behind(bench, "a", "KernelEvent", "\"blind\":{\"recover\":\"yes\"}",
-		    "{" RECOVERING ",\"actions\":[{\"recoverer\":\"blind\",\"target\":\"t\",\"intentTime\":"
-		    "\"2026-11-23T10:00:01Z\"}],\"context\":{\"cleared\":{\"time\":\"2026-11-23T10:00:03Z\"}}}");
+		    "{" RECOVERING
+		    ",\"actions\":[{\"recoverer\":\"blind\",\"target\":\"t\",\"intentTime\":"
+		    "\"2026-11-23T10:00:01Z\"}],\"context\":{\"cleared\":{\"time\":\"2026-11-23T10:"
+		    "00:03Z\"}}}");
 	resume(bench);
 	assert_int_equal(calls(bench, "blind.recover"), 0);
 	assert_action(bench, "a", 0, "blind", "Done", "Verified");
@@ -209,7 +225,8 @@ static void an_outcome_without_verification_is_verified(void **state)
 {
 	struct bench *bench = *state;
 
-	left_behind(bench, "a", "Custom", "\"gentle\":" WORKS, "{" RECOVERING "," ACTION("gentle", DONE) "}");
+	left_behind(bench, "a", "Custom", "\"gentle\":" WORKS,
+		    "{" RECOVERING "," ACTION("gentle", DONE) "}");
 	resume(bench);
 	assert_end(bench, "a", "Succeeded", "TestFault");
 	assert_action(bench, "a", 0, "gentle", "Done", "Verified");
@@ -221,7 +238,8 @@ static void after_an_attempt_that_failed_the_next_recoverer_is_tried(void **stat
 	struct bench *bench = *state;
 
 	left_behind(bench, "a", "Custom", "\"gentle\":" WORKS ",\"rough\":" WORKS,
-		    "{" RECOVERING "," ACTION("gentle", DONE ",\"verification\":\"NotVerified\"") "}");
+		    "{" RECOVERING
+		    "," ACTION("gentle", DONE ",\"verification\":\"NotVerified\"") "}");
 	resume(bench);
 	assert_int_equal(calls(bench, "gentle.recover"), 0);
 	assert_action(bench, "a", 1, "rough", "Done", "Verified");
@@ -232,8 +250,10 @@ static void an_action_by_hand_that_was_cut_off_is_told_and_not_run_again(void **
 	struct bench *bench = *state;
 
 	left_behind(bench, "a", "Custom", "\"rough\":" WORKS,
-		    "{\"phase\":\"Failed\",\"conditions\":[{\"type\":\"Recovered\",\"status\":\"False\","
-		    "\"lastTransitionTime\":\"2026-11-23T10:00:00Z\",\"reason\":\"NoRecoverer\"}]," ACTION("rough", "") "}");
+		    "{\"phase\":\"Failed\",\"conditions\":[{\"type\":\"Recovered\",\"status\":"
+		    "\"False\","
+		    "\"lastTransitionTime\":\"2026-11-23T10:00:00Z\",\"reason\":\"NoRecoverer\"}]"
+		    "," ACTION("rough", "") "}");
 	bench->history_ns = 3650 * 24 * 3600 * NS_PER_S;
 	bench_start(bench);
 	WAIT_FOR(&bench->base, "the note", action(bench, "a", 0));
@@ -246,8 +266,11 @@ static void killed_in_the_middle_of_an_action_it_goes_on(void **state)
 	struct bench *bench = *state;
 
 	bench_start(bench);
-	submit(bench, fault(bench, "Custom", "a", NULL,
-			    KNOWN ",\"gentle\":{\"plan\":\"yes\",\"recover\":\"hang\",\"verify\":\"if:healed\"}", ""));
+	submit(bench,
+	       fault(bench, "Custom", "a", NULL,
+		     KNOWN
+		     ",\"gentle\":{\"plan\":\"yes\",\"recover\":\"hang\",\"verify\":\"if:healed\"}",
+		     ""));
 	WAIT_FOR(&bench->base, "the action", calls(bench, "gentle.recover") == 1);
 	touch(bench, "healed");
 	bench_restart(bench);

@@ -5,7 +5,8 @@
 #define REPAIR "\"gentle\":{\"plan\":\"yes\",\"recover\":\"yes\",\"verify\":\"yes\"}"
 #define HOUR_NS ((int64_t)(3600 * NS_PER_S))
 
-/* --- Coming in -------------------------------------------------------------------------------------- */
+/* --- Coming in
+ * -------------------------------------------------------------------------------------- */
 
 static void the_same_name_and_spec_again_changes_nothing(void **state)
 {
@@ -29,15 +30,20 @@ static void another_spec_under_a_name_that_is_taken_is_an_error_also_after_a_res
 	bench->history_ns = 1; /* the store no longer counts it as recent */
 	bench_start(bench);
 	assert_int_equal(submit(bench, fault(bench, "Custom", "a", NULL, "", "")).result, -EEXIST);
-	assert_int_equal(submit(bench, fault(bench, "Custom", "a", NULL, KNOWN, "")).how, SUBMIT_FOLDED);
+	assert_int_equal(submit(bench, fault(bench, "Custom", "a", NULL, KNOWN, "")).how,
+			 SUBMIT_FOLDED);
 }
 
 static void another_nodes_abnormal_is_refused(void **state)
 {
 	struct bench *bench = *state;
 
-	assert_int_equal(submit(bench, fault(bench, "Custom", "a", NULL, "", "\"nodeName\":\"n2\"")).result, -EXDEV);
-	assert_int_equal(submit(bench, fault(bench, "Custom", "b", NULL, "", "\"nodeName\":\"n1\"")).result, 0);
+	assert_int_equal(
+		submit(bench, fault(bench, "Custom", "a", NULL, "", "\"nodeName\":\"n2\"")).result,
+		-EXDEV);
+	assert_int_equal(
+		submit(bench, fault(bench, "Custom", "b", NULL, "", "\"nodeName\":\"n1\"")).result,
+		0);
 	wait_ended(bench, "b");
 }
 
@@ -65,7 +71,8 @@ static void without_a_name_the_same_words_are_the_same_fault(void **state)
 	wait_ended(bench, other.name);
 }
 
-/* --- Folding ---------------------------------------------------------------------------------------- */
+/* --- Folding
+ * ---------------------------------------------------------------------------------------- */
 
 static int64_t count_of(struct bench *bench, const char *name)
 {
@@ -78,7 +85,8 @@ static void ten_thousand_repeats_are_one_abnormal_with_that_count_and_few_writes
 	struct submitted first = submit(bench, fault(bench, "KernelEvent", NULL, "disk", "", ""));
 
 	for (int i = 1; i < 9999; i++)
-		assert_int_equal(pipeline_submit(bench->pipeline, fault(bench, "KernelEvent", NULL, "disk", "", ""),
+		assert_int_equal(pipeline_submit(bench->pipeline,
+						 fault(bench, "KernelEvent", NULL, "disk", "", ""),
 						 NULL, NULL),
 				 0);
 	struct submitted last = submit(bench, fault(bench, "KernelEvent", NULL, "disk", "", ""));
@@ -115,7 +123,8 @@ static void in_the_cooldown_a_fault_is_counted_and_after_it_it_is_a_new_one(void
 	wait_ended(bench, after.name);
 }
 
-/* --- Turns and limits --------------------------------------------------------------------------------- */
+/* --- Turns and limits
+ * --------------------------------------------------------------------------------- */
 
 #define HANGS "\"holmes\":{\"diagnose\":\"hang\"}"
 
@@ -157,7 +166,8 @@ static void over_live_maximum_a_fault_is_refused_and_counted(void **state)
 	pipeline_reconfigure(bench->pipeline, &bench->settings);
 	submit(bench, fault(bench, "Custom", "a", NULL, HANGS, ""));
 	assert_int_equal(submit(bench, fault(bench, "Custom", "b", NULL, "", "")).result, -EDQUOT);
-	assert_int_equal(submit(bench, fault(bench, "KernelEvent", NULL, "disk", "", "")).result, -EDQUOT);
+	assert_int_equal(submit(bench, fault(bench, "KernelEvent", NULL, "disk", "", "")).result,
+			 -EDQUOT);
 	assert_int_equal(pipeline_counts(bench->pipeline)->refused, 2);
 }
 
@@ -167,7 +177,8 @@ static void within_its_cooldown_a_recoverer_is_held_back_and_says_so(void **stat
 
 	bench->recoverers = NULL;
 	handle(bench, fault(bench, "Custom", "a", "same", KNOWN "," REPAIR, ""));
-	bench->skew_ns = 301 * (int64_t)NS_PER_S; /* the pipeline's cooldown is over, the recoverer's 10 min are not */
+	bench->skew_ns = 301 * (int64_t)NS_PER_S; /* the pipeline's cooldown is over, the
+						     recoverer's 10 min are not */
 	handle(bench, fault(bench, "Custom", "b", "same", KNOWN "," REPAIR, ""));
 	assert_end(bench, "b", "Failed", "TestFault");
 	assert_action(bench, "b", 0, "gentle", "Refused", "");
@@ -192,8 +203,11 @@ static void over_its_rate_a_recoverer_is_held_back_and_the_next_is_tried(void **
 	bench->recoverers = parsed("{\"gentle\":{\"rate\":\"1/h\"}}");
 	bench_start(bench);
 	handle(bench, fault(bench, "Custom", "a", NULL, KNOWN "," REPAIR, ""));
-	handle(bench, fault(bench, "Custom", "b", NULL,
-			    KNOWN "," REPAIR ",\"rough\":{\"plan\":\"yes\",\"recover\":\"yes\",\"verify\":\"yes\"}", ""));
+	handle(bench,
+	       fault(bench, "Custom", "b", NULL,
+		     KNOWN "," REPAIR
+			   ",\"rough\":{\"plan\":\"yes\",\"recover\":\"yes\",\"verify\":\"yes\"}",
+		     ""));
 	assert_action(bench, "b", 0, "gentle", "Refused", "");
 	assert_action(bench, "b", 1, "rough", "Done", "Verified");
 	assert_text(bench, "b", "status.phase", "Succeeded");
@@ -214,7 +228,8 @@ static void the_nodes_actions_in_an_hour_are_limited(void **state)
 	assert_action(bench, "d", 0, "gentle", "Done", "Verified");
 }
 
-/* --- Deletion ------------------------------------------------------------------------------------------ */
+/* --- Deletion
+ * ------------------------------------------------------------------------------------------ */
 
 struct deleted {
 	unsigned times;
@@ -233,7 +248,8 @@ static int delete_one(struct bench *bench, const char *name)
 {
 	struct deleted deleted = {0};
 
-	assert_int_equal(pipeline_delete(bench->pipeline, "default", name, on_deleted, &deleted), 0);
+	assert_int_equal(pipeline_delete(bench->pipeline, "default", name, on_deleted, &deleted),
+			 0);
 	assert_int_equal(deleted.times, 0);
 	WAIT_FOR(&bench->base, "the deletion", deleted.times);
 	return deleted.result;
@@ -249,7 +265,8 @@ static void deleting_a_live_one_ends_its_plug_in(void **state)
 	assert_int_equal(bench->deleted, 1);
 	assert_null(pipeline_find(bench->pipeline, "default", "a"));
 	assert_int_equal(pipeline_counts(bench->pipeline)->live, 0);
-	WAIT_FOR(&bench->base, "the end of the call", call_pool_counts(bench->base.pool)->running == 0);
+	WAIT_FOR(&bench->base, "the end of the call",
+		 call_pool_counts(bench->base.pool)->running == 0);
 	bench_restart(bench);
 	assert_int_equal(pipeline_counts(bench->pipeline)->live, 0);
 }
@@ -279,7 +296,8 @@ static void a_name_is_free_once_it_is_deleted(void **state)
 	assert_end(bench, "a", "Failed", "TestFault");
 }
 
-/* --- By hand -------------------------------------------------------------------------------------------- */
+/* --- By hand
+ * -------------------------------------------------------------------------------------------- */
 
 struct answered {
 	unsigned times;
@@ -288,7 +306,8 @@ struct answered {
 	char explanation[512];
 };
 
-static void on_answered(void *userdata, int result, const struct abnormal *abnormal, const char *explanation)
+static void on_answered(void *userdata, int result, const struct abnormal *abnormal,
+			const char *explanation)
 {
 	struct answered *answered = userdata;
 
@@ -296,14 +315,16 @@ static void on_answered(void *userdata, int result, const struct abnormal *abnor
 	answered->result = result;
 	if (abnormal)
 		assert_int_equal(abnormal_encode(abnormal, &answered->abnormal), 0);
-	snprintf(answered->explanation, sizeof(answered->explanation), "%s", explanation ? explanation : "");
+	snprintf(answered->explanation, sizeof(answered->explanation), "%s",
+		 explanation ? explanation : "");
 }
 
-static struct answered run_by_hand(struct bench *bench, enum plugin_kind kind, const char *plugin, struct abnormal *abnormal,
-				   bool dry_run)
+static struct answered run_by_hand(struct bench *bench, enum plugin_kind kind, const char *plugin,
+				   struct abnormal *abnormal, bool dry_run)
 {
 	struct answered answered = {0};
-	int r = pipeline_run_plugin(bench->pipeline, kind, plugin, abnormal, dry_run, on_answered, &answered);
+	int r = pipeline_run_plugin(bench->pipeline, kind, plugin, abnormal, dry_run, on_answered,
+				    &answered);
 
 	abnormal_free(abnormal);
 	answered.result = r;
@@ -327,11 +348,12 @@ static void a_collector_by_hand_answers_and_keeps_nothing(void **state)
 {
 	struct bench *bench = *state;
 	struct answered answered = run_by_hand(
-		bench, PLUGIN_COLLECTOR, "looker", fault(bench, "Custom", "x", NULL, "\"looker\":{\"collect\":\"yes\"}", ""),
-		false);
+		bench, PLUGIN_COLLECTOR, "looker",
+		fault(bench, "Custom", "x", NULL, "\"looker\":{\"collect\":\"yes\"}", ""), false);
 
 	assert_int_equal(answered.result, 0);
-	assert_string_equal(json_string(json_at(answered.abnormal, "status.context"), "looker"), "evidence");
+	assert_string_equal(json_string(json_at(answered.abnormal, "status.context"), "looker"),
+			    "evidence");
 	assert_int_equal(bench->added, 0);
 	cJSON_Delete(answered.abnormal);
 }
@@ -339,13 +361,14 @@ static void a_collector_by_hand_answers_and_keeps_nothing(void **state)
 static void a_diagnoser_by_hand_says_whether_it_is_its_own(void **state)
 {
 	struct bench *bench = *state;
-	struct answered yes = run_by_hand(bench, PLUGIN_DIAGNOSER, "holmes", fault(bench, "Custom", "x", NULL, KNOWN, ""),
-					  false);
-	struct answered no = run_by_hand(bench, PLUGIN_DIAGNOSER, "watson", fault(bench, "Custom", "x", NULL, KNOWN, ""),
-					 false);
-	struct answered broken =
-		run_by_hand(bench, PLUGIN_DIAGNOSER, "holmes",
-			    fault(bench, "Custom", "x", NULL, "\"holmes\":{\"diagnose\":\"error\"}", ""), false);
+	struct answered yes = run_by_hand(bench, PLUGIN_DIAGNOSER, "holmes",
+					  fault(bench, "Custom", "x", NULL, KNOWN, ""), false);
+	struct answered no = run_by_hand(bench, PLUGIN_DIAGNOSER, "watson",
+					 fault(bench, "Custom", "x", NULL, KNOWN, ""), false);
+	struct answered broken = run_by_hand(
+		bench, PLUGIN_DIAGNOSER, "holmes",
+		fault(bench, "Custom", "x", NULL, "\"holmes\":{\"diagnose\":\"error\"}", ""),
+		false);
 
 	assert_int_equal(yes.result, 0);
 	assert_true(json_bool(json_at(yes.abnormal, "status"), "identifiable", false));
@@ -353,7 +376,9 @@ static void a_diagnoser_by_hand_says_whether_it_is_its_own(void **state)
 	assert_false(json_bool(json_at(no.abnormal, "status"), "identifiable", false));
 	assert_int_equal(broken.result, -EIO);
 	assert_non_null(strstr(broken.explanation, "told to fail"));
-	assert_int_equal(run_by_hand(bench, PLUGIN_DIAGNOSER, "nobody", reference("x"), false).result, -ENOENT);
+	assert_int_equal(
+		run_by_hand(bench, PLUGIN_DIAGNOSER, "nobody", reference("x"), false).result,
+		-ENOENT);
 	cJSON_Delete(yes.abnormal);
 	cJSON_Delete(no.abnormal);
 	cJSON_Delete(broken.abnormal);
@@ -367,7 +392,8 @@ static void a_recoverer_by_hand_joins_the_journal_and_keeps_the_phase(void **sta
 	struct bench *bench = *state;
 
 	handle(bench, fault(bench, "Custom", "a", NULL, NOT_REPAIRED, ""));
-	struct answered not_mine = run_by_hand(bench, PLUGIN_RECOVERER, "rough", reference("a"), false);
+	struct answered not_mine =
+		run_by_hand(bench, PLUGIN_RECOVERER, "rough", reference("a"), false);
 	assert_int_equal(not_mine.result, -EOPNOTSUPP);
 	touch(bench, "now");
 	struct answered dry = run_by_hand(bench, PLUGIN_RECOVERER, "rough", reference("a"), true);
@@ -379,7 +405,8 @@ static void a_recoverer_by_hand_joins_the_journal_and_keeps_the_phase(void **sta
 	assert_action(bench, "a", 0, "rough", "DryRun", "");
 	assert_action(bench, "a", 1, "rough", "Done", "Verified");
 	assert_non_null(strstr(seen_text(bench, "a", "status.message"), "By hand, rough"));
-	struct answered again = run_by_hand(bench, PLUGIN_RECOVERER, "rough", reference("a"), false);
+	struct answered again =
+		run_by_hand(bench, PLUGIN_RECOVERER, "rough", reference("a"), false);
 	assert_int_equal(again.result, -EPERM);
 	assert_non_null(strstr(again.explanation, "cooldown"));
 	cJSON_Delete(not_mine.abnormal);
@@ -401,7 +428,8 @@ static void a_recoverer_by_hand_works_on_one_that_ended_long_ago(void **state)
 	assert_int_equal(done.result, 0);
 	assert_action(bench, "a", 0, "rough", "Done", "Verified");
 	cJSON_Delete(done.abnormal);
-	struct answered nobody = run_by_hand(bench, PLUGIN_RECOVERER, "rough", reference("nobody"), false);
+	struct answered nobody =
+		run_by_hand(bench, PLUGIN_RECOVERER, "rough", reference("nobody"), false);
 	assert_int_equal(nobody.times, 1);
 	assert_non_null(strstr(nobody.explanation, "no such Abnormal"));
 }
@@ -411,7 +439,9 @@ static void nothing_is_recovered_by_hand_while_it_is_handled(void **state)
 	struct bench *bench = *state;
 
 	submit(bench, fault(bench, "Custom", "a", NULL, HANGS, ""));
-	assert_int_equal(run_by_hand(bench, PLUGIN_RECOVERER, "rough", reference("a"), false).result, -EBUSY);
+	assert_int_equal(
+		run_by_hand(bench, PLUGIN_RECOVERER, "rough", reference("a"), false).result,
+		-EBUSY);
 }
 
 static void a_plug_in_by_hand_that_still_runs_at_the_end_is_forgotten(void **state)
@@ -420,8 +450,8 @@ static void a_plug_in_by_hand_that_still_runs_at_the_end_is_forgotten(void **sta
 	_cleanup_abnormal_ struct abnormal *abnormal = fault(bench, "Custom", "x", NULL, HANGS, "");
 	struct answered answered = {0};
 
-	assert_int_equal(pipeline_run_plugin(bench->pipeline, PLUGIN_DIAGNOSER, "holmes", abnormal, false, on_answered,
-					     &answered),
+	assert_int_equal(pipeline_run_plugin(bench->pipeline, PLUGIN_DIAGNOSER, "holmes", abnormal,
+					     false, on_answered, &answered),
 			 0);
 	WAIT_FOR(&bench->base, "the call", calls(bench, "holmes.diagnose") == 1);
 	bench_restart(bench);

@@ -19,8 +19,9 @@ static struct finding finding_of(const char *subject, const char *event)
 	return finding;
 }
 
-#define EVENT                                                                                      \
-	"{\"detector\":\"oom\",\"type\":\"OOMKill\",\"time\":\"2026-11-23T10:00:00.5Z\",\"cpu\":1,\"count\":3," \
+#define EVENT                                                                                     \
+	"{\"detector\":\"oom\",\"type\":\"OOMKill\",\"time\":\"2026-11-23T10:00:00.5Z\",\"cpu\":" \
+	"1,\"count\":3,"                                                                          \
 	"\"process\":{\"pid\":7,\"comm\":\"leak\"},\"details\":{\"scope\":\"cgroup\"}}"
 
 static void finding_free(struct finding *finding)
@@ -50,7 +51,8 @@ static void a_finding_becomes_an_abnormal_with_subject_and_fingerprint(void **st
 
 static void two_subjects_are_two_faults_and_the_type_makes_no_difference(void **state)
 {
-	_cleanup_(finding_free) struct finding first = finding_of("a", EVENT), second = finding_of("b", EVENT);
+	_cleanup_(finding_free) struct finding first = finding_of("a", EVENT),
+					       second = finding_of("b", EVENT);
 	_cleanup_(finding_free) struct finding third = finding_of("a", EVENT);
 	_cleanup_abnormal_ struct abnormal *one = NULL, *two = NULL, *three = NULL;
 
@@ -58,14 +60,17 @@ static void two_subjects_are_two_faults_and_the_type_makes_no_difference(void **
 	assert_int_equal(kernel_events_abnormal(&first, &one, NULL), 0);
 	assert_int_equal(kernel_events_abnormal(&second, &two, NULL), 0);
 	assert_int_equal(kernel_events_abnormal(&third, &three, NULL), 0);
-	assert_string_not_equal(abnormal_label(one, LABEL_FINGERPRINT), abnormal_label(two, LABEL_FINGERPRINT));
-	assert_string_equal(abnormal_label(one, LABEL_FINGERPRINT), abnormal_label(three, LABEL_FINGERPRINT));
+	assert_string_not_equal(abnormal_label(one, LABEL_FINGERPRINT),
+				abnormal_label(two, LABEL_FINGERPRINT));
+	assert_string_equal(abnormal_label(one, LABEL_FINGERPRINT),
+			    abnormal_label(three, LABEL_FINGERPRINT));
 }
 
 static void a_malformed_event_is_refused_naming_the_field(void **state)
 {
-	_cleanup_(finding_free) struct finding finding = finding_of("a", "{\"detector\":\"oom\",\"type\":\"OOMKill\","
-								     "\"time\":\"yesterday\"}");
+	_cleanup_(finding_free) struct finding finding =
+		finding_of("a", "{\"detector\":\"oom\",\"type\":\"OOMKill\","
+				"\"time\":\"yesterday\"}");
 	struct abnormal *abnormal = NULL;
 	struct problem problem = {0};
 
@@ -79,8 +84,7 @@ static void every_source_is_listed(void **state)
 	bool custom = false, kernel = false;
 	const cJSON *item;
 
-	cJSON_ArrayForEach(item, list)
-	{
+	cJSON_ArrayForEach (item, list) {
 		custom |= streq(json_string(item, "source"), "Custom");
 		kernel |= streq(json_string(item, "source"), "KernelEvent");
 		assert_non_null(json_string(item, "summary"));
