@@ -186,6 +186,14 @@ static void what_is_submitted_can_be_listed_read_and_deleted(void **state)
 	assert_says(request(bench, "GET", "/api/v1/abnormals", ""), 200, "\"items\":[]");
 	assert_says(request(bench, "POST", "/api/v1/abnormals", CUSTOM("one")), 201, "\"result\":\"created\"");
 	assert_says(request(bench, "POST", "/api/v1/abnormals", CUSTOM("one")), 200, "\"name\":\"one\"");
+	assert_says(request(bench, "POST", "/api/v1/abnormals",
+			    "{\"apiVersion\":\"lifeboat.dev/v1alpha1\",\"kind\":\"Abnormal\",\"metadata\":{\"name\":\"one\"},"
+			    "\"spec\":{\"source\":\"Custom\",\"context\":{\"b\":2}}}"),
+		    409, "another Abnormal has this name");
+	assert_says(request(bench, "POST", "/api/v1/abnormals",
+			    "{\"apiVersion\":\"lifeboat.dev/v1alpha1\",\"kind\":\"Abnormal\",\"spec\":{\"source\":\"Custom\","
+			    "\"nodeName\":\"mars\",\"context\":{\"b\":2}}}"),
+		    422, "spec.nodeName");
 	assert_says(request(bench, "GET", "/api/v1/abnormals?namespace=default", ""), 200, "\"name\":\"one\"");
 	assert_says(request(bench, "GET", "/api/v1/abnormals?namespace=other", ""), 200, "\"items\":[]");
 	assert_says(request(bench, "GET", "/api/v1/namespaces/default/abnormals/one", ""), 200, "\"kind\":\"Abnormal\"");
