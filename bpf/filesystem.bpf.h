@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Super blocks and block devices: telling them, and telling whether a number is a pointer to one, or
- * to something that belongs to one. Each is proven by a second pointer that leads back.
+ * Super blocks and block devices: telling them, and telling whether a number is a pointer to one,
+ * or to something that belongs to one. Each is proven by a second pointer that leads back.
  */
 #pragma once
 
 #include "common.bpf.h"
 #include "task_registers.bpf.h"
 
-#define FREEZE_LEVELS 3	      /* SB_FREEZE_LEVELS - 1 percpu_rw_semaphores a super block */
+#define FREEZE_LEVELS 3 /* SB_FREEZE_LEVELS - 1 percpu_rw_semaphores a super block */
 #define BDEVFS_MAGIC 0x62646576
 
 /* int up to 6.1, short by 6.12: read by its size. */
@@ -57,7 +57,8 @@ static __always_inline void filesystem_fill(struct event_filesystem *event, stru
 	event->device_minor = disk & 0xfffff;
 	event->freeze_level = freeze_level(sb);
 	BPF_CORE_READ_STR_INTO(&event->id, sb, s_id);
-	bpf_probe_read_kernel_str(event->type, sizeof(event->type), BPF_CORE_READ(sb, s_type, name));
+	bpf_probe_read_kernel_str(event->type, sizeof(event->type),
+				  BPF_CORE_READ(sb, s_type, name));
 }
 
 static __always_inline bool is_disk(struct gendisk *disk)
@@ -90,7 +91,8 @@ static __always_inline __u32 bio_device(__u64 word)
 
 		if (!is_disk(disk))
 			return 0;
-		return (__u32)BPF_CORE_READ(disk, major) << 20 | (__u32)BPF_CORE_READ(disk, first_minor);
+		return (__u32)BPF_CORE_READ(disk, major) << 20 |
+		       (__u32)BPF_CORE_READ(disk, first_minor);
 	}
 	return device_number(BPF_CORE_READ((struct bio___device *)word, bi_bdev));
 }
@@ -100,7 +102,8 @@ static __always_inline __u32 bio_device(__u64 word)
  * verifier goes through once, and not at each of the calls in loops.
  */
 
-/* The super block that WORD is, or that the structure at WORD belongs to; 0 if it is no such pointer. */
+/* The super block that WORD is, or that the structure at WORD belongs to; 0 if it is no such
+ * pointer. */
 __noinline __u64 word_super_block(__u64 word)
 {
 	struct super_block *sb = (void *)word;
@@ -120,7 +123,8 @@ __noinline __u64 word_super_block(__u64 word)
 	return 0;
 }
 
-/* The number of the block device whose inode, buffer or bio is at WORD; 0 if it is none of these. */
+/* The number of the block device whose inode, buffer or bio is at WORD; 0 if it is none of these.
+ */
 __noinline __u64 word_device(__u64 word)
 {
 	struct super_block *sb = BPF_CORE_READ((struct inode *)word, i_sb);

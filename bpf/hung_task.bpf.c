@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Finds tasks that have been in one and the same wait for longer than the threshold: uninterruptible
- * sleeps, killable ones too, and sleeps in a request to a FUSE server. It runs only when the agent
- * reads the iterator; between looks nothing is hooked. What the wait is about is told as far as the
- * kernel's own structures tell it; what that means is the agent's to say.
+ * Finds tasks that have been in one and the same wait for longer than the threshold:
+ * uninterruptible sleeps, killable ones too, and sleeps in a request to a FUSE server. It runs only
+ * when the agent reads the iterator; between looks nothing is hooked. What the wait is about is
+ * told as far as the kernel's own structures tell it; what that means is the agent's to say.
  *
  * The kernel calls an iterator's program again for the same task when its record did not fit into
  * the buffer, and drops what it had written: so a wait is updated once a look, and what is written
@@ -22,8 +22,8 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #define PF_FROZEN 0x00010000 /* up to 5.19: a frozen task is TASK_UNINTERRUPTIBLE there */
 #define PF_KTHREAD 0x00200000
 
-#define STACK_WORDS 96	      /* of the sleeping task's stack, which are looked at for pointers */
-#define WALK_STEPS 48	      /* super blocks a task */
+#define STACK_WORDS 96 /* of the sleeping task's stack, which are looked at for pointers */
+#define WALK_STEPS 48 /* super blocks a task */
 #define WALK_TOTAL_MAX 65536
 #define DETAILED_LOOKS 3
 #define MODE_FORMAT 0170000
@@ -44,7 +44,8 @@ struct scratch {
 	struct frozen_filesystem_event frozen;
 	struct blocked_wait fresh;
 	__u64 words[STACK_WORDS];
-	/* What stack_scan found. Not on the stack: the verifier would follow each of its values through the loop. */
+	/* What stack_scan found. Not on the stack: the verifier would follow each of its values
+	 * through the loop. */
 	__u64 in_scheduler, filesystem, frozen_filesystem, device;
 };
 
@@ -96,12 +97,14 @@ static __always_inline void stack_scan(struct scratch *scratch, struct task_stru
 		__u64 word = scratch->words[i], sb;
 
 		/*
-		 * stack_trace_save_tsk() begins below the scheduler's functions, among which all lock and
-		 * wait functions are (__sched): their return addresses lie before its first one.
+		 * stack_trace_save_tsk() begins below the scheduler's functions, among which all
+		 * lock and wait functions are (__sched): their return addresses lie before its
+		 * first one.
 		 */
 		if (word == event->stack[0])
 			scratch->in_scheduler = 0;
-		if (scratch->in_scheduler && word >= control.scheduler.start && word < control.scheduler.end) {
+		if (scratch->in_scheduler && word >= control.scheduler.start &&
+		    word < control.scheduler.end) {
 			__u32 depth = event->scheduler_depth;
 
 			if (depth < EVENT_SCHEDULER_DEPTH) {
@@ -160,9 +163,9 @@ static __always_inline void file_fill(struct blocked_task_event *event, struct t
 }
 
 /*
- * One after another from the agent's own root, a few at every task, all of them over a look: the list
- * is circular. It is not locked here: a link that does not lead back ends the walk, and the next look
- * starts anew.
+ * One after another from the agent's own root, a few at every task, all of them over a look: the
+ * list is circular. It is not locked here: a link that does not lead back ends the walk, and the
+ * next look starts anew.
  */
 static __always_inline void walk_filesystems(struct seq_file *seq, struct scratch *scratch)
 {
@@ -187,7 +190,8 @@ static __always_inline void walk_filesystems(struct seq_file *seq, struct scratc
 					  sizeof(scratch->frozen));
 			filesystem_fill(&scratch->frozen.filesystem, sb);
 			if (bpf_seq_write(seq, &scratch->frozen, sizeof(scratch->frozen)))
-				return; /* all that this call did is dropped, and it is called again */
+				return; /* all that this call did is dropped, and it is called again
+					 */
 		}
 		next = BPF_CORE_READ(link, next);
 		if (++steps > WALK_TOTAL_MAX || BPF_CORE_READ(next, prev) != link) {
@@ -246,15 +250,17 @@ static __always_inline __u64 io_accounting(struct task_struct *task)
 		return 0;
 	return BPF_CORE_READ(accounted, ioac.rchar) + BPF_CORE_READ(accounted, ioac.wchar) +
 	       BPF_CORE_READ(accounted, ioac.syscr) + BPF_CORE_READ(accounted, ioac.syscw) +
-	       BPF_CORE_READ(accounted, ioac.read_bytes) + BPF_CORE_READ(accounted, ioac.write_bytes);
+	       BPF_CORE_READ(accounted, ioac.read_bytes) +
+	       BPF_CORE_READ(accounted, ioac.write_bytes);
 }
 
 /*
- * A waiter in direct I/O is woken every half hung_task_timeout, sees that nothing has come, and sleeps
- * on (blk_io_schedule, submit_bio_wait). Nothing else may have moved.
+ * A waiter in direct I/O is woken every half hung_task_timeout, sees that nothing has come, and
+ * sleeps on (blk_io_schedule, submit_bio_wait). Nothing else may have moved.
  */
-static __always_inline bool only_ticked(const struct blocked_wait *wait, struct blocked_task_event *event,
-					struct task_struct *task, __u64 switches, __u64 now)
+static __always_inline bool only_ticked(const struct blocked_wait *wait,
+					struct blocked_task_event *event, struct task_struct *task,
+					__u64 switches, __u64 now)
 {
 	if (!control.tick_ns ||
 	    switches - wait->switches > (now - wait->since_boot_ns) / control.tick_ns + 1 ||
@@ -292,7 +298,8 @@ static __always_inline void lock_fill(struct blocked_task_event *event, struct t
 		if (bpf_core_field_exists(semaphore->last_holder))
 			owner = (void *)BPF_CORE_READ(semaphore, last_holder);
 	} else {
-		owner = (void *)(BPF_CORE_READ((struct rw_semaphore *)address, owner.counter) & ~7ULL);
+		owner = (void *)(BPF_CORE_READ((struct rw_semaphore *)address, owner.counter) &
+				 ~7ULL);
 	}
 	if (!is_heap_pointer((__u64)owner))
 		return;
@@ -326,12 +333,13 @@ static __always_inline void detail_fill(struct scratch *scratch, struct task_str
 	stack_fill(event, task);
 	stack_scan(scratch, task);
 	css = task_css(task, memory_cgrp_id);
-	cgroup_fill(&event->cgroup, css ? BPF_CORE_READ(css, cgroup) :
-					  BPF_CORE_READ(task, cgroups, dfl_cgrp));
+	cgroup_fill(&event->cgroup,
+		    css ? BPF_CORE_READ(css, cgroup) : BPF_CORE_READ(task, cgroups, dfl_cgrp));
 }
 
 /* True if TASK sleeps, interruptibly, for the answer of a FUSE server; its stack is filled then. */
-static __always_inline bool waits_for_fuse(struct blocked_task_event *event, struct task_struct *task)
+static __always_inline bool waits_for_fuse(struct blocked_task_event *event,
+					   struct task_struct *task)
 {
 	struct pt_regs *registers;
 
@@ -346,8 +354,9 @@ static __always_inline bool waits_for_fuse(struct blocked_task_event *event, str
 }
 
 /* The wait that TASK is in, new or known; NULL if there is no room for it. */
-static __always_inline struct blocked_wait *wait_update(struct scratch *scratch, struct task_struct *task,
-							__u32 pid, long state, __u64 now)
+static __always_inline struct blocked_wait *wait_update(struct scratch *scratch,
+							struct task_struct *task, __u32 pid,
+							long state, __u64 now)
 {
 	__u64 switches = BPF_CORE_READ(task, nvcsw) + BPF_CORE_READ(task, nivcsw);
 	__u64 start = BPF_CORE_READ(task, start_boottime);
@@ -396,7 +405,8 @@ static __always_inline bool task_visit(struct seq_file *seq, struct scratch *scr
 	control.last_pid = pid;
 	if (!again)
 		control.tasks++;
-	if (flags & PF_FROZEN || (kernel_thread && !control.kernel_threads) || BPF_CORE_READ(task, exit_state))
+	if (flags & PF_FROZEN || (kernel_thread && !control.kernel_threads) ||
+	    BPF_CORE_READ(task, exit_state))
 		return true;
 	if (state & TASK_UNINTERRUPTIBLE) {
 		if (state & TASK_NOLOAD)

@@ -53,13 +53,34 @@ static __always_inline bool is_heap_pointer(__u64 word)
 static __always_inline bool sleeps_by_nature(long number)
 {
 	switch (number) {
-	case 7: case 23: case 270: case 271:		     /* poll, select, pselect6, ppoll */
-	case 232: case 281: case 441:			     /* epoll_wait, epoll_pwait, epoll_pwait2 */
-	case 202: case 219: case 449: case 455:		     /* futex, restart_syscall, futex_waitv, futex_wait */
-	case 34: case 35: case 230: case 128: case 130:	     /* pause, nanosleep, clock_nanosleep, rt_sigtimedwait, rt_sigsuspend */
-	case 61: case 247:				     /* wait4, waitid */
-	case 43: case 288: case 45: case 47: case 299:	     /* accept, accept4, recvfrom, recvmsg, recvmmsg */
-	case 65: case 70: case 220: case 208: case 333:	     /* semop, msgrcv, semtimedop, io_getevents, io_pgetevents */
+	case 7:
+	case 23:
+	case 270:
+	case 271: /* poll, select, pselect6, ppoll */
+	case 232:
+	case 281:
+	case 441: /* epoll_wait, epoll_pwait, epoll_pwait2 */
+	case 202:
+	case 219:
+	case 449:
+	case 455: /* futex, restart_syscall, futex_waitv, futex_wait */
+	case 34:
+	case 35:
+	case 230:
+	case 128:
+	case 130: /* pause, nanosleep, clock_nanosleep, rt_sigtimedwait, rt_sigsuspend */
+	case 61:
+	case 247: /* wait4, waitid */
+	case 43:
+	case 288:
+	case 45:
+	case 47:
+	case 299: /* accept, accept4, recvfrom, recvmsg, recvmmsg */
+	case 65:
+	case 70:
+	case 220:
+	case 208:
+	case 333: /* semop, msgrcv, semtimedop, io_getevents, io_pgetevents */
 		return true;
 	}
 	return false;
@@ -69,9 +90,40 @@ static __always_inline bool sleeps_by_nature(long number)
 static __always_inline bool works_on_descriptor(long number)
 {
 	switch (number) {
-	case 0: case 1: case 5: case 8: case 16: case 17: case 18: case 19: case 20: case 40: case 72: case 73: case 74:
-	case 75: case 77: case 78: case 91: case 93: case 187: case 190: case 193: case 196: case 217: case 221: case 275:
-	case 277: case 278: case 285: case 295: case 296: case 306: case 326: case 327: case 328:
+	case 0:
+	case 1:
+	case 5:
+	case 8:
+	case 16:
+	case 17:
+	case 18:
+	case 19:
+	case 20:
+	case 40:
+	case 72:
+	case 73:
+	case 74:
+	case 75:
+	case 77:
+	case 78:
+	case 91:
+	case 93:
+	case 187:
+	case 190:
+	case 193:
+	case 196:
+	case 217:
+	case 221:
+	case 275:
+	case 277:
+	case 278:
+	case 285:
+	case 295:
+	case 296:
+	case 306:
+	case 326:
+	case 327:
+	case 328:
 		return true;
 	}
 	return false;
@@ -102,8 +154,30 @@ static __always_inline bool is_heap_pointer(__u64 word)
 static __always_inline bool sleeps_by_nature(long number)
 {
 	switch (number) {
-	case 72: case 73: case 22: case 441: case 98: case 128: case 449: case 455: case 101: case 115: case 133: case 137:
-	case 260: case 95: case 202: case 242: case 207: case 212: case 243: case 192: case 193: case 188: case 4: case 292:
+	case 72:
+	case 73:
+	case 22:
+	case 441:
+	case 98:
+	case 128:
+	case 449:
+	case 455:
+	case 101:
+	case 115:
+	case 133:
+	case 137:
+	case 260:
+	case 95:
+	case 202:
+	case 242:
+	case 207:
+	case 212:
+	case 243:
+	case 192:
+	case 193:
+	case 188:
+	case 4:
+	case 292:
 		return true;
 	}
 	return false;
@@ -112,9 +186,43 @@ static __always_inline bool sleeps_by_nature(long number)
 static __always_inline bool works_on_descriptor(long number)
 {
 	switch (number) {
-	case 5: case 8: case 11: case 14: case 16: case 25: case 29: case 32: case 44: case 46: case 47: case 50: case 52:
-	case 55: case 61: case 62: case 63: case 64: case 65: case 66: case 67: case 68: case 69: case 70: case 71: case 75:
-	case 76: case 77: case 80: case 82: case 83: case 84: case 213: case 267: case 285: case 286: case 287:
+	case 5:
+	case 8:
+	case 11:
+	case 14:
+	case 16:
+	case 25:
+	case 29:
+	case 32:
+	case 44:
+	case 46:
+	case 47:
+	case 50:
+	case 52:
+	case 55:
+	case 61:
+	case 62:
+	case 63:
+	case 64:
+	case 65:
+	case 66:
+	case 67:
+	case 68:
+	case 69:
+	case 70:
+	case 71:
+	case 75:
+	case 76:
+	case 77:
+	case 80:
+	case 82:
+	case 83:
+	case 84:
+	case 213:
+	case 267:
+	case 285:
+	case 286:
+	case 287:
 		return true;
 	}
 	return false;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Tasks that are stuck in one wait. Owns the settings, the ladder and the looks; what is seen goes to
- * hung_task_group.c, which decides and tells.
+ * Tasks that are stuck in one wait. Owns the settings, the ladder and the looks; what is seen goes
+ * to hung_task_group.c, which decides and tells.
  *
- * Nothing here may block on what a hung task holds: it reads the iterator, kallsyms, the counters of
- * disks, and stat and status of processes; never stack, syscall, maps or mountinfo.
+ * Nothing here may block on what a hung task holds: it reads the iterator, kallsyms, the counters
+ * of disks, and stat and status of processes; never stack, syscall, maps or mountinfo.
  */
 #include "detect/hung_task.h"
 
@@ -75,18 +75,21 @@ static void set_defaults(void *memory)
 
 /* --- What both rungs share --- */
 
-static void on_group(void *userdata, struct group *group, struct waiter *const *waiters, size_t count, bool cleared,
-		     uint64_t now_ns)
+static void on_group(void *userdata, struct group *group, struct waiter *const *waiters,
+		     size_t count, bool cleared, uint64_t now_ns)
 {
 	struct detector_run *run = userdata;
 	const struct hung_task *state = run->state;
 	const struct hung_task_settings *settings = run->settings;
 	struct finding finding = {
 		.detector = run->detector->name,
-		.type = cleared ? "Cleared" : group->kernel_threads ? "HungKernelThread" : "HungTask",
+		.type = cleared			? "Cleared"
+			: group->kernel_threads ? "HungKernelThread"
+						: "HungTask",
 		.cleared = cleared,
 		.subject = strdup(group->subject),
-		.event = group_event(run, state->groups, group, waiters, count, cleared, settings->threshold, now_ns),
+		.event = group_event(run, state->groups, group, waiters, count, cleared,
+				     settings->threshold, now_ns),
 	};
 
 	if (!finding.subject || !finding.event) {
@@ -102,7 +105,8 @@ static uint64_t read_tick(const struct host *host)
 {
 	uint64_t seconds;
 
-	if (file_read_u64(host->proc, "sys/kernel/hung_task_timeout_secs", &seconds) < 0 || seconds > 1000000)
+	if (file_read_u64(host->proc, "sys/kernel/hung_task_timeout_secs", &seconds) < 0 ||
+	    seconds > 1000000)
 		return 0;
 	return seconds * NS_PER_S / 2;
 }
@@ -112,7 +116,8 @@ static int start_groups(struct detector_run *run, bool iterator, uint64_t period
 	struct hung_task *state = run->state;
 	const struct hung_task_settings *settings = run->settings;
 
-	state->period_ns = MIN(MAX(settings->threshold / LOOKS_PER_THRESHOLD, period_min_ns), PERIOD_MAX_NS);
+	state->period_ns =
+		MIN(MAX(settings->threshold / LOOKS_PER_THRESHOLD, period_min_ns), PERIOD_MAX_NS);
 	struct groups_options options = {.host = run->host,
 					 .threshold_ns = settings->threshold,
 					 .period_ns = state->period_ns,
@@ -141,9 +146,17 @@ static struct hung_task_control *control_of(const struct hung_task *state)
 	return &state->skeleton->bss->control;
 }
 
-enum { RANGE_FREEZE, RANGE_FUSE, RANGE_SCHEDULER, RANGE_SCHEDULER_END, RANGE_TICKING, RANGE_COUNT = RANGE_TICKING + 4 };
+enum {
+	RANGE_FREEZE,
+	RANGE_FUSE,
+	RANGE_SCHEDULER,
+	RANGE_SCHEDULER_END,
+	RANGE_TICKING,
+	RANGE_COUNT = RANGE_TICKING + 4
+};
 
-_Static_assert(RANGE_COUNT - RANGE_TICKING == TICKING_FUNCTIONS_MAX, "a range for each ticking function");
+_Static_assert(RANGE_COUNT - RANGE_TICKING == TICKING_FUNCTIONS_MAX,
+	       "a range for each ticking function");
 
 static void find_module(const struct detector_run *run, ino_t *ret_inode)
 {
@@ -169,21 +182,25 @@ static int set_ranges(const struct detector_run *run)
 	int r = kallsyms_ranges(run->host, names, RANGE_COUNT, ranges);
 	if (r < 0)
 		return r;
-	control->freeze_wait = (struct address_range){ranges[RANGE_FREEZE].start, ranges[RANGE_FREEZE].end};
-	control->fuse_wait = (struct address_range){ranges[RANGE_FUSE].start, ranges[RANGE_FUSE].end};
-	control->scheduler =
-		(struct address_range){ranges[RANGE_SCHEDULER].start, ranges[RANGE_SCHEDULER_END].start};
+	control->freeze_wait =
+		(struct address_range){ranges[RANGE_FREEZE].start, ranges[RANGE_FREEZE].end};
+	control->fuse_wait =
+		(struct address_range){ranges[RANGE_FUSE].start, ranges[RANGE_FUSE].end};
+	control->scheduler = (struct address_range){ranges[RANGE_SCHEDULER].start,
+						    ranges[RANGE_SCHEDULER_END].start};
 	for (size_t i = 0; i < TICKING_FUNCTIONS_MAX; i++)
-		control->ticking[i] =
-			(struct address_range){ranges[RANGE_TICKING + i].start, ranges[RANGE_TICKING + i].end};
+		control->ticking[i] = (struct address_range){ranges[RANGE_TICKING + i].start,
+							     ranges[RANGE_TICKING + i].end};
 	return 0;
 }
 
-static int probe_iterator(const struct btf *btf, const struct host *host, char *reason, size_t reason_size)
+static int probe_iterator(const struct btf *btf, const struct host *host, char *reason,
+			  size_t reason_size)
 {
 	if (btf_has_iterator(btf, "task"))
 		return 0;
-	snprintf(reason, reason_size, "the kernel has no iterator over tasks (it came with Linux 5.8)");
+	snprintf(reason, reason_size,
+		 "the kernel has no iterator over tasks (it came with Linux 5.8)");
 	return -EOPNOTSUPP;
 }
 
@@ -207,7 +224,8 @@ static int start_iterator(struct detector_run *run, char *reason, size_t reason_
 	r = set_ranges(run);
 	if (r == -EPERM)
 		return detector_fail(reason, reason_size, r,
-				     "reading /proc/kallsyms (the kernel hides addresses: sysctl kernel.kptr_restrict=1)");
+				     "reading /proc/kallsyms (the kernel hides addresses: sysctl "
+				     "kernel.kptr_restrict=1)");
 	if (r < 0)
 		return detector_fail(reason, reason_size, r, "reading /proc/kallsyms");
 	control_of(state)->threshold_ns = settings->threshold;
@@ -237,7 +255,8 @@ static void on_record(const struct hung_task *state, const struct event_header *
 	if (header->type == EVENT_BLOCKED_TASK)
 		groups_see_task(state->groups, (const struct blocked_task_event *)header, NULL);
 	else if (header->type == EVENT_FROZEN_FILESYSTEM)
-		groups_see_frozen(state->groups, &((const struct frozen_filesystem_event *)header)->filesystem);
+		groups_see_frozen(state->groups,
+				  &((const struct frozen_filesystem_event *)header)->filesystem);
 }
 
 /* A record is as long as its type says, or it is not read. */
@@ -247,7 +266,8 @@ static size_t record_size(const struct event_header *header)
 		return sizeof(struct frozen_filesystem_event);
 	if (header->type != EVENT_BLOCKED_TASK)
 		return 0;
-	return header->size == BLOCKED_TASK_FIRST_HALF ? BLOCKED_TASK_FIRST_HALF : sizeof(struct blocked_task_event);
+	return header->size == BLOCKED_TASK_FIRST_HALF ? BLOCKED_TASK_FIRST_HALF
+						       : sizeof(struct blocked_task_event);
 }
 
 /* Reads the iterator to its end. The kernel hands over whole records, but read(2) may cut one. */
@@ -322,10 +342,12 @@ static uint64_t look_iterator(struct detector_run *run)
 	if (r < 0) {
 		groups_abandon(state->groups);
 		if (log_limit_pass(&state->read_limit, 1, 600 * NS_PER_S, &suppressed))
-			log_warning("looking for hung tasks: reading the task iterator: %s; trying again at the next look",
+			log_warning("looking for hung tasks: reading the task iterator: %s; trying "
+				    "again at the next look",
 				    strerror(-r));
 	}
-	groups_end(state->groups, clock_boot(run->clock), control->walk == WALK_COMPLETE || control->walk == WALK_OFF,
+	groups_end(state->groups, clock_boot(run->clock),
+		   control->walk == WALK_COMPLETE || control->walk == WALK_OFF,
 		   control->waiting > 0 || groups_waiters(state->groups) > 0);
 	state->walk_next = control->freeze_waiting > 0;
 	if (r == 0)
@@ -357,7 +379,8 @@ static uint64_t look_proc(struct detector_run *run)
 	if (waiting < 0) {
 		groups_abandon(state->groups);
 		if (log_limit_pass(&state->read_limit, 1, 600 * NS_PER_S, &suppressed))
-			log_warning("looking for hung tasks: reading /proc: %s; trying again at the next look",
+			log_warning("looking for hung tasks: reading /proc: %s; trying again at "
+				    "the next look",
 				    strerror((int)-waiting));
 	}
 	groups_end(state->groups, now_ns, false, waiting > 0);
@@ -375,8 +398,10 @@ static const struct hook hooks[] = {
 	{.name = "iter/task", .probe = probe_iterator, .start = start_iterator},
 	{.name = "poll/proc",
 	 .degraded = true,
-	 .shortfall = "reads /proc: sees only the function a task sleeps in (nothing on 5.10 kernels), not what it waits "
-		      "for, who holds a lock, which filesystem is frozen, or waits for a FUSE server",
+	 .shortfall =
+		 "reads /proc: sees only the function a task sleeps in (nothing on 5.10 kernels), "
+		 "not what it waits "
+		 "for, who holds a lock, which filesystem is frozen, or waits for a FUSE server",
 	 .start = start_proc},
 	{0},
 };
@@ -385,7 +410,8 @@ static const uint16_t event_types[] = {EVENT_BLOCKED_TASK, EVENT_NONE};
 
 DETECTOR(hung_task) = {
 	.name = "hung_task",
-	.summary = "Tasks that sleep uninterruptibly, or for a FUSE server, longer than a threshold",
+	.summary =
+		"Tasks that sleep uninterruptibly, or for a FUSE server, longer than a threshold",
 	.hooks = hooks,
 	.settings = &settings_schema,
 	.defaults = set_defaults,

@@ -41,7 +41,8 @@ void symbols_flush(struct symbols *symbols, uint64_t now_ns);
 
 struct device_progress {
 	struct blockdev device;
-	uint64_t quiet_since_ns; /* boot time of the first sample with the same count of completed requests */
+	uint64_t quiet_since_ns; /* boot time of the first sample with the same count of completed
+				    requests */
 };
 
 struct devices {
@@ -52,20 +53,23 @@ struct devices {
 /* Takes a sample of every disk. On failure the last one stands. Returns 0 or a negative errno. */
 int devices_sample(struct devices *devices, const struct host *host, uint64_t now_ns);
 void devices_clear(struct devices *devices);
-const struct device_progress *devices_find(const struct devices *devices, unsigned major, unsigned minor);
-/* The boot time since which no disk at all has completed anything; UINT64_MAX if there are no disks. */
+const struct device_progress *devices_find(const struct devices *devices, unsigned major,
+					   unsigned minor);
+/* The boot time since which no disk at all has completed anything; UINT64_MAX if there are no
+ * disks. */
 uint64_t devices_all_quiet_since(const struct devices *devices);
-/* The one disk that has requests in flight and completed none since SINCE_NS, or is suspended; NULL if not just one. */
+/* The one disk that has requests in flight and completed none since SINCE_NS, or is suspended; NULL
+ * if not just one. */
 const struct device_progress *devices_stalled(const struct devices *devices, uint64_t since_ns);
 
 /* --- What a stack waits for --- */
 
 enum wait_kind {
-	WAIT_NORMAL,	/* never a fault: vfork, a timed sleep, a frozen task */
-	WAIT_FREEZE,	/* a percpu_rw_semaphore, as of a frozen file system */
+	WAIT_NORMAL, /* never a fault: vfork, a timed sleep, a frozen task */
+	WAIT_FREEZE, /* a percpu_rw_semaphore, as of a frozen file system */
 	WAIT_IO_SINGLE, /* one request's end */
 	WAIT_IO_DIRECT, /* the end of one call's requests, which may be many */
-	WAIT_IO_BULK,	/* an amount of I/O that grows with the load: a sync, a journal commit */
+	WAIT_IO_BULK, /* an amount of I/O that grows with the load: a sync, a journal commit */
 	WAIT_LOCK,
 	WAIT_NFS,
 	WAIT_FUSE,
@@ -75,14 +79,17 @@ enum wait_kind {
 struct wait_class {
 	enum wait_kind kind;
 	const char *function; /* the innermost that tells, of NAMES; "" if there is none */
-	const char *caller;   /* for locks: who wanted it */
-	bool percpu_other;    /* WAIT_FREEZE: a percpu_rw_semaphore of something else than a file system */
+	const char *caller; /* for locks: who wanted it */
+	bool percpu_other; /* WAIT_FREEZE: a percpu_rw_semaphore of something else than a file
+			      system */
 };
 
 /* NAMES as symbols_name gives them, innermost first. */
-void wait_classify(const char *const *names, size_t depth, bool io_wait, bool fuse_or_nfs, struct wait_class *ret_class);
+void wait_classify(const char *const *names, size_t depth, bool io_wait, bool fuse_or_nfs,
+		   struct wait_class *ret_class);
 
-/* True if NAME ("submit_bio_wait+0x5a") is of a function in which the kernel wakes a waiter for nothing. */
+/* True if NAME ("submit_bio_wait+0x5a") is of a function in which the kernel wakes a waiter for
+ * nothing. */
 bool wait_is_ticking(const char *name);
 /* For kallsyms_ranges; ended by NULL. */
 extern const char *const ticking_functions[];
@@ -93,10 +100,12 @@ const char *function_name(const char *name, char *text, size_t size);
 struct wait_facts {
 	enum wait_kind kind;
 	uint64_t age_ns, threshold_ns, period_ns;
-	bool device_known;	/* which disk it waits for; otherwise the next is about all disks together */
+	bool device_known; /* which disk it waits for; otherwise the next is about all disks
+			      together */
 	uint64_t device_quiet_ns; /* for how long that completed nothing; 0: it completes */
-	bool device_suspended, device_stacked; /* stacked: a loop device, whose file lies on another disk */
-	bool guessed;	/* WAIT_FREEZE from the function's name alone */
+	bool device_suspended,
+		device_stacked; /* stacked: a loop device, whose file lies on another disk */
+	bool guessed; /* WAIT_FREEZE from the function's name alone */
 };
 
 /* Whether such a wait is a fault, judged by itself. Locks: their owner not stuck, or not known. */
@@ -142,8 +151,8 @@ struct groups_options {
 	uint64_t threshold_ns, period_ns;
 	bool iterator; /* there is a kernel side that tells of frozen file systems and locks */
 	/* WAITERS are the group's, longest first. CLEARED: there are none any more. */
-	void (*report)(void *userdata, struct group *group, struct waiter *const *waiters, size_t count, bool cleared,
-		       uint64_t now_ns);
+	void (*report)(void *userdata, struct group *group, struct waiter *const *waiters,
+		       size_t count, bool cleared, uint64_t now_ns);
 	void *userdata;
 };
 
@@ -153,9 +162,11 @@ DEFINE_CLEANUP(struct groups, groups_free);
 
 /* One look: begin, then what was seen, then end. WCHAN: where there is no stack. */
 void groups_begin(struct groups *groups);
-void groups_see_task(struct groups *groups, const struct blocked_task_event *event, const char *wchan);
+void groups_see_task(struct groups *groups, const struct blocked_task_event *event,
+		     const char *wchan);
 void groups_see_frozen(struct groups *groups, const struct event_filesystem *filesystem);
-/* FROZEN_KNOWN: all frozen file systems were seen in this look. SAMPLE: disks are worth a look, as somebody waits. */
+/* FROZEN_KNOWN: all frozen file systems were seen in this look. SAMPLE: disks are worth a look, as
+ * somebody waits. */
 void groups_end(struct groups *groups, uint64_t now_ns, bool frozen_known, bool sample);
 /* The look failed half-way: nobody is taken to have moved on. */
 void groups_abandon(struct groups *groups);
@@ -167,8 +178,9 @@ const struct devices *groups_devices(const struct groups *groups);
 /* --- Findings --- */
 
 /* spec.kernelEvent for GROUP. NULL when out of memory. */
-cJSON *group_event(const struct detector_run *run, const struct groups *groups, const struct group *group,
-		   struct waiter *const *waiters, size_t count, bool cleared, uint64_t threshold_ns, uint64_t now_ns);
+cJSON *group_event(const struct detector_run *run, const struct groups *groups,
+		   const struct group *group, struct waiter *const *waiters, size_t count,
+		   bool cleared, uint64_t threshold_ns, uint64_t now_ns);
 
 /* --- Looks by /proc --- */
 
@@ -177,5 +189,7 @@ struct proc_look;
 struct proc_look *proc_look_new(const struct host *host, bool kernel_threads, uint64_t tick_ns);
 void proc_look_free(struct proc_look *look);
 DEFINE_CLEANUP(struct proc_look, proc_look_free);
-/* Hands every task that is in one wait for longer than THRESHOLD_NS to GROUPS. Returns how many wait at all, or a negative errno. */
-ssize_t proc_look_run(struct proc_look *look, struct groups *groups, uint64_t threshold_ns, uint64_t now_ns);
+/* Hands every task that is in one wait for longer than THRESHOLD_NS to GROUPS. Returns how many
+ * wait at all, or a negative errno. */
+ssize_t proc_look_run(struct proc_look *look, struct groups *groups, uint64_t threshold_ns,
+		      uint64_t now_ns);

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a sleeping task waits for, by the functions on its stack, and for how long such a wait can be
- * part of normal life. Pure. docs/detectors.md tells the same rules in prose.
+ * What a sleeping task waits for, by the functions on its stack, and for how long such a wait can
+ * be part of normal life. Pure. docs/detectors.md tells the same rules in prose.
  */
 #include "detect/hung_task.h"
 
 /* Waits that say nothing of what makes them end: these many frames are looked at for who waits. */
 #define CALLERS_LOOKED_AT 8
 
-/* An owner that runs, a busy queue or a remote server may keep a waiter for this long with nothing being wrong. */
+/* An owner that runs, a busy queue or a remote server may keep a waiter for this long with nothing
+ * being wrong. */
 #define LOCK_FLOOR_NS (30 * NS_PER_S)
 #define UNKNOWN_FLOOR_NS (30 * NS_PER_S)
 #define SINGLE_FLOOR_NS (30 * NS_PER_S)
@@ -56,7 +57,8 @@ static const struct known primitives[] = {
 };
 
 static const struct known table[] = {
-	/* Not a fault. The parent of a vfork, and a process that dumps core, wait for another to live on. */
+	/* Not a fault. The parent of a vfork, and a process that dumps core, wait for another to
+	   live on. */
 	{"kernel_clone", WAIT_NORMAL},
 	{"_do_fork", WAIT_NORMAL},
 	{"wait_for_vfork_done", WAIT_NORMAL},
@@ -77,7 +79,8 @@ static const struct known table[] = {
 
 	{"percpu_rwsem_wait", WAIT_FREEZE},
 
-	/* A client of a FUSE server; a lock that another client holds and a CUSE device may take for ever. */
+	/* A client of a FUSE server; a lock that another client holds and a CUSE device may take
+	   for ever. */
 	{"fuse_setlk", WAIT_NORMAL},
 	{"fuse_file_lock", WAIT_NORMAL},
 	{"fuse_file_flock", WAIT_NORMAL},
@@ -159,12 +162,24 @@ static const struct known table[] = {
 };
 
 /* percpu_rw_semaphores that have nothing to do with a file system being frozen. */
-static const char *const percpu_others[] = {"cpus_read_lock",	   "cpus_write_lock", "cgroup_*", "copy_process",
-					    "exit_signals",	   "uprobe_*",	      "dup_mmap", "locks_*",
-					    "posix_lock_inode",	   "flock_lock_inode", "register_for_each_vma",
-					    "static_key_*",	   "mem_cgroup_*",    "css_*",	  "threadgroup_*"};
+static const char *const percpu_others[] = {"cpus_read_lock",
+					    "cpus_write_lock",
+					    "cgroup_*",
+					    "copy_process",
+					    "exit_signals",
+					    "uprobe_*",
+					    "dup_mmap",
+					    "locks_*",
+					    "posix_lock_inode",
+					    "flock_lock_inode",
+					    "register_for_each_vma",
+					    "static_key_*",
+					    "mem_cgroup_*",
+					    "css_*",
+					    "threadgroup_*"};
 
-const char *const ticking_functions[] = {"submit_bio_wait", "bio_await", "blk_io_schedule", "bio_wait_end_io", NULL};
+const char *const ticking_functions[] = {"submit_bio_wait", "bio_await", "blk_io_schedule",
+					 "bio_wait_end_io", NULL};
 
 const char *function_name(const char *name, char *text, size_t size)
 {
@@ -222,8 +237,8 @@ static bool is_percpu_other(const char *const *names, size_t depth)
 }
 
 /*
- * Of the kinds that the innermost callers have, the one that decides: what is never a fault, then the
- * nearest that is not merely "one request", as those are what every kind of I/O comes down to.
+ * Of the kinds that the innermost callers have, the one that decides: what is never a fault, then
+ * the nearest that is not merely "one request", as those are what every kind of I/O comes down to.
  */
 static bool is_stronger(enum wait_kind kind, enum wait_kind than)
 {
@@ -232,13 +247,16 @@ static bool is_stronger(enum wait_kind kind, enum wait_kind than)
 	if (kind == WAIT_NORMAL || than == WAIT_UNKNOWN)
 		return true;
 	if (than == WAIT_IO_SINGLE)
-		return kind == WAIT_IO_BULK || kind == WAIT_IO_DIRECT || kind == WAIT_NFS || kind == WAIT_FUSE;
+		return kind == WAIT_IO_BULK || kind == WAIT_IO_DIRECT || kind == WAIT_NFS ||
+		       kind == WAIT_FUSE;
 	return false;
 }
 
-void wait_classify(const char *const *names, size_t depth, bool io_wait, bool fuse_or_nfs, struct wait_class *ret_class)
+void wait_classify(const char *const *names, size_t depth, bool io_wait, bool fuse_or_nfs,
+		   struct wait_class *ret_class)
 {
-	struct wait_class class = {.kind = WAIT_UNKNOWN, .function = depth ? names[0] : "", .caller = ""};
+	struct wait_class class = {
+		.kind = WAIT_UNKNOWN, .function = depth ? names[0] : "", .caller = ""};
 	size_t first = 0;
 
 	while (first < depth && find(primitives, ARRAY_SIZE(primitives), names[first])) {
@@ -260,13 +278,16 @@ void wait_classify(const char *const *names, size_t depth, bool io_wait, bool fu
 				class.caller = names[i];
 			continue;
 		}
-		/* Whoever wants a lock may be doing anything: nobody further out decides, but for vfork. */
+		/* Whoever wants a lock may be doing anything: nobody further out decides, but for
+		 * vfork. */
 		if (known->kind == WAIT_NORMAL && class.kind == WAIT_LOCK)
 			continue;
-		/* These are of a wait only as its direct caller; a whole program runs below them otherwise. */
+		/* These are of a wait only as its direct caller; a whole program runs below them
+		 * otherwise. */
 		if (known->kind == WAIT_NORMAL && i > first + 2 && class.kind != WAIT_FUSE)
 			continue;
-		/* Below the first caller the names of a file system alone tell nothing of the wait. */
+		/* Below the first caller the names of a file system alone tell nothing of the wait.
+		 */
 		if ((known->kind == WAIT_FUSE || known->kind == WAIT_NFS) && i > first + 2)
 			continue;
 		if (known->kind == WAIT_LOCK && class.kind == WAIT_UNKNOWN && i > first)
@@ -288,11 +309,13 @@ void wait_classify(const char *const *names, size_t depth, bool io_wait, bool fu
 /* Nothing was completed since the wait began, give or take the first looks. */
 static bool is_quiet(const struct wait_facts *facts)
 {
-	uint64_t floor = !facts->device_known || facts->device_stacked ? STACKED_QUIET_FLOOR_NS : QUIET_FLOOR_NS;
+	uint64_t floor = !facts->device_known || facts->device_stacked ? STACKED_QUIET_FLOOR_NS
+								       : QUIET_FLOOR_NS;
 
 	if (facts->device_suspended)
 		return true;
-	return facts->age_ns >= floor && facts->device_quiet_ns + 2 * facts->period_ns >= facts->age_ns;
+	return facts->age_ns >= floor &&
+	       facts->device_quiet_ns + 2 * facts->period_ns >= facts->age_ns;
 }
 
 bool wait_is_stuck(const struct wait_facts *facts)

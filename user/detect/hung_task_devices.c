@@ -17,11 +17,13 @@ int devices_sample(struct devices *devices, const struct host *host, uint64_t no
 	if (!items)
 		return -ENOMEM;
 	for (size_t i = 0; i < count; i++) {
-		const struct device_progress *before = devices_find(devices, list[i].major, list[i].minor);
+		const struct device_progress *before =
+			devices_find(devices, list[i].major, list[i].minor);
 
 		items[i].device = list[i];
-		items[i].quiet_since_ns =
-			before && before->device.completed == list[i].completed ? before->quiet_since_ns : now_ns;
+		items[i].quiet_since_ns = before && before->device.completed == list[i].completed
+						  ? before->quiet_since_ns
+						  : now_ns;
 	}
 	devices_clear(devices);
 	devices->items = items;
@@ -35,10 +37,12 @@ void devices_clear(struct devices *devices)
 	*devices = (struct devices){0};
 }
 
-const struct device_progress *devices_find(const struct devices *devices, unsigned major, unsigned minor)
+const struct device_progress *devices_find(const struct devices *devices, unsigned major,
+					   unsigned minor)
 {
 	for (size_t i = 0; i < devices->count; i++)
-		if (devices->items[i].device.major == major && devices->items[i].device.minor == minor)
+		if (devices->items[i].device.major == major &&
+		    devices->items[i].device.minor == minor)
 			return &devices->items[i];
 	return NULL;
 }
@@ -59,7 +63,8 @@ const struct device_progress *devices_stalled(const struct devices *devices, uin
 	for (size_t i = 0; i < devices->count; i++) {
 		const struct device_progress *item = &devices->items[i];
 
-		if (!item->device.suspended && (!item->device.in_flight || item->quiet_since_ns > since_ns))
+		if (!item->device.suspended &&
+		    (!item->device.in_flight || item->quiet_since_ns > since_ns))
 			continue;
 		if (found)
 			return NULL;

@@ -15,6 +15,7 @@
 #define WAITERS_MAX 4096
 #define GROUPS_MAX 256
 #define TELL_AGAIN_THRESHOLDS 10
+#define CAP_WARNING_INTERVAL_NS (600 * NS_PER_S)
 
 struct groups *groups_new(const struct groups_options *options)
 {
@@ -105,7 +106,7 @@ void groups_see_task(struct groups *groups, const struct blocked_task_event *eve
 	if (!(event->flags & BLOCKED_DETAILED))
 		return;
 	if (groups->waiters >= WAITERS_MAX || !(waiter = calloc(1, sizeof(*waiter)))) {
-		groups->waiters_over_cap++;
+		groups->waiters_over_cap++; /* seen again at the next look */
 		return;
 	}
 	waiter->event = *event;
@@ -339,6 +340,19 @@ static void tell_groups(struct groups *groups, uint64_t now_ns)
 	}
 }
 
+/* Those for whom there was no room are not told of: at least that is. */
+static void warn_of_cap(struct groups *groups)
+{
+	uint32_t suppressed;
+
+	if (groups->waiters_over_cap &&
+	    log_limit_pass(&groups->cap_limit, 1, CAP_WARNING_INTERVAL_NS, &suppressed))
+		log_warning("looking for hung tasks: over %d wait too long; the others are not "
+			    "told of (left out %llu times "
+			    "so far)",
+			    WAITERS_MAX, (unsigned long long)groups->waiters_over_cap);
+}
+
 void groups_end(struct groups *groups, uint64_t now_ns, bool frozen_known, bool sample)
 {
 	if (frozen_known) {
@@ -350,6 +364,7 @@ void groups_end(struct groups *groups, uint64_t now_ns, bool frozen_known, bool 
 	if (sample && devices_sample(&groups->devices, groups->options.host, now_ns) < 0)
 		devices_clear(&groups->devices);
 	drop_gone(groups);
+	warn_of_cap(groups);
 	if (groups->waiters) {
 		want_names(groups);
 		if (symbols_fill(groups->symbols, groups->options.host, now_ns))

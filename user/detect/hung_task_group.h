@@ -20,6 +20,7 @@ struct groups {
 	struct waiter *buckets[BUCKETS];
 	size_t waiters;
 	uint64_t waiters_over_cap;
+	struct log_limit cap_limit;
 	struct group *list;
 	size_t count;
 };

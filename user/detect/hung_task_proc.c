@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Stuck tasks by /proc alone, for kernels where the iterator cannot be had: states, context switches
- * and the function slept in (wchan). Not /proc/PID/stack, syscall or io: these take the task's
- * exec_update_lock, which may be what a hung task holds.
+ * Stuck tasks by /proc alone, for kernels where the iterator cannot be had: states, context
+ * switches and the function slept in (wchan). Not /proc/PID/stack, syscall or io: these take the
+ * task's exec_update_lock, which may be what a hung task holds.
  */
 #include "detect/hung_task.h"
 
@@ -14,6 +14,7 @@
 
 #define WAITS_MAX 8192
 #define BUCKETS 1024 /* a power of two */
+#define CAP_WARNING_INTERVAL_NS (600 * NS_PER_S)
 #define STAT_BYTES_MAX (4 * KIB)
 #define STATUS_BYTES_MAX (64 * KIB)
 #define PF_KTHREAD UINT64_C(0x00200000) /* include/linux/sched.h */
@@ -33,6 +34,7 @@ struct proc_look {
 	struct proc_wait *buckets[BUCKETS];
 	size_t count;
 	uint64_t over_cap;
+	struct log_limit cap_limit;
 };
 
 struct proc_look *proc_look_new(const struct host *host, bool kernel_threads, uint64_t tick_ns)
@@ -40,7 +42,8 @@ struct proc_look *proc_look_new(const struct host *host, bool kernel_threads, ui
 	struct proc_look *look = calloc(1, sizeof(*look));
 
 	if (look)
-		*look = (struct proc_look){.host = host, .kernel_threads = kernel_threads, .tick_ns = tick_ns};
+		*look = (struct proc_look){
+			.host = host, .kernel_threads = kernel_threads, .tick_ns = tick_ns};
 	return look;
 }
 
@@ -86,7 +89,8 @@ static bool parse_stat(const char *text, struct stat_line *ret_line)
 
 	if (!open || !close || close < open || close[1] != ' ' || !close[2])
 		return false;
-	snprintf(line.comm, sizeof(line.comm), "%.*s", (int)MIN(close - open - 1, EVENT_COMM_SIZE - 1), open + 1);
+	snprintf(line.comm, sizeof(line.comm), "%.*s",
+		 (int)MIN(close - open - 1, EVENT_COMM_SIZE - 1), open + 1);
 	line.state = close[2];
 	const char *next = close + 3;
 	for (int field = 4; field <= 22; field++) {
@@ -133,11 +137,14 @@ static struct proc_wait *wait_obtain(struct proc_look *look, uint32_t pid)
 	return wait;
 }
 
-/* The same wait as at the last look, or one that only the kernel's tick went through (see hung_task.bpf.c). */
-static bool is_same_wait(const struct proc_look *look, const struct proc_wait *wait, uint64_t start_ticks,
-			 uint64_t switches, const char *function, uint64_t now_ns)
+/* The same wait as at the last look, or one that only the kernel's tick went through (see
+ * hung_task.bpf.c). */
+static bool is_same_wait(const struct proc_look *look, const struct proc_wait *wait,
+			 uint64_t start_ticks, uint64_t switches, const char *function,
+			 uint64_t now_ns)
 {
-	if (wait->look != look->look - 1 || wait->start_ticks != start_ticks || !streq(wait->function, function))
+	if (wait->look != look->look - 1 || wait->start_ticks != start_ticks ||
+	    !streq(wait->function, function))
 		return false;
 	if (wait->switches == switches)
 		return true;
@@ -145,14 +152,17 @@ static bool is_same_wait(const struct proc_look *look, const struct proc_wait *w
 	       switches - wait->switches <= (now_ns - wait->since_ns) / look->tick_ns + 1;
 }
 
-static void report(struct groups *groups, const struct proc_wait *wait, const struct stat_line *line,
-		   const char *status)
+static void report(struct groups *groups, const struct proc_wait *wait,
+		   const struct stat_line *line, const char *status)
 {
 	struct blocked_task_event event = {
-		.header = {.type = EVENT_BLOCKED_TASK, .version = EVENTS_VERSION, .size = sizeof(event)},
+		.header = {.type = EVENT_BLOCKED_TASK,
+			   .version = EVENTS_VERSION,
+			   .size = sizeof(event)},
 		.task = {.pid = wait->pid,
 			 .tgid = (uint32_t)status_number(status, "\nTgid:"),
-			 .start_boot_ns = line->start_ticks * (NS_PER_S / (uint64_t)sysconf(_SC_CLK_TCK)),
+			 .start_boot_ns =
+				 line->start_ticks * (NS_PER_S / (uint64_t)sysconf(_SC_CLK_TCK)),
 			 .uid = (uint32_t)status_number(status, "\nUid:"),
 			 .parent_tgid = (uint32_t)line->parent},
 		.since_boot_ns = wait->since_ns,
@@ -167,16 +177,16 @@ static void report(struct groups *groups, const struct proc_wait *wait, const st
 }
 
 /* Returns 1 if the thread was in the same wait before, 0 if not; it may be gone at any time. */
-static int look_at(struct proc_look *look, struct groups *groups, int task, const char *thread, uint64_t threshold_ns,
-		   uint64_t now_ns)
+static int look_at(struct proc_look *look, struct groups *groups, int task, const char *thread,
+		   uint64_t threshold_ns, uint64_t now_ns)
 {
 	_cleanup_free_ char *stat = NULL, *status = NULL, *wchan = NULL;
 	char path[NAME_MAX + 16];
 	struct stat_line line;
 
 	snprintf(path, sizeof(path), "%s/stat", thread);
-	if (file_read(task, path, STAT_BYTES_MAX, &stat, NULL) < 0 || !parse_stat(stat, &line) || line.state != 'D' ||
-	    (line.flags & PF_KTHREAD && !look->kernel_threads))
+	if (file_read(task, path, STAT_BYTES_MAX, &stat, NULL) < 0 || !parse_stat(stat, &line) ||
+	    line.state != 'D' || (line.flags & PF_KTHREAD && !look->kernel_threads))
 		return 0;
 	snprintf(path, sizeof(path), "%s/status", thread);
 	if (file_read(task, path, STATUS_BYTES_MAX, &status, NULL) < 0)
@@ -217,7 +227,8 @@ static void sweep(struct proc_look *look)
 		}
 }
 
-ssize_t proc_look_run(struct proc_look *look, struct groups *groups, uint64_t threshold_ns, uint64_t now_ns)
+ssize_t proc_look_run(struct proc_look *look, struct groups *groups, uint64_t threshold_ns,
+		      uint64_t now_ns)
 {
 	_cleanup_(directory_closep) DIR *proc = open_directory(look->host->proc, ".");
 	const struct dirent *process, *thread;
@@ -235,8 +246,16 @@ ssize_t proc_look_run(struct proc_look *look, struct groups *groups, uint64_t th
 		_cleanup_(directory_closep) DIR *task = open_directory(look->host->proc, path);
 		while (task && (thread = readdir(task)))
 			if (thread->d_name[0] != '.')
-				waiting += look_at(look, groups, dirfd(task), thread->d_name, threshold_ns, now_ns);
+				waiting += look_at(look, groups, dirfd(task), thread->d_name,
+						   threshold_ns, now_ns);
 	}
 	sweep(look);
+	uint32_t suppressed;
+	if (look->over_cap &&
+	    log_limit_pass(&look->cap_limit, 1, CAP_WARNING_INTERVAL_NS, &suppressed))
+		log_warning("looking for hung tasks: over %d tasks wait at once; the others are "
+			    "not timed (left out %llu "
+			    "times so far)",
+			    WAITS_MAX, (unsigned long long)look->over_cap);
 	return waiting;
 }

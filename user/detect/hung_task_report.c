@@ -136,9 +136,11 @@ static cJSON *waiter_json(const struct waiter *waiter, uint64_t now_ns)
 	    json_set_string(json, "comm", comm) < 0 ||
 	    json_set_bool(json, "killable",
 			  waiter->event.state & TASK_WAKEKILL || !(waiter->event.state & 2)) < 0 ||
-	    set_seconds(json, "blockedSeconds", now_ns - MIN(now_ns, waiter->event.since_boot_ns)) < 0 ||
+	    set_seconds(json, "blockedSeconds", now_ns - MIN(now_ns, waiter->event.since_boot_ns)) <
+		    0 ||
 	    json_set_string(json, "function",
-			    function_name(waiter->class.function, function, sizeof(function))) < 0 ||
+			    function_name(waiter->class.function, function, sizeof(function))) <
+		    0 ||
 	    set_syscall(json, waiter->event.syscall) < 0 ||
 	    json_set_string(json, "via", waiter->via_lock ? "lock" : "direct") < 0)
 		return NULL;
@@ -152,8 +154,8 @@ static cJSON *filesystem_json(const struct event_filesystem *filesystem)
 	_cleanup_free_ char *type = event_text(filesystem->type, sizeof(filesystem->type));
 
 	if (!json || !id || !type || json_set_number(json, "major", filesystem->major) < 0 ||
-	    json_set_number(json, "minor", filesystem->minor) < 0 || json_set_string(json, "id", id) < 0 ||
-	    json_set_string(json, "type", type) < 0 ||
+	    json_set_number(json, "minor", filesystem->minor) < 0 ||
+	    json_set_string(json, "id", id) < 0 || json_set_string(json, "type", type) < 0 ||
 	    json_set_number(json, "freezeLevel", filesystem->freeze_level) < 0)
 		return NULL;
 	return TAKE_PTR(json);
@@ -168,10 +170,12 @@ static cJSON *device_json(const struct groups *groups, const struct group *group
 	if (!json || json_set_number(json, "major", group->device_major) < 0 ||
 	    json_set_number(json, "minor", group->device_minor) < 0)
 		return NULL;
-	if (progress && (json_set_string(json, "name", progress->device.name) < 0 ||
-			 json_set_number(json, "inFlight", (double)progress->device.in_flight) < 0 ||
-			 json_set_bool(json, "suspended", progress->device.suspended) < 0 ||
-			 json_set_bool(json, "completing", now_ns - MIN(now_ns, progress->quiet_since_ns) < 5 * NS_PER_S) < 0))
+	if (progress &&
+	    (json_set_string(json, "name", progress->device.name) < 0 ||
+	     json_set_number(json, "inFlight", (double)progress->device.in_flight) < 0 ||
+	     json_set_bool(json, "suspended", progress->device.suspended) < 0 ||
+	     json_set_bool(json, "completing",
+			   now_ns - MIN(now_ns, progress->quiet_since_ns) < 5 * NS_PER_S) < 0))
 		return NULL;
 	return TAKE_PTR(json);
 }
@@ -183,15 +187,16 @@ static cJSON *owner_json(const struct host *host, const struct waiter *waiter)
 	uint64_t start_time = event_start_time(event->owner_start_boot_ns);
 	struct process process;
 
-	if (!event->owner_pid || process_read_same(host, event->owner_pid, start_time, &process) < 0)
+	if (!event->owner_pid ||
+	    process_read_same(host, event->owner_pid, start_time, &process) < 0)
 		return NULL;
 	_cleanup_json_ cJSON *json = cJSON_CreateObject();
 	_cleanup_free_ char *comm = event_text(event->owner_comm, sizeof(event->owner_comm));
 	char state[2] = {process.state, '\0'};
 	if (!json || !comm || json_set_number(json, "pid", event->owner_pid) < 0 ||
 	    json_set_number(json, "tgid", event->owner_tgid) < 0 ||
-	    json_set_number(json, "startTime", (double)start_time) < 0 || json_set_string(json, "comm", comm) < 0 ||
-	    json_set_string(json, "state", state) < 0)
+	    json_set_number(json, "startTime", (double)start_time) < 0 ||
+	    json_set_string(json, "comm", comm) < 0 || json_set_string(json, "state", state) < 0)
 		return NULL;
 	return TAKE_PTR(json);
 }
@@ -213,7 +218,9 @@ static int set_lock(const struct detector_run *run, cJSON *details, const struct
 		cJSON *owner = owner_json(run->host, waiters[i]);
 
 		if (owner)
-			return json_set(lock, "owner", owner) < 0 ? -ENOMEM : json_set(details, "lock", TAKE_PTR(lock));
+			return json_set(lock, "owner", owner) < 0
+				       ? -ENOMEM
+				       : json_set(details, "lock", TAKE_PTR(lock));
 	}
 	return json_set(details, "lock", TAKE_PTR(lock));
 }
@@ -253,19 +260,22 @@ static int set_frozen_candidates(cJSON *details, const struct groups *groups)
 	return json_set(details, "frozenFilesystems", TAKE_PTR(list));
 }
 
-static cJSON *details_json(const struct detector_run *run, const struct groups *groups, const struct group *group,
-			   struct waiter *const *waiters, size_t count, uint64_t threshold_ns, uint64_t now_ns)
+static cJSON *details_json(const struct detector_run *run, const struct groups *groups,
+			   const struct group *group, struct waiter *const *waiters, size_t count,
+			   uint64_t threshold_ns, uint64_t now_ns)
 {
 	_cleanup_json_ cJSON *json = cJSON_CreateObject();
 	uint64_t longest = count ? now_ns - MIN(now_ns, waiters[0]->event.since_boot_ns) : 0;
 
 	if (!json || json_set_string(json, "kind", group->kind) < 0 ||
 	    set_seconds(json, "thresholdSeconds", threshold_ns) < 0 ||
-	    set_seconds(json, "longestSeconds", longest) < 0 || json_set_number(json, "tasks", (double)count) < 0 ||
+	    set_seconds(json, "longestSeconds", longest) < 0 ||
+	    json_set_number(json, "tasks", (double)count) < 0 ||
 	    json_set_bool(json, "kernelThreads", group->kernel_threads) < 0 ||
 	    set_waiters(json, waiters, count, now_ns) < 0)
 		return NULL;
-	if (group->filesystem.known && json_set(json, "filesystem", filesystem_json(&group->filesystem)) < 0)
+	if (group->filesystem.known &&
+	    json_set(json, "filesystem", filesystem_json(&group->filesystem)) < 0)
 		return NULL;
 	if (streq(group->kind, "frozen-filesystem") && !group->filesystem.known &&
 	    set_frozen_candidates(json, groups) < 0)
@@ -287,11 +297,15 @@ static int set_stack(cJSON *event, const struct waiter *waiter)
 	return json_set(event, "stack", TAKE_PTR(stack));
 }
 
-cJSON *group_event(const struct detector_run *run, const struct groups *groups, const struct group *group,
-		   struct waiter *const *waiters, size_t count, bool cleared, uint64_t threshold_ns, uint64_t now_ns)
+cJSON *group_event(const struct detector_run *run, const struct groups *groups,
+		   const struct group *group, struct waiter *const *waiters, size_t count,
+		   bool cleared, uint64_t threshold_ns, uint64_t now_ns)
 {
-	const char *type = cleared ? "Cleared" : group->kernel_threads ? "HungKernelThread" : "HungTask";
-	_cleanup_json_ cJSON *event = event_json(run, type, now_ns, count ? waiters[0]->event.header.cpu : 0);
+	const char *type = cleared		   ? "Cleared"
+			   : group->kernel_threads ? "HungKernelThread"
+						   : "HungTask";
+	_cleanup_json_ cJSON *event =
+		event_json(run, type, now_ns, count ? waiters[0]->event.header.cpu : 0);
 
 	if (!event)
 		return NULL;
@@ -302,10 +316,12 @@ cJSON *group_event(const struct detector_run *run, const struct groups *groups, 
 			return NULL;
 		/* The poll rung does not know the cgroup. */
 		if (waiters[0]->event.cgroup.id &&
-		    json_set(event, "container", event_container_json(&waiters[0]->event.cgroup)) < 0)
+		    json_set(event, "container", event_container_json(&waiters[0]->event.cgroup)) <
+			    0)
 			return NULL;
 	}
-	if (json_set(event, "details", details_json(run, groups, group, waiters, count, threshold_ns, now_ns)) < 0)
+	if (json_set(event, "details",
+		     details_json(run, groups, group, waiters, count, threshold_ns, now_ns)) < 0)
 		return NULL;
 	return TAKE_PTR(event);
 }

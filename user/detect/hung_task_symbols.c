@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Names of the kernel addresses that sleeping tasks' stacks hold. There are few different ones, and a
- * reading of kallsyms takes 50 ms: so they are asked for together, and kept while somebody waits.
+ * Names of the kernel addresses that sleeping tasks' stacks hold. There are few different ones, and
+ * a reading of kallsyms takes 50 ms: so they are asked for together, and kept while somebody waits.
  */
 #include "detect/hung_task.h"
 

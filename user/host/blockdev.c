@@ -13,7 +13,14 @@
 #define FILE_BYTES_MAX (4 * KIB)
 
 /* Of /sys/block/DISK/stat (Documentation/block/stat.rst): 17 fields since 5.5, 15 since 4.19. */
-enum { STAT_READS = 0, STAT_WRITES = 4, STAT_IN_FLIGHT = 8, STAT_DISCARDS = 11, STAT_FLUSHES = 15, STAT_FIELDS = 17 };
+enum {
+	STAT_READS = 0,
+	STAT_WRITES = 4,
+	STAT_IN_FLIGHT = 8,
+	STAT_DISCARDS = 11,
+	STAT_FLUSHES = 15,
+	STAT_FIELDS = 17
+};
 
 static void directory_closep(DIR **directory)
 {
@@ -37,7 +44,8 @@ static int read_stat(int disk, struct blockdev *device)
 	}
 	if (count <= STAT_IN_FLIGHT)
 		return -EINVAL;
-	device->completed = numbers[STAT_READS] + numbers[STAT_WRITES] + numbers[STAT_DISCARDS] + numbers[STAT_FLUSHES];
+	device->completed = numbers[STAT_READS] + numbers[STAT_WRITES] + numbers[STAT_DISCARDS] +
+			    numbers[STAT_FLUSHES];
 	device->in_flight = numbers[STAT_IN_FLIGHT];
 	return 0;
 }

@@ -139,7 +139,8 @@ static void resolve_symbol(void *userdata, const struct symbol *symbol)
 			break;
 		if (wanted->name && wanted->best >= symbol->address)
 			continue;
-		snprintf(name, sizeof(name), symbol->module_length ? "%.*s+0x%" PRIx64 " [%.*s]" : "%.*s+0x%" PRIx64,
+		snprintf(name, sizeof(name),
+			 symbol->module_length ? "%.*s+0x%" PRIx64 " [%.*s]" : "%.*s+0x%" PRIx64,
 			 (int)MIN(symbol->name_length, (size_t)SYMBOL_MAX), symbol->name,
 			 wanted->address - symbol->address,
 			 (int)MIN(symbol->module_length, (size_t)64), symbol->module);
@@ -154,7 +155,8 @@ static void resolve_symbol(void *userdata, const struct symbol *symbol)
 	}
 }
 
-int kallsyms_resolve(const struct host *host, const uint64_t *addresses, size_t count, char **ret_names)
+int kallsyms_resolve(const struct host *host, const uint64_t *addresses, size_t count,
+		     char **ret_names)
 {
 	_cleanup_free_ struct wanted *wanted = calloc(MAX(count, (size_t)1), sizeof(*wanted));
 
@@ -227,7 +229,8 @@ int kallsyms_ranges(const struct host *host, const char *const *names, size_t co
 	return r < 0 ? r : visit_symbols(host, find_end, &ranging);
 }
 
-int kallsyms_range(const struct host *host, const char *name, uint64_t *ret_start, uint64_t *ret_end)
+int kallsyms_range(const struct host *host, const char *name, uint64_t *ret_start,
+		   uint64_t *ret_end)
 {
 	struct kernel_range range;
 	int r = kallsyms_ranges(host, &name, 1, &range);

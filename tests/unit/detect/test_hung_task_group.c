@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Who is told of, when, and under which subject: looks made up by hand, with a clock of the test's own. */
+/* Who is told of, when, and under which subject: looks made up by hand, with a clock of the test's
+ * own. */
 #include "../host/fake_root.h"
 
 #include "detect/hung_task.h"
@@ -22,8 +23,8 @@ struct fixture {
 	unsigned completed;
 };
 
-static void on_report(void *userdata, struct group *group, struct waiter *const *waiters, size_t count, bool cleared,
-		      uint64_t now_ns)
+static void on_report(void *userdata, struct group *group, struct waiter *const *waiters,
+		      size_t count, bool cleared, uint64_t now_ns)
 {
 	struct fixture *fixture = userdata;
 	struct told *told = &fixture->told[fixture->count++];
@@ -54,9 +55,11 @@ static int setup(void **state)
 	fake_link(root, "sys/dev/block/7:0", "../../block/loop0");
 	fake_link(root, "sys/dev/block/8:0", "../../block/sda");
 	fake_file(root, "proc/kallsyms",
-		  "ffffffff81001000 t percpu_rwsem_wait\nffffffff81002000 t vfs_write\nffffffff81003000 t bit_wait_io\n"
+		  "ffffffff81001000 t percpu_rwsem_wait\nffffffff81002000 t "
+		  "vfs_write\nffffffff81003000 t bit_wait_io\n"
 		  "ffffffff81004000 t rwsem_down_write_slowpath\nffffffff81005000 t do_unlinkat\n"
-		  "ffffffff81006000 t request_wait_answer\nffffffff81007000 t jbd2_log_wait_commit\n");
+		  "ffffffff81006000 t request_wait_answer\nffffffff81007000 t "
+		  "jbd2_log_wait_commit\n");
 	struct groups_options options = {.host = fixture->root->host,
 					 .threshold_ns = THRESHOLD_S * NS_PER_S,
 					 .period_ns = NS_PER_S / 4,
@@ -80,13 +83,23 @@ static int teardown(void **state)
 	return 0;
 }
 
-enum { AT_FREEZE = 0x1000, AT_WRITE = 0x2000, AT_IO = 0x3000, AT_LOCK = 0x4000, AT_UNLINK = 0x5000, AT_FUSE = 0x6000, AT_COMMIT = 0x7000 };
+enum {
+	AT_FREEZE = 0x1000,
+	AT_WRITE = 0x2000,
+	AT_IO = 0x3000,
+	AT_LOCK = 0x4000,
+	AT_UNLINK = 0x5000,
+	AT_FUSE = 0x6000,
+	AT_COMMIT = 0x7000
+};
 
-static struct blocked_task_event blocked(const struct fixture *fixture, uint32_t pid, uint64_t age_s, unsigned inner,
-					 unsigned outer)
+static struct blocked_task_event blocked(const struct fixture *fixture, uint32_t pid,
+					 uint64_t age_s, unsigned inner, unsigned outer)
 {
 	return (struct blocked_task_event){
-		.header = {.type = EVENT_BLOCKED_TASK, .version = EVENTS_VERSION, .size = sizeof(struct blocked_task_event)},
+		.header = {.type = EVENT_BLOCKED_TASK,
+			   .version = EVENTS_VERSION,
+			   .size = sizeof(struct blocked_task_event)},
 		.task = {.pid = pid, .tgid = pid, .start_boot_ns = 10 * NS_PER_S, .comm = "worker"},
 		.since_boot_ns = (fixture->now_s - age_s) * NS_PER_S,
 		.state = 2,
@@ -99,9 +112,14 @@ static struct blocked_task_event blocked(const struct fixture *fixture, uint32_t
 
 static struct event_filesystem filesystem(unsigned major, unsigned minor, unsigned level)
 {
-	return (struct event_filesystem){
-		.known = 1, .major = major, .minor = minor, .device_major = major, .device_minor = minor,
-		.freeze_level = level, .id = "loop0", .type = "ext4"};
+	return (struct event_filesystem){.known = 1,
+					 .major = major,
+					 .minor = minor,
+					 .device_major = major,
+					 .device_minor = minor,
+					 .freeze_level = level,
+					 .id = "loop0",
+					 .type = "ext4"};
 }
 
 static void begin(struct fixture *fixture)
@@ -119,7 +137,8 @@ static void end(struct fixture *fixture)
 static void disks(struct fixture *fixture, unsigned sda, unsigned loop0)
 {
 	fake_file(fixture->root, "sys/block/sda/stat", "%u 0 0 0 0 0 0 0 1 0 0 0 0 0 0 0 0\n", sda);
-	fake_file(fixture->root, "sys/block/loop0/stat", "%u 0 0 0 0 0 0 0 1 0 0 0 0 0 0 0 0\n", loop0);
+	fake_file(fixture->root, "sys/block/loop0/stat", "%u 0 0 0 0 0 0 0 1 0 0 0 0 0 0 0 0\n",
+		  loop0);
 }
 
 static void writers_of_one_frozen_filesystem_are_one_group_until_the_last_moves_on(void **state)
@@ -130,7 +149,8 @@ static void writers_of_one_frozen_filesystem_are_one_group_until_the_last_moves_
 	for (int look = 0; look < 3; look++) {
 		begin(fixture);
 		for (uint32_t pid = 100; pid < 103; pid++) {
-			struct blocked_task_event event = blocked(fixture, pid, 3 + (unsigned)look, AT_FREEZE, AT_WRITE);
+			struct blocked_task_event event =
+				blocked(fixture, pid, 3 + (unsigned)look, AT_FREEZE, AT_WRITE);
 
 			if (look < 2 || pid != 100) /* the first is gone at the last look */
 				groups_see_task(fixture->groups, &event, NULL);
@@ -172,8 +192,10 @@ static void of_two_frozen_filesystems_the_one_on_the_stack_is_taken_or_none(void
 	groups_frozen(fixture->groups, &count);
 	assert_int_equal(count, 2);
 	for (size_t i = 0; i < 2; i++)
-		assert_true(streq(fixture->told[i].subject, "frozen filesystem ext4 on loop0 (8:0)") ||
-			    streq(fixture->told[i].subject, "a frozen filesystem, which of several is not known"));
+		assert_true(
+			streq(fixture->told[i].subject, "frozen filesystem ext4 on loop0 (8:0)") ||
+			streq(fixture->told[i].subject,
+			      "a frozen filesystem, which of several is not known"));
 	assert_string_not_equal(fixture->told[0].subject, fixture->told[1].subject);
 }
 
@@ -286,7 +308,8 @@ static void kernel_threads_are_a_group_of_their_own(void **state)
 	groups_see_frozen(fixture->groups, &frozen);
 	end(fixture);
 	assert_int_equal(fixture->count, 2);
-	const struct told *own = fixture->told[0].kernel_threads ? &fixture->told[0] : &fixture->told[1];
+	const struct told *own =
+		fixture->told[0].kernel_threads ? &fixture->told[0] : &fixture->told[1];
 	assert_string_equal(own->subject, "kernel threads: frozen filesystem ext4 on loop0 (7:0)");
 }
 
@@ -296,11 +319,13 @@ static void a_group_is_told_again_only_when_it_doubles_or_after_long(void **stat
 	struct event_filesystem frozen = filesystem(7, 0, 4);
 	uint64_t begin_s = fixture->now_s;
 
-	/* One waiter, then two, three, and four: told at one, two and four; and after ten thresholds. */
+	/* One waiter, then two, three, and four: told at one, two and four; and after ten
+	 * thresholds. */
 	for (unsigned look = 0; look < 30; look++) {
 		begin(fixture);
 		for (uint32_t pid = 0; pid < MIN(look / 2 + 1, 4u); pid++) {
-			struct blocked_task_event event = blocked(fixture, 100 + pid, 0, AT_FREEZE, AT_WRITE);
+			struct blocked_task_event event =
+				blocked(fixture, 100 + pid, 0, AT_FREEZE, AT_WRITE);
 
 			event.since_boot_ns = (begin_s - 3) * NS_PER_S;
 			groups_see_task(fixture->groups, &event, NULL);

@@ -14,8 +14,8 @@ struct fixture {
 	char subject[128];
 };
 
-static void on_report(void *userdata, struct group *group, struct waiter *const *waiters, size_t count, bool cleared,
-		      uint64_t now_ns)
+static void on_report(void *userdata, struct group *group, struct waiter *const *waiters,
+		      size_t count, bool cleared, uint64_t now_ns)
 {
 	struct fixture *fixture = userdata;
 
@@ -58,16 +58,19 @@ static int teardown(void **state)
 	return 0;
 }
 
-static void fake_thread(const struct fixture *fixture, int tgid, int tid, char task_state, unsigned switches,
-			const char *wchan)
+static void fake_thread(const struct fixture *fixture, int tgid, int tid, char task_state,
+			unsigned switches, const char *wchan)
 {
 	char path[96];
 
 	snprintf(path, sizeof(path), "proc/%d/task/%d/stat", tgid, tid);
-	fake_file(fixture->root, path, "%d (a) b) %c 1 1 1 0 -1 4194304 0 0 0 0 0 0 0 0 20 0 1 0 777 0 0\n", tid, task_state);
+	fake_file(fixture->root, path,
+		  "%d (a) b) %c 1 1 1 0 -1 4194304 0 0 0 0 0 0 0 0 20 0 1 0 777 0 0\n", tid,
+		  task_state);
 	snprintf(path, sizeof(path), "proc/%d/task/%d/status", tgid, tid);
 	fake_file(fixture->root, path,
-		  "Name:\ta\nTgid:\t%d\nUid:\t0\t0\t0\t0\nvoluntary_ctxt_switches:\t%u\nnonvoluntary_ctxt_switches:\t1\n",
+		  "Name:\ta\nTgid:\t%d\nUid:\t0\t0\t0\t0\nvoluntary_ctxt_switches:\t%"
+		  "u\nnonvoluntary_ctxt_switches:\t1\n",
 		  tgid, switches);
 	snprintf(path, sizeof(path), "proc/%d/task/%d/wchan", tgid, tid);
 	fake_file(fixture->root, path, "%s", wchan);

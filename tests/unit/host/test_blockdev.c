@@ -24,10 +24,12 @@ static void disks_tell_what_they_completed_and_what_is_in_flight(void **state)
 	fake_file(root, "sys/block/dm-0/stat", "1 0 0 0 2 0 0 0 0 0 0\n"); /* as before 4.19 */
 	fake_file(root, "sys/block/dm-0/inflight", "       3        4\n");
 	fake_file(root, "sys/block/dm-0/dm/suspended", "1\n");
-	fake_file(root, "sys/block/gone/dev", "9:0\n"); /* no counters: taken away while being read */
+	fake_file(root, "sys/block/gone/dev",
+		  "9:0\n"); /* no counters: taken away while being read */
 	assert_int_equal(blockdev_list(root->host, &devices, &count), 0);
 	assert_int_equal(count, 2);
-	const struct blockdev *disk = find(devices, count, "sda"), *mapped = find(devices, count, "dm-0");
+	const struct blockdev *disk = find(devices, count, "sda"),
+			      *mapped = find(devices, count, "dm-0");
 	assert_int_equal(disk->completed, 334);
 	assert_int_equal(disk->in_flight, 5);
 	assert_false(disk->suspended);
@@ -59,9 +61,11 @@ static void a_partition_belongs_to_its_disk(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(disks_tell_what_they_completed_and_what_is_in_flight, fake_root_setup,
+		cmocka_unit_test_setup_teardown(
+			disks_tell_what_they_completed_and_what_is_in_flight, fake_root_setup,
+			fake_root_teardown),
+		cmocka_unit_test_setup_teardown(a_partition_belongs_to_its_disk, fake_root_setup,
 						fake_root_teardown),
-		cmocka_unit_test_setup_teardown(a_partition_belongs_to_its_disk, fake_root_setup, fake_root_teardown),
 	};
 
 	return cmocka_run_group_tests_name("blockdev", tests, NULL, NULL);

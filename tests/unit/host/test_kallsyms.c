@@ -20,7 +20,8 @@ static void fake_table(const struct fake_root *root)
 static void an_address_is_named_by_the_function_it_is_in(void **state)
 {
 	const struct fake_root *root = *state;
-	const uint64_t addresses[] = {0xffffffffc00011bb, 0xffffffff8100015a, 0xffffffff81000300, 0x1234};
+	const uint64_t addresses[] = {0xffffffffc00011bb, 0xffffffff8100015a, 0xffffffff81000300,
+				      0x1234};
 	char *names[ARRAY_SIZE(addresses)];
 
 	fake_table(root);
@@ -53,7 +54,8 @@ static void hidden_addresses_are_told_apart_from_missing_ones(void **state)
 	const uint64_t address = 0xffffffff81000000;
 	char *name;
 
-	fake_file(root, "proc/kallsyms", "0000000000000000 T _stext\n0000000000000000 T schedule\n");
+	fake_file(root, "proc/kallsyms",
+		  "0000000000000000 T _stext\n0000000000000000 T schedule\n");
 	assert_int_equal(kallsyms_resolve(root->host, &address, 1, &name), -EPERM);
 }
 
@@ -62,7 +64,10 @@ static void garbage_lines_are_passed_over(void **state)
 	const struct fake_root *root = *state;
 	uint64_t start, end;
 
-	fake_file(root, "proc/kallsyms", "\n \nzzzz T x\nffffffff81000000 T\nffffffff81000010 T a\n%0300d\nffffffff81000020 t b\n", 0);
+	fake_file(root, "proc/kallsyms",
+		  "\n \nzzzz T x\nffffffff81000000 T\nffffffff81000010 T "
+		  "a\n%0300d\nffffffff81000020 t b\n",
+		  0);
 	assert_int_equal(kallsyms_range(root->host, "a", &start, &end), 0);
 	assert_int_equal(end - start, 0x10);
 }
@@ -88,13 +93,15 @@ static void the_running_kernels_own_table_can_be_read(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(an_address_is_named_by_the_function_it_is_in, fake_root_setup,
+		cmocka_unit_test_setup_teardown(an_address_is_named_by_the_function_it_is_in,
+						fake_root_setup, fake_root_teardown),
+		cmocka_unit_test_setup_teardown(
+			a_function_ends_where_the_next_begins_also_in_a_module, fake_root_setup,
+			fake_root_teardown),
+		cmocka_unit_test_setup_teardown(hidden_addresses_are_told_apart_from_missing_ones,
+						fake_root_setup, fake_root_teardown),
+		cmocka_unit_test_setup_teardown(garbage_lines_are_passed_over, fake_root_setup,
 						fake_root_teardown),
-		cmocka_unit_test_setup_teardown(a_function_ends_where_the_next_begins_also_in_a_module, fake_root_setup,
-						fake_root_teardown),
-		cmocka_unit_test_setup_teardown(hidden_addresses_are_told_apart_from_missing_ones, fake_root_setup,
-						fake_root_teardown),
-		cmocka_unit_test_setup_teardown(garbage_lines_are_passed_over, fake_root_setup, fake_root_teardown),
 		cmocka_unit_test(the_running_kernels_own_table_can_be_read),
 	};
 
