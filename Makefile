@@ -209,6 +209,21 @@ uninstall: ## remove what install put there; configuration and state stay
 	rm -f $(DESTDIR)$(sbindir)/lifeboat $(DESTDIR)$(mandir)/man8/lifeboat.8 \
 		$(DESTDIR)$(unitdir)/lifeboat.service $(DESTDIR)$(bashcompdir)/lifeboat $(DESTDIR)$(zshcompdir)/_lifeboat
 
+# --- Fuzzing: clang's libFuzzer over what parses input from outside -------------------------------
+
+TIME ?= 60
+fuzz_targets := $(patsubst tests/fuzz/%.c,$(O)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+
+$(O)/fuzz/%: tests/fuzz/%.c $(call layer_sources,base) $(call layer_sources,core) $(O)/include/version.h
+	$(say) FUZZ $@
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) -std=gnu17 -D_GNU_SOURCE -g -O1 -fsanitize=fuzzer,address,undefined -Wno-unknown-warning-option \
+		-Iuser -I$(O)/include -include user/base/banned.h $(PACKAGE_CFLAGS) -o $@ $(filter %.c,$^) $(PACKAGE_LIBS)
+
+.PHONY: fuzz
+fuzz: $(fuzz_targets) ## fuzz the parsers, TIME= seconds each (60); needs clang's compiler-rt
+	$(Q)for target in $(fuzz_targets); do $$target -max_total_time=$(TIME) -max_len=65536 -print_final_stats=1 || exit 1; done
+
 .PHONY: clean
 clean: ## remove what was built
 	$(Q)rm -rf $(O)

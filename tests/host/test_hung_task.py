@@ -142,9 +142,8 @@ def test_a_fuse_server_that_never_answers_is_seen_although_khungtaskd_is_blind_t
     server = subprocess.Popen([sys.executable, "-c", SILENT_FUSE, str(mount)], stdout=subprocess.PIPE, text=True)
     reader = None
     try:
-        # The first request after INIT hangs its caller: ours is a child.
-        reader = subprocess.Popen([sys.executable, "-c", "import os, sys; os.stat(sys.argv[1])", str(mount / "x")])
         assert server.stdout.readline() == "ready\n"
+        reader = subprocess.Popen([sys.executable, "-c", "import os, sys; os.stat(sys.argv[1])", str(mount / "x")])
         ended = agent.wait_ended("hung_task")
         assert ended["spec"]["kernelEvent"]["details"]["kind"] == "fuse", ended["spec"]
         assert ended["spec"]["kernelEvent"]["process"]["pid"] == reader.pid

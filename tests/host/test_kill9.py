@@ -70,6 +70,9 @@ def test_killed_inside_a_plugin_call_the_agent_goes_on_and_does_nothing_twice(ag
                     f'verify) [ -d {folder}/acted ] || exit 2 ;;\nesac')
         install_step(agent, each, header, point if each == kind else "never", step, work)
     (folder / "agent-pid").write_text(str(agent.process.pid))
+    for each in everything:
+        wait_for(lambda each=each: f"{each}.lifeboat.dev/step" in agent.cli("get", f"{each}s", "-o", "name").stdout, 10,
+                 f"the {each} is in its chain", lambda each=each: agent.cli("get", f"{each}s", "-o", "wide").stdout)
     agent.cli("apply", "-f", "-", input=ABNORMAL % "survivor")
     agent.process.wait(30)
     assert agent.process.returncode == -signal.SIGKILL
