@@ -22,8 +22,9 @@ struct fake_root {
 };
 
 /* Writes ROOT/PATH, with the folders above it. */
-__attribute__((unused, format(printf, 3, 4))) static void fake_file(const struct fake_root *root, const char *path,
-								  const char *format, ...)
+__attribute__((unused, format(printf, 3, 4))) static void fake_file(const struct fake_root *root,
+								    const char *path,
+								    const char *format, ...)
 {
 	char full[PATH_MAX], folder[PATH_MAX];
 	va_list arguments;
@@ -48,7 +49,8 @@ __attribute__((unused)) static void fake_folder(const struct fake_root *root, co
 	assert_int_equal(directory_make(full, 0755), 0);
 }
 
-__attribute__((unused)) static void fake_link(const struct fake_root *root, const char *path, const char *target)
+__attribute__((unused)) static void fake_link(const struct fake_root *root, const char *path,
+					      const char *target)
 {
 	char full[PATH_MAX];
 
@@ -57,17 +59,21 @@ __attribute__((unused)) static void fake_link(const struct fake_root *root, cons
 }
 
 /* A process (or thread) in ROOT/proc. */
-__attribute__((unused)) static void fake_process(const struct fake_root *root, int pid, int ppid, const char *comm,
-						 char state, unsigned long long start_time, bool kernel_thread)
+__attribute__((unused)) static void fake_process(const struct fake_root *root, int pid, int ppid,
+						 const char *comm, char state,
+						 unsigned long long start_time, bool kernel_thread)
 {
 	char path[64];
 
 	snprintf(path, sizeof(path), "proc/%d/stat", pid);
 	fake_file(root, path,
-		  "%d (%s) %c %d %d %d 0 -1 %u 0 0 0 0 0 0 0 0 20 0 1 0 %llu 1000000 100 18446744073709551615 0 0 0 0\n",
-		  pid, comm, state, ppid, pid, pid, kernel_thread ? 0x00200000u : 0x00400000u, start_time);
+		  "%d (%s) %c %d %d %d 0 -1 %u 0 0 0 0 0 0 0 0 20 0 1 0 %llu 1000000 100 "
+		  "18446744073709551615 0 0 0 0\n",
+		  pid, comm, state, ppid, pid, pid, kernel_thread ? 0x00200000u : 0x00400000u,
+		  start_time);
 	snprintf(path, sizeof(path), "proc/%d/status", pid);
-	fake_file(root, path, "Name:\t%s\nTgid:\t%d\nPid:\t%d\nUid:\t1000\t1000\t1000\t1000\n", comm, pid, pid);
+	fake_file(root, path, "Name:\t%s\nTgid:\t%d\nPid:\t%d\nUid:\t1000\t1000\t1000\t1000\n",
+		  comm, pid, pid);
 }
 
 __attribute__((unused)) static int fake_root_setup(void **state)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Control groups of hosts with v1, v2 and both, and a real one; mount tables and pressure with them. */
+/* Control groups of hosts with v1, v2 and both, and a real one; mount tables and pressure with
+ * them. */
 #include "fake_root.h"
 
 #include <signal.h>
@@ -10,7 +11,9 @@
 #include "host/pressure.h"
 #include "host/process.h"
 
-#define PRESSURE "some avg10=1.50 avg60=0.20 avg300=0.00 total=123456\nfull avg10=0.50 avg60=0.00 avg300=0.00 total=99\n"
+#define PRESSURE                                                                           \
+	"some avg10=1.50 avg60=0.20 avg300=0.00 total=123456\nfull avg10=0.50 avg60=0.00 " \
+	"avg300=0.00 total=99\n"
 
 static void fake_v2(const struct fake_root *root, const char *mount)
 {
@@ -27,11 +30,14 @@ static void v2_memory_is_read(void **state)
 	const struct fake_root *root = *state;
 	struct cgroup_memory memory;
 
-	fake_file(root, "proc/1/mountinfo", "30 20 0:27 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n");
+	fake_file(
+		root, "proc/1/mountinfo",
+		"30 20 0:27 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n");
 	fake_v2(root, "sys/fs/cgroup");
 	fake_file(root, "sys/fs/cgroup/a/b/memory.current", "1048576\n");
 	fake_file(root, "sys/fs/cgroup/a/b/memory.max", "max\n");
-	fake_file(root, "sys/fs/cgroup/a/b/memory.events", "low 0\nhigh 0\nmax 35\noom 1\noom_kill 4\noom_group_kill 1\n");
+	fake_file(root, "sys/fs/cgroup/a/b/memory.events",
+		  "low 0\nhigh 0\nmax 35\noom 1\noom_kill 4\noom_group_kill 1\n");
 	assert_int_equal(cgroup_memory_read(root->host, "/a/b", &memory), 0);
 	assert_int_equal(memory.version, CGROUP_V2);
 	assert_int_equal(memory.usage_bytes, 1048576);
@@ -62,7 +68,8 @@ static void hybrid_memory_is_read_from_v1(void **state)
 	fake_file(root, "sys/fs/cgroup/memory/a/memory.usage_in_bytes", "4096\n");
 	fake_file(root, "sys/fs/cgroup/memory/a/memory.limit_in_bytes", "9223372036854771712\n");
 	fake_file(root, "sys/fs/cgroup/memory/a/memory.failcnt", "12\n");
-	fake_file(root, "sys/fs/cgroup/memory/a/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n");
+	fake_file(root, "sys/fs/cgroup/memory/a/memory.oom_control",
+		  "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n");
 	assert_int_equal(cgroup_memory_read(root->host, "/a", &memory), 0);
 	assert_int_equal(memory.version, CGROUP_V1);
 	assert_true(memory.limit_bytes == UINT64_MAX);
@@ -84,7 +91,8 @@ static void a_container_sees_its_part_of_the_hierarchy(void **state)
 	const struct fake_root *root = *state;
 	struct cgroup_memory memory;
 
-	fake_file(root, "proc/1/mountinfo", "31 20 0:28 /docker/x /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n");
+	fake_file(root, "proc/1/mountinfo",
+		  "31 20 0:28 /docker/x /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n");
 	fake_file(root, "sys/fs/cgroup/memory/a/memory.usage_in_bytes", "4096\n");
 	fake_file(root, "sys/fs/cgroup/memory/a/memory.limit_in_bytes", "8192\n");
 	assert_int_equal(cgroup_memory_read(root->host, "/docker/x/a", &memory), 0);
@@ -99,7 +107,8 @@ static void processes_of_groups_below_are_counted_in(void **state)
 	int64_t sum = 0;
 	size_t count;
 
-	fake_file(root, "proc/1/mountinfo", "30 20 0:27 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
+	fake_file(root, "proc/1/mountinfo",
+		  "30 20 0:27 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
 	fake_v2(root, "sys/fs/cgroup");
 	fake_file(root, "sys/fs/cgroup/a/cgroup.procs", "1\n2\n");
 	fake_file(root, "sys/fs/cgroup/a/b/cgroup.procs", "4\n");
@@ -116,7 +125,8 @@ static void counters_keep_their_shape(void **state)
 {
 	const struct fake_root *root = *state;
 
-	fake_file(root, "proc/1/mountinfo", "30 20 0:27 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
+	fake_file(root, "proc/1/mountinfo",
+		  "30 20 0:27 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
 	fake_v2(root, "sys/fs/cgroup");
 	fake_file(root, "sys/fs/cgroup/a/cgroup.procs", "1\n");
 	fake_file(root, "sys/fs/cgroup/a/memory.current", "100\n");
@@ -164,7 +174,8 @@ static void a_mount_is_found_by_its_device(void **state)
 	assert_string_equal(mount->fs_type, "ext4");
 	assert_string_equal(mount->source, "/dev/loop0");
 	assert_int_equal(mount->id, 3);
-	assert_string_equal(mounts_find_device(mounts, 254, 0)->options, "rw,relatime,rw,errors=remount-ro");
+	assert_string_equal(mounts_find_device(mounts, 254, 0)->options,
+			    "rw,relatime,rw,errors=remount-ro");
 	assert_null(mounts_find_device(mounts, 7, 1));
 	_cleanup_mounts_ struct mounts *none = NULL;
 	assert_int_equal(mounts_read(root->host, 5, &none), -ENOENT);
@@ -186,7 +197,8 @@ static void a_real_group_is_read(void **state)
 	assert_int_equal(host_open(NULL, &host), 0);
 	assert_int_equal(mounts_read(host, 0, &mounts), 0);
 	for (size_t i = 0; i < mounts->count; i++) {
-		if (streq(mounts->items[i].fs_type, "cgroup") && strstr(mounts->items[i].options, "memory")) {
+		if (streq(mounts->items[i].fs_type, "cgroup") &&
+		    strstr(mounts->items[i].options, "memory")) {
 			memory_mount = mounts->items[i].mount_point;
 			limit_file = "memory.limit_in_bytes";
 			break;

@@ -18,29 +18,36 @@ static const struct {
 	const char *path, *runtime, *id, *pod_uid;
 } paths[] = {
 	/* containerd, Kubernetes, systemd driver */
-	{"/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod" UID_ ".slice/cri-containerd-" ID ".scope",
+	{"/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod" UID_
+	 ".slice/cri-containerd-" ID ".scope",
 	 "containerd", ID, UID},
-	{"/kubepods.slice/kubepods-pod" UID_ ".slice/cri-containerd-" ID ".scope", "containerd", ID, UID},
+	{"/kubepods.slice/kubepods-pod" UID_ ".slice/cri-containerd-" ID ".scope", "containerd", ID,
+	 UID},
 	/* … and what the container put below itself */
-	{"/kubepods.slice/kubepods-pod" UID_ ".slice/cri-containerd-" ID ".scope/init.scope", "containerd", ID, UID},
+	{"/kubepods.slice/kubepods-pod" UID_ ".slice/cri-containerd-" ID ".scope/init.scope",
+	 "containerd", ID, UID},
 	/* containerd, Kubernetes, cgroupfs driver */
 	{"/kubepods/burstable/pod" UID "/" ID, "containerd", ID, UID},
 	{"/kubepods/pod" UID "/" ID, "containerd", ID, UID},
 	{"/kubepods/besteffort/pod" HASH "/" ID, "containerd", ID, HASH},
 	/* containerd with cgroupfs that was given systemd's form of path */
-	{"/system.slice/containerd.service/kubepods-besteffort-pod" UID_ ".slice:cri-containerd:" ID, "containerd", ID,
-	 UID},
+	{"/system.slice/containerd.service/kubepods-besteffort-pod" UID_
+	 ".slice:cri-containerd:" ID,
+	 "containerd", ID, UID},
 	/* ctr and nerdctl */
 	{"/default/web", "containerd", "web", ""},
 	{"/default/redis-server_1.2", "containerd", "redis-server_1.2", ""},
 	{"/k8s.io/" ID, "containerd", ID, ""},
 	{"/default/" ID, "containerd", ID, ""},
 	{"/system.slice/nerdctl-" ID ".scope", "containerd", ID, ""},
-	{"/user.slice/user-1000.slice/user@1000.service/user.slice/nerdctl-" ID ".scope", "containerd", ID, ""},
+	{"/user.slice/user-1000.slice/user@1000.service/user.slice/nerdctl-" ID ".scope",
+	 "containerd", ID, ""},
 	/* CRI-O */
-	{"/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod" UID_ ".slice/crio-" ID ".scope", "cri-o",
-	 ID, UID},
-	{"/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod" UID_ ".slice/crio-" ID ".scope/container",
+	{"/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod" UID_ ".slice/crio-" ID
+	 ".scope",
+	 "cri-o", ID, UID},
+	{"/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod" UID_ ".slice/crio-" ID
+	 ".scope/container",
 	 "cri-o", ID, UID},
 	{"/kubepods/besteffort/pod" UID "/crio-" ID, "cri-o", ID, UID},
 	{"/kubepods.slice/kubepods-pod" UID_ ".slice/crio-conmon-" ID ".scope", "", "", UID},
@@ -49,34 +56,41 @@ static const struct {
 	{"/docker/" ID, "docker", ID, ""},
 	{"/docker/" ID "/init", "docker", ID, ""},
 	{"/system.slice:docker:" ID, "docker", ID, ""},
-	{"/user.slice/user-1000.slice/user@1000.service/app.slice/docker-" ID ".scope", "docker", ID, ""},
+	{"/user.slice/user-1000.slice/user@1000.service/app.slice/docker-" ID ".scope", "docker",
+	 ID, ""},
 	{"/kubepods/besteffort/pod" UID "/docker/" ID, "docker", ID, UID},
 	{"/kubepods.slice/kubepods-pod" UID_ ".slice/docker-" ID ".scope", "docker", ID, UID},
 	{"/ecs/5a1b2c3d4e5f60718293a4b5c6d7e8f9/" ID, "docker", ID, ""},
-	{"/ecstasks.slice/ecstasks-5a1b2c3d4e5f60718293a4b5c6d7e8f9.slice/docker-" ID ".scope", "docker", ID, ""},
+	{"/ecstasks.slice/ecstasks-5a1b2c3d4e5f60718293a4b5c6d7e8f9.slice/docker-" ID ".scope",
+	 "docker", ID, ""},
 	/* Podman */
 	{"/machine.slice/libpod-" ID ".scope", "podman", ID, ""},
 	{"/machine.slice/libpod-" ID ".scope/container", "podman", ID, ""},
 	{"/machine.slice/machine-libpod_pod_" ID2 ".slice/libpod-" ID ".scope", "podman", ID, ""},
 	{"/libpod_parent/libpod-" ID, "podman", ID, ""},
 	{"/libpod_parent/" ID, "podman", ID, ""},
-	{"/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-" ID ".scope/container", "podman", ID, ""},
-	{"/user.slice/user-1000.slice/user@1000.service/user.slice/user-libpod_pod_" ID2 ".slice/libpod-" ID ".scope",
+	{"/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-" ID ".scope/container",
+	 "podman", ID, ""},
+	{"/user.slice/user-1000.slice/user@1000.service/user.slice/user-libpod_pod_" ID2
+	 ".slice/libpod-" ID ".scope",
 	 "podman", ID, ""},
 	{"/system.slice/web.service/libpod-payload-" ID, "podman", ID, ""},
 	{"/machine.slice/libpod-conmon-" ID ".scope", "", "", ""},
 	{"/system.slice/web.service/supervisor", "", "", ""},
 	/* pods alone, and systemd's escapes */
-	{"/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod" UID_ ".slice", "", "", UID},
+	{"/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod" UID_ ".slice", "", "",
+	 UID},
 	{"/kubepods/burstable/pod" UID, "", "", UID},
-	{"/kubepods.slice/kubepods-pod8a1b2c3d\\x2d4e5f\\x2d6071\\x2d8293\\x2da4b5c6d7e8f9.slice/crio-" ID ".scope",
+	{"/kubepods.slice/kubepods-pod8a1b2c3d\\x2d4e5f\\x2d6071\\x2d8293\\x2da4b5c6d7e8f9.slice/"
+	 "crio-" ID ".scope",
 	 "cri-o", ID, UID},
 	/* a node in a container (kind), and Docker inside a pod: the outermost container */
 	{"/docker/" ID "/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-pod" UID_
 	 ".slice/cri-containerd-" ID2 ".scope",
 	 "docker", ID, ""},
 	{"/kubelet/kubepods/burstable/pod" UID "/" ID, "containerd", ID, UID},
-	{"/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-pod" UID_ ".slice/cri-containerd-" ID ".scope",
+	{"/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-pod" UID_
+	 ".slice/cri-containerd-" ID ".scope",
 	 "containerd", ID, UID},
 	{"/kubepods/pod" UID "/" ID "/docker/" ID2, "containerd", ID, UID},
 	/* seen from another cgroup namespace */
@@ -106,8 +120,10 @@ static void every_runtimes_paths_name_the_container(void **state)
 		struct container container;
 		bool found = container_from_cgroup(paths[i].path, &container);
 
-		if (!streq(container.runtime, paths[i].runtime) || !streq(container.id, paths[i].id) ||
-		    !streq(container.pod_uid, paths[i].pod_uid) || found != (*paths[i].id || *paths[i].pod_uid))
+		if (!streq(container.runtime, paths[i].runtime) ||
+		    !streq(container.id, paths[i].id) ||
+		    !streq(container.pod_uid, paths[i].pod_uid) ||
+		    found != (*paths[i].id || *paths[i].pod_uid))
 			fail_msg("%s: runtime \"%s\" id \"%s\" pod \"%s\" found %d", paths[i].path,
 				 container.runtime, container.id, container.pod_uid, found);
 	}

@@ -67,7 +67,8 @@ static void the_memory_cgroup_is_found_in_every_hierarchy(void **state)
 	const struct fake_root *root = *state;
 	_cleanup_free_ char *v1 = NULL, *v2 = NULL, *hybrid = NULL, *gone = NULL;
 
-	fake_file(root, "proc/1/cgroup", "9:name=systemd:/s\n4:memory,hugetlb:/pods/a:b\n0::/unified\n");
+	fake_file(root, "proc/1/cgroup",
+		  "9:name=systemd:/s\n4:memory,hugetlb:/pods/a:b\n0::/unified\n");
 	v1 = process_cgroup(root->host, 1);
 	assert_string_equal(v1, "/pods/a:b");
 	fake_file(root, "proc/2/cgroup", "0::/system.slice/web.service\n");
@@ -145,11 +146,14 @@ static void a_real_tree_shows_the_child(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(a_process_is_read_whatever_its_name, fake_root_setup, fake_root_teardown),
-		cmocka_unit_test_setup_teardown(a_missing_or_reused_pid_is_no_process, fake_root_setup, fake_root_teardown),
-		cmocka_unit_test_setup_teardown(a_tree_has_parents_first_and_nobody_else, fake_root_setup, fake_root_teardown),
-		cmocka_unit_test_setup_teardown(the_memory_cgroup_is_found_in_every_hierarchy, fake_root_setup,
-						fake_root_teardown),
+		cmocka_unit_test_setup_teardown(a_process_is_read_whatever_its_name,
+						fake_root_setup, fake_root_teardown),
+		cmocka_unit_test_setup_teardown(a_missing_or_reused_pid_is_no_process,
+						fake_root_setup, fake_root_teardown),
+		cmocka_unit_test_setup_teardown(a_tree_has_parents_first_and_nobody_else,
+						fake_root_setup, fake_root_teardown),
+		cmocka_unit_test_setup_teardown(the_memory_cgroup_is_found_in_every_hierarchy,
+						fake_root_setup, fake_root_teardown),
 		cmocka_unit_test(this_process_is_read_from_the_real_proc),
 		cmocka_unit_test(a_pidfd_is_only_given_for_the_same_process),
 		cmocka_unit_test(a_real_tree_shows_the_child),

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Calls a built-in's functions directly, on a canned Abnormal and a root of the test's own (or the real one). */
+/* Calls a built-in's functions directly, on a canned Abnormal and a root of the test's own (or the
+ * real one). */
 #pragma once
 
 #include "../host/fake_root.h"
@@ -15,8 +16,9 @@ struct plugin_fixture {
 };
 
 /* Parses TEXT and readies a call of the built-in; reports its problem when it does not parse. */
-__attribute__((unused)) static void fixture_call(struct plugin_fixture *fixture, enum plugin_kind kind,
-						 const char *name, const char *text)
+__attribute__((unused)) static void fixture_call(struct plugin_fixture *fixture,
+						 enum plugin_kind kind, const char *name,
+						 const char *text)
 {
 	struct problem problem = {0};
 	const struct plugin *plugin = plugin_builtin(kind, name);
@@ -38,7 +40,8 @@ __attribute__((unused)) static void fixture_call(struct plugin_fixture *fixture,
 }
 
 /* The artifact's text; the caller's to free. */
-__attribute__((unused)) static char *fixture_artifact(const struct plugin_fixture *fixture, const char *name)
+__attribute__((unused)) static char *fixture_artifact(const struct plugin_fixture *fixture,
+						      const char *name)
 {
 	char path[PATH_MAX], *text = NULL;
 
@@ -48,17 +51,20 @@ __attribute__((unused)) static char *fixture_artifact(const struct plugin_fixtur
 }
 
 /* What the plug-in left in its part of the context. */
-__attribute__((unused)) static const cJSON *fixture_context(const struct plugin_fixture *fixture, const char *path)
+__attribute__((unused)) static const cJSON *fixture_context(const struct plugin_fixture *fixture,
+							    const char *path)
 {
 	return json_at(plugin_context_of(&fixture->call, fixture->call.plugin->name), path);
 }
 
-__attribute__((unused)) static void fixture_expect_message(const struct plugin_fixture *fixture, const char *expected)
+__attribute__((unused)) static void fixture_expect_message(const struct plugin_fixture *fixture,
+							   const char *expected)
 {
 	const char *message = fixture->abnormal->status.message;
 
 	if (!streq_ptr(message, expected))
-		fail_msg("the message is\n%s\nand should be\n%s", message ? message : "(none)", expected);
+		fail_msg("the message is\n%s\nand should be\n%s", message ? message : "(none)",
+			 expected);
 }
 
 __attribute__((unused)) static int plugin_fixture_setup(void **state)
@@ -69,7 +75,8 @@ __attribute__((unused)) static int plugin_fixture_setup(void **state)
 	fake_root_setup(&root);
 	fixture->root = *(struct fake_root *)root;
 	free(root);
-	snprintf(fixture->artifacts, sizeof(fixture->artifacts), "%s/artifacts", fixture->root.path);
+	snprintf(fixture->artifacts, sizeof(fixture->artifacts), "%s/artifacts",
+		 fixture->root.path);
 	fake_folder(&fixture->root, "artifacts");
 	assert_int_equal(host_open(NULL, &fixture->real), 0);
 	*state = fixture;
@@ -89,4 +96,5 @@ __attribute__((unused)) static int plugin_fixture_teardown(void **state)
 	return fake_root_teardown(&pointer);
 }
 
-#define PLUGIN_TEST(test) cmocka_unit_test_setup_teardown(test, plugin_fixture_setup, plugin_fixture_teardown)
+#define PLUGIN_TEST(test) \
+	cmocka_unit_test_setup_teardown(test, plugin_fixture_setup, plugin_fixture_teardown)
