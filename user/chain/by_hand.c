@@ -117,10 +117,9 @@ int by_hand_finish(struct handling *handling, int result, const char *explanatio
 	_cleanup_(by_hand_freep) struct by_hand *by_hand = TAKE_PTR(handling->by_hand);
 	struct pipeline *pipeline = handling->pipeline;
 
-	if (pipeline) {
-		by_hand->callback(by_hand->userdata, result, handling->abnormal, explanation);
+	by_hand->callback(by_hand->userdata, result, handling->abnormal, explanation);
+	if (pipeline)
 		pipeline_schedule(pipeline);
-	}
 	handling_chain_free(handling);
 	return 0;
 }
@@ -179,7 +178,7 @@ static void retrieved(void *userdata, int result, const char *text, size_t lengt
 	struct by_hand *by_hand = retrieval->by_hand;
 
 	if (!retrieval->errand.pipeline)
-		return;
+		result = -ECANCELED;
 	if (result == 0)
 		result = retrieved_start(retrieval, text, length);
 	if (result < 0)

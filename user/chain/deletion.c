@@ -29,7 +29,7 @@ static void deletion_written(void *userdata, int result)
 	struct pipeline *pipeline = deletion->errand.pipeline;
 
 	if (!pipeline)
-		return;
+		result = -ECANCELED;
 	if (result == 0)
 		pipeline_publish(pipeline, "DELETED",
 				 deletion->handling ? deletion->handling->abnormal
@@ -53,7 +53,7 @@ static void deletion_found(void *userdata, int result, const char *text, size_t 
 	_cleanup_(deletion_freep) struct deletion *deletion = userdata;
 
 	if (!deletion->errand.pipeline)
-		return;
+		result = -ECANCELED;
 	if (result == 0)
 		result = abnormal_parse(text, length, &deletion->abnormal, NULL);
 	if (result == 0)

@@ -44,13 +44,16 @@ struct handling *handling_ref(struct handling *handling)
 	return handling;
 }
 
-static void waiters_free(struct waiter *waiters)
+static void waiters_answer(const struct handling *handling, struct waiter *waiters, int result)
 {
-	while (waiters) {
-		struct waiter *next = waiters->next;
+	const struct metadata *metadata = &handling->abnormal->metadata;
 
-		free(waiters);
-		waiters = next;
+	while (waiters) {
+		_cleanup_free_ struct waiter *waiter = waiters;
+
+		waiters = waiter->next;
+		waiter->callback(waiter->userdata, result, waiter->how, metadata->namespace,
+				 metadata->name);
 	}
 }
 
@@ -72,6 +75,7 @@ void handling_stop(struct handling *handling)
 	handling_chain_free(handling);
 	handling->timer = sd_event_source_disable_unref(handling->timer);
 	handling->batch = sd_event_source_disable_unref(handling->batch);
+	waiters_answer(handling, TAKE_PTR(handling->waiters), -ECANCELED);
 	if (handling->by_hand)
 		by_hand_finish(handling, -ECANCELED,
 			       "the Abnormal was removed, or the agent is ending");
@@ -82,7 +86,6 @@ void handling_unref(struct handling *handling)
 	if (--handling->references)
 		return;
 	handling_stop(handling);
-	waiters_free(handling->waiters);
 	abnormal_free(handling->abnormal);
 	free(handling->subject);
 	free(handling);
@@ -163,16 +166,6 @@ struct write {
 	handling_step next; /* NULL: nothing waits for this write */
 	struct waiter *waiters;
 };
-
-static void waiters_answer(const struct handling *handling, struct waiter *waiters, int result)
-{
-	const struct metadata *metadata = &handling->abnormal->metadata;
-
-	for (struct waiter *waiter = waiters; handling->pipeline && waiter; waiter = waiter->next)
-		waiter->callback(waiter->userdata, result, waiter->how, metadata->namespace,
-				 metadata->name);
-	waiters_free(waiters);
-}
 
 static int commit_try(struct handling *handling);
 

@@ -33,6 +33,10 @@ struct pipeline_options {
 };
 
 int pipeline_new(const struct pipeline_options *options, struct pipeline **ret_pipeline);
+/*
+ * Ends the plug-ins that run. Every callback that is still owed comes, here or from store_stop, with
+ * -ECANCELED unless what it waited for became durable after all.
+ */
 void pipeline_free(struct pipeline *pipeline);
 DEFINE_CLEANUP(struct pipeline, pipeline_free);
 void pipeline_reconfigure(struct pipeline *pipeline, const struct pipeline_settings *settings);

@@ -307,9 +307,8 @@ static void name_looked_up(void *userdata, int result, const char *text, size_t 
 {
 	_cleanup_(submission_freep) struct submission *submission = userdata;
 
-	if (!submission->errand.pipeline)
-		return;
-	int r = decide_named(submission, result, text, length);
+	int r = submission->errand.pipeline ? decide_named(submission, result, text, length)
+					    : -ECANCELED;
 	if (r < 0 && submission->callback)
 		submission->callback(submission->userdata, r, SUBMIT_CREATED, NULL, NULL);
 }

@@ -444,7 +444,7 @@ static void nothing_is_recovered_by_hand_while_it_is_handled(void **state)
 		-EBUSY);
 }
 
-static void a_plug_in_by_hand_that_still_runs_at_the_end_is_forgotten(void **state)
+static void whoever_waits_at_the_end_is_told(void **state)
 {
 	struct bench *bench = *state;
 	_cleanup_abnormal_ struct abnormal *abnormal = fault(bench, "Custom", "x", NULL, HANGS, "");
@@ -454,8 +454,23 @@ static void a_plug_in_by_hand_that_still_runs_at_the_end_is_forgotten(void **sta
 					     false, on_answered, &answered),
 			 0);
 	WAIT_FOR(&bench->base, "the call", calls(bench, "holmes.diagnose") == 1);
+	struct submitted named = {0}, nameless = {0};
+	assert_int_equal(pipeline_submit(bench->pipeline, fault(bench, "Custom", "a", NULL, "", ""),
+					 on_submitted, &named),
+			 0);
+	assert_int_equal(pipeline_submit(bench->pipeline,
+					 fault(bench, "KernelEvent", NULL, "disk", "", ""),
+					 on_submitted, &nameless),
+			 0);
 	bench_restart(bench);
-	assert_int_equal(answered.times, 0);
+	assert_int_equal(answered.times, 1);
+	assert_int_equal(answered.result, -ECANCELED);
+	assert_int_equal(named.times, 1);
+	assert_int_equal(named.result, -ECANCELED);
+	/* This one had been sent to the store, which may have kept it in time. */
+	assert_int_equal(nameless.times, 1);
+	if (nameless.result == 0)
+		assert_int_equal(pipeline_counts(bench->pipeline)->live, 1);
 }
 
 int main(int argc, char **argv)
@@ -482,7 +497,7 @@ int main(int argc, char **argv)
 		UNIT(a_recoverer_by_hand_joins_the_journal_and_keeps_the_phase),
 		UNIT(a_recoverer_by_hand_works_on_one_that_ended_long_ago),
 		UNIT(nothing_is_recovered_by_hand_while_it_is_handled),
-		UNIT(a_plug_in_by_hand_that_still_runs_at_the_end_is_forgotten),
+		UNIT(whoever_waits_at_the_end_is_told),
 	};
 
 	WORKER_OR_RETURN(argc, argv);
