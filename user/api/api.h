@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The local HTTP API on a unix socket. Who connects is judged by the kernel's peer credentials: root, the
- * agent's own user, and the users and groups that the configuration allows; all others are closed at
- * once. docs/operations.md lists the paths.
+ * The local HTTP API on a unix socket. Who connects is judged by the kernel's peer credentials:
+ * root, the agent's own user, and the users and groups that the configuration allows; all others
+ * are closed at once. docs/operations.md lists the paths.
  */
 #pragma once
 
@@ -18,8 +18,10 @@ struct api_options {
 	sd_event *event;
 	const struct clock *clock;
 	const struct host *host;
-	const char *socket_path;     /* made with mode 0660; a stale one is replaced, a live one is an error */
-	const char *metrics_address; /* "127.0.0.1:9464": read-only TCP listener for /metrics alone; NULL: none */
+	const char *socket_path; /* made with mode 0660; a stale one is replaced, a live one is an
+				    error */
+	const char *metrics_address; /* "127.0.0.1:9464": read-only TCP listener for /metrics alone;
+					NULL: none */
 	const uid_t *allowed_users;
 	size_t allowed_user_count;
 	const gid_t *allowed_groups;
@@ -30,7 +32,8 @@ struct api_options {
 	struct call_pool *pool;
 	struct detect *detect;
 	const char *node_name, *version;
-	int lock_fd; /* of api_reserve; taken, also when api_start fails. 0: api_start reserves the socket itself */
+	int lock_fd; /* of api_reserve; taken, also when api_start fails. 0: api_start reserves the
+			socket itself */
 };
 
 /*
@@ -40,7 +43,8 @@ struct api_options {
  */
 int api_reserve(const char *socket_path, int *ret_lock_fd, struct problem *problem);
 
-/* Returns 0, -EADDRINUSE if an agent answers on the socket already (PROBLEM says which pid), or a negative errno. */
+/* Returns 0, -EADDRINUSE if an agent answers on the socket already (PROBLEM says which pid), or a
+ * negative errno. */
 int api_start(const struct api_options *options, struct api **ret_api, struct problem *problem);
 void api_free(struct api *api);
 DEFINE_CLEANUP(struct api, api_free);

@@ -22,7 +22,8 @@
 #define WATCHERS_MAX 32
 /* What may wait for one slow watcher before it is told so and closed. */
 #define WATCH_BYTES_MAX (4 * MIB)
-/* A request must be complete within this time of its connection's first or its last answer's end. */
+/* A request must be complete within this time of its connection's first or its last answer's end.
+ */
 #define REQUEST_TIMEOUT_S 30
 /* An answer that others owe must come within this time. */
 #define ANSWER_TIMEOUT_S 600
@@ -59,7 +60,8 @@ struct api {
 	struct log_limit refusal_log;
 };
 
-/* server.c: lets the daemon run once more from the loop, as it does not see what happens outside it. */
+/* server.c: lets the daemon run once more from the loop, as it does not see what happens outside
+ * it. */
 void api_kick(struct api *api);
 
 /* --- One request (request.c) --- */
@@ -69,7 +71,8 @@ void api_kick(struct api *api);
 struct route {
 	const char *method;
 	const char *path; /* "/api/v1/namespaces/{}/abnormals/{}" */
-	const char *queries[4]; /* names it knows; others are refused, as a misspelt dryRun must not act */
+	const char *queries[4]; /* names it knows; others are refused, as a misspelt dryRun must not
+				   act */
 	void (*handle)(struct request *request);
 	bool on_metrics_listener;
 };
@@ -92,8 +95,9 @@ struct request {
 	struct stream *stream;
 };
 
-enum MHD_Result request_handle(void *userdata, struct MHD_Connection *http, const char *path, const char *method,
-			       const char *version, const char *data, size_t *data_size, void **state);
+enum MHD_Result request_handle(void *userdata, struct MHD_Connection *http, const char *path,
+			       const char *method, const char *version, const char *data,
+			       size_t *data_size, void **state);
 void request_completed(void *userdata, struct MHD_Connection *http, void **state,
 		       enum MHD_RequestTerminationCode how);
 
@@ -101,13 +105,18 @@ void request_completed(void *userdata, struct MHD_Connection *http, void **state
 void request_abandon(struct request *request);
 
 /* Exactly one of these answers a request, from its handler or later. */
-void request_answer(struct request *request, unsigned status, struct MHD_Response *response); /* takes RESPONSE */
-void request_answer_json(struct request *request, unsigned status, cJSON *json); /* takes JSON; NULL: out of memory */
+void request_answer(struct request *request, unsigned status,
+		    struct MHD_Response *response); /* takes RESPONSE */
+void request_answer_json(struct request *request, unsigned status,
+			 cJSON *json); /* takes JSON; NULL: out of memory */
 void request_answer_text(struct request *request, unsigned status, const char *content_type,
 			 struct buffer *text); /* takes its content */
-void request_answer_problem(struct request *request, unsigned status, const struct problem *problem);
-void request_answer_error(struct request *request, unsigned status, const char *format, ...) _printf_(3, 4);
-void request_answer_errno(struct request *request, int error, const char *format, ...) _printf_(3, 4);
+void request_answer_problem(struct request *request, unsigned status,
+			    const struct problem *problem);
+void request_answer_error(struct request *request, unsigned status, const char *format, ...)
+	_printf_(3, 4);
+void request_answer_errno(struct request *request, int error, const char *format, ...)
+	_printf_(3, 4);
 
 /* A ticket for an answer that comes later, or NULL when out of memory. */
 struct ticket *request_ticket(struct request *request);
@@ -125,7 +134,8 @@ int request_query_bool(struct request *request, const char *name, bool *ret_valu
 
 /* --- Answers without an end (stream.c) --- */
 
-/* Answers with a stream: lines of Abnormals as they change (NAMESPACE NULL: of all), or of findings. */
+/* Answers with a stream: lines of Abnormals as they change (NAMESPACE NULL: of all), or of
+ * findings. */
 void stream_abnormals(struct request *request, const char *namespace);
 void stream_findings(struct request *request);
 void stream_free(struct stream *stream);

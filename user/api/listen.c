@@ -26,7 +26,8 @@ static int parent_make(const char *path, struct problem *problem)
 		return -ENOMEM;
 	int r = directory_make(parent, 0755);
 	if (r < 0)
-		return problem_set(problem, r, NULL, "cannot make the folder %s of the API's socket: %s", parent,
+		return problem_set(problem, r, NULL,
+				   "cannot make the folder %s of the API's socket: %s", parent,
 				   strerror(-r));
 	return 0;
 }
@@ -36,14 +37,16 @@ static int address_of(const char *path, struct sockaddr_un *ret_address, struct 
 	*ret_address = (struct sockaddr_un){.sun_family = AF_UNIX};
 	if (strlen(path) >= sizeof(ret_address->sun_path))
 		return problem_set(problem, -ENAMETOOLONG, NULL,
-				   "the socket's path %s is longer than the %zu characters that the kernel allows: "
+				   "the socket's path %s is longer than the %zu characters that "
+				   "the kernel allows: "
 				   "choose a shorter one with --socket",
 				   path, sizeof(ret_address->sun_path) - 1);
 	memcpy(ret_address->sun_path, path, strlen(path));
 	return 0;
 }
 
-/* Returns 1 if somebody listens (ret_pid: who; 0 when the kernel does not tell), 0 if nobody does. */
+/* Returns 1 if somebody listens (ret_pid: who; 0 when the kernel does not tell), 0 if nobody does.
+ */
 static int listener_find(const struct sockaddr_un *address, pid_t *ret_pid)
 {
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -68,12 +71,14 @@ static int in_use(const char *path, pid_t pid, struct problem *problem)
 	if (pid > 0)
 		snprintf(who, sizeof(who), " (pid %d)", (int)pid);
 	return problem_set(problem, -EADDRINUSE, NULL,
-			   "an agent%s answers on %s already: stop it first, or give this one another place with "
+			   "an agent%s answers on %s already: stop it first, or give this one "
+			   "another place with "
 			   "--socket, --state-dir and --bpffs",
 			   who, path);
 }
 
-static int lock_take(const char *path, const struct sockaddr_un *address, int *ret_fd, struct problem *problem)
+static int lock_take(const char *path, const struct sockaddr_un *address, int *ret_fd,
+		     struct problem *problem)
 {
 	char name[sizeof(address->sun_path) + 8], text[32] = "";
 	pid_t pid = 0;
@@ -81,10 +86,12 @@ static int lock_take(const char *path, const struct sockaddr_un *address, int *r
 	snprintf(name, sizeof(name), "%s.lock", path);
 	_cleanup_close_ int fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
-		return problem_set(problem, -errno, NULL, "cannot open the lock %s: %s", name, strerror(errno));
+		return problem_set(problem, -errno, NULL, "cannot open the lock %s: %s", name,
+				   strerror(errno));
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
 		if (errno != EWOULDBLOCK)
-			return problem_set(problem, -errno, NULL, "cannot lock %s: %s", name, strerror(errno));
+			return problem_set(problem, -errno, NULL, "cannot lock %s: %s", name,
+					   strerror(errno));
 		if (listener_find(address, &pid) <= 0 || pid == 0) {
 			ssize_t length = pread(fd, text, sizeof(text) - 1, 0);
 
@@ -95,33 +102,38 @@ static int lock_take(const char *path, const struct sockaddr_un *address, int *r
 	}
 	int length = snprintf(text, sizeof(text), "%d\n", (int)getpid());
 	if (ftruncate(fd, 0) < 0 || pwrite(fd, text, (size_t)length, 0) != length)
-		return problem_set(problem, -EIO, NULL, "cannot write to the lock %s: %s", name, strerror(errno));
+		return problem_set(problem, -EIO, NULL, "cannot write to the lock %s: %s", name,
+				   strerror(errno));
 	*ret_fd = TAKE_FD(fd);
 	return 0;
 }
 
-static int stale_remove(const char *path, const struct sockaddr_un *address, struct problem *problem)
+static int stale_remove(const char *path, const struct sockaddr_un *address,
+			struct problem *problem)
 {
 	struct stat status;
 	pid_t pid;
 
 	if (lstat(path, &status) < 0)
 		return errno == ENOENT ? 0
-				       : problem_set(problem, -errno, NULL, "cannot look at %s: %s", path,
-						     strerror(errno));
+				       : problem_set(problem, -errno, NULL, "cannot look at %s: %s",
+						     path, strerror(errno));
 	if (!S_ISSOCK(status.st_mode))
 		return problem_set(problem, -EEXIST, NULL,
-				   "%s is in the way of the API's socket and is not a socket: remove it, or choose "
+				   "%s is in the way of the API's socket and is not a socket: "
+				   "remove it, or choose "
 				   "another place with --socket",
 				   path);
 	int r = listener_find(address, &pid);
 	if (r > 0)
 		return in_use(path, pid, problem);
 	if (r < 0)
-		return problem_set(problem, r, NULL, "cannot tell whether an agent listens on %s: %s", path,
+		return problem_set(problem, r, NULL,
+				   "cannot tell whether an agent listens on %s: %s", path,
 				   strerror(-r));
 	if (unlink(path) < 0)
-		return problem_set(problem, -errno, NULL, "cannot remove the socket %s that an agent left behind: %s",
+		return problem_set(problem, -errno, NULL,
+				   "cannot remove the socket %s that an agent left behind: %s",
 				   path, strerror(errno));
 	return 0;
 }
@@ -148,11 +160,13 @@ int listen_unix(const char *path, mode_t mode, int *ret_fd, struct problem *prob
 		return r;
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
-		return problem_set(problem, -errno, NULL, "cannot make a socket: %s", strerror(errno));
+		return problem_set(problem, -errno, NULL, "cannot make a socket: %s",
+				   strerror(errno));
 	/* Nobody can connect before listen(), so there is no moment with too wide a mode. */
-	if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 || chmod(path, mode) < 0 ||
-	    listen(fd, BACKLOG) < 0)
-		return problem_set(problem, -errno, NULL, "cannot listen on %s: %s", path, strerror(errno));
+	if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
+	    chmod(path, mode) < 0 || listen(fd, BACKLOG) < 0)
+		return problem_set(problem, -errno, NULL, "cannot listen on %s: %s", path,
+				   strerror(errno));
 	*ret_fd = TAKE_FD(fd);
 	return 0;
 }
@@ -174,21 +188,25 @@ int listen_tcp(const char *address, int *ret_fd, struct problem *problem)
 
 	size_t length = colon ? (size_t)(colon - address) : sizeof(host);
 	if (length >= sizeof(host) || !colon[1])
-		return problem_set(problem, -EINVAL, "api.metricsAddress",
-				   "is \"%s\", but must be ADDRESS:PORT, such as 127.0.0.1:9464 or [::1]:9464", address);
+		return problem_set(
+			problem, -EINVAL, "api.metricsAddress",
+			"is \"%s\", but must be ADDRESS:PORT, such as 127.0.0.1:9464 or [::1]:9464",
+			address);
 	bool bracketed = length >= 2 && address[0] == '[' && address[length - 1] == ']';
 	memcpy(host, address + bracketed, length - 2 * bracketed);
 	host[length - 2 * bracketed] = '\0';
 	int r = getaddrinfo(*host ? host : NULL, colon + 1, &hints, &found);
 	if (r != 0)
-		return problem_set(problem, -EINVAL, "api.metricsAddress",
-				   "is \"%s\", but must be a numeric ADDRESS:PORT, such as 127.0.0.1:9464: %s", address,
-				   gai_strerror(r));
-	_cleanup_close_ int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		return problem_set(
+			problem, -EINVAL, "api.metricsAddress",
+			"is \"%s\", but must be a numeric ADDRESS:PORT, such as 127.0.0.1:9464: %s",
+			address, gai_strerror(r));
+	_cleanup_close_ int fd =
+		socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
 	    bind(fd, found->ai_addr, found->ai_addrlen) < 0 || listen(fd, BACKLOG) < 0)
-		return problem_set(problem, -errno, "api.metricsAddress", "cannot listen on %s: %s", address,
-				   strerror(errno));
+		return problem_set(problem, -errno, "api.metricsAddress", "cannot listen on %s: %s",
+				   address, strerror(errno));
 	*ret_fd = TAKE_FD(fd);
 	return 0;
 }

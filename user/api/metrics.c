@@ -24,7 +24,9 @@ static const char *ending_rule(const struct abnormal *abnormal)
 		return spec->kernel_event->detector;
 	if (spec->node_probe && spec->node_probe->name)
 		return spec->node_probe->name;
-	const char *alert = spec->prometheus_alert ? json_string(spec->prometheus_alert->labels, "alertname") : NULL;
+	const char *alert = spec->prometheus_alert
+				    ? json_string(spec->prometheus_alert->labels, "alertname")
+				    : NULL;
 	return alert ? alert : "";
 }
 
@@ -34,7 +36,8 @@ static bool ended_since(const struct abnormal *abnormal, int64_t since_realtime_
 	const struct condition *items = conditions->items;
 
 	for (size_t i = 0; i < conditions->count; i++)
-		if (items[i].last_transition_time != TIME_ABSENT && items[i].last_transition_time >= since_realtime_ns)
+		if (items[i].last_transition_time != TIME_ABSENT &&
+		    items[i].last_transition_time >= since_realtime_ns)
 			return true;
 	return conditions->count == 0;
 }
@@ -71,12 +74,15 @@ static void ending_clear(struct ending *ending)
 	free(ending->rule);
 }
 
-static int ending_append(struct metrics_endings *endings, const char *phase, const char *reason, const char *source,
-			 const char *rule)
+static int ending_append(struct metrics_endings *endings, const char *phase, const char *reason,
+			 const char *source, const char *rule)
 {
 	struct ending *items = realloc(endings->items, (endings->count + 1) * sizeof(*items));
-	struct ending ending = {.phase = strdup(phase), .reason = strdup(reason), .source = strdup(source),
-				.rule = strdup(rule), .count = 1};
+	struct ending ending = {.phase = strdup(phase),
+				.reason = strdup(reason),
+				.source = strdup(source),
+				.rule = strdup(rule),
+				.count = 1};
 
 	if (items)
 		endings->items = items;
@@ -88,19 +94,22 @@ static int ending_append(struct metrics_endings *endings, const char *phase, con
 	return 0;
 }
 
-int metrics_endings_add(struct metrics_endings *endings, const struct abnormal *abnormal, int64_t since_realtime_ns)
+int metrics_endings_add(struct metrics_endings *endings, const struct abnormal *abnormal,
+			int64_t since_realtime_ns)
 {
-	const char *phase = abnormal_phase_names[abnormal->status.phase], *rule = ending_rule(abnormal);
+	const char *phase = abnormal_phase_names[abnormal->status.phase],
+		   *rule = ending_rule(abnormal);
 	const char *reason = abnormal->status.reason ? abnormal->status.reason : "";
 	const char *source = abnormal_source_names[abnormal->spec.source];
 
-	if (!ended_since(abnormal, since_realtime_ns) || remembered(endings, identity_hash(abnormal)))
+	if (!ended_since(abnormal, since_realtime_ns) ||
+	    remembered(endings, identity_hash(abnormal)))
 		return 0;
 	for (size_t i = 0; i < endings->count; i++) {
 		struct ending *ending = &endings->items[i];
 
-		if (streq(ending->phase, phase) && streq(ending->reason, reason) && streq(ending->source, source) &&
-		    streq(ending->rule, rule)) {
+		if (streq(ending->phase, phase) && streq(ending->reason, reason) &&
+		    streq(ending->source, source) && streq(ending->rule, rule)) {
 			ending->count++;
 			return 0;
 		}
@@ -173,7 +182,8 @@ static void put(struct writer *writer, const char *text)
 		writer->error = buffer_append_text(writer->text, text);
 }
 
-static void put_family(struct writer *writer, const char *name, const char *type, const char *unit, const char *help)
+static void put_family(struct writer *writer, const char *name, const char *type, const char *unit,
+		       const char *help)
 {
 	const char *const parts[] = {"# TYPE ", name, " ", type, "\n"};
 
@@ -198,7 +208,8 @@ static void put_label_value(struct writer *writer, const char *value)
 }
 
 /* LABELS: name, value, name, value, … NULL; or NULL. */
-static void put_sample(struct writer *writer, const char *name, const char *const *labels, double value)
+static void put_sample(struct writer *writer, const char *name, const char *const *labels,
+		       double value)
 {
 	put(writer, name);
 	for (size_t i = 0; labels && labels[i]; i += 2) {
@@ -210,11 +221,13 @@ static void put_sample(struct writer *writer, const char *name, const char *cons
 	}
 	if (labels && labels[0])
 		put(writer, "}");
-	/* %.17g keeps every count below 2^53 whole and prints no superfluous digits for small fractions. */
+	/* %.17g keeps every count below 2^53 whole and prints no superfluous digits for small
+	 * fractions. */
 	if (writer->error == 0)
-		writer->error = value == (double)(uint64_t)value
-					? buffer_printf(writer->text, " %" PRIu64 "\n", (uint64_t)value)
-					: buffer_printf(writer->text, " %.9g\n", value);
+		writer->error =
+			value == (double)(uint64_t)value
+				? buffer_printf(writer->text, " %" PRIu64 "\n", (uint64_t)value)
+				: buffer_printf(writer->text, " %.9g\n", value);
 }
 
 #define LABELS(...) ((const char *const[]){__VA_ARGS__, NULL})
@@ -225,15 +238,16 @@ struct simple {
 };
 
 /* One counter family split by one label. */
-static void put_counters(struct writer *writer, const char *family, const char *help, const char *label,
-			 const struct simple *items, size_t count)
+static void put_counters(struct writer *writer, const char *family, const char *help,
+			 const char *label, const struct simple *items, size_t count)
 {
 	char name[128];
 
 	put_family(writer, family, "counter", NULL, help);
 	snprintf(name, sizeof(name), "%s_total", family);
 	for (size_t i = 0; i < count; i++)
-		put_sample(writer, name, label ? LABELS(label, items[i].label) : NULL, (double)items[i].value);
+		put_sample(writer, name, label ? LABELS(label, items[i].label) : NULL,
+			   (double)items[i].value);
 }
 
 static void put_counter(struct writer *writer, const char *family, const char *help, uint64_t value)
@@ -243,7 +257,8 @@ static void put_counter(struct writer *writer, const char *family, const char *h
 	put_counters(writer, family, help, NULL, &item, 1);
 }
 
-static void put_gauge(struct writer *writer, const char *family, const char *unit, const char *help, double value)
+static void put_gauge(struct writer *writer, const char *family, const char *unit, const char *help,
+		      double value)
 {
 	put_family(writer, family, "gauge", unit, help);
 	put_sample(writer, family, NULL, value);
@@ -261,26 +276,31 @@ static void render_abnormals(struct writer *writer, const struct metrics_input *
 					 {"refused", counts->actions_refused},
 					 {"dry_run", counts->actions_dry_run}};
 
-	put_family(writer, "lifeboat_abnormals", "counter", NULL, "Abnormals that ended, by phase and reason.");
+	put_family(writer, "lifeboat_abnormals", "counter", NULL,
+		   "Abnormals that ended, by phase and reason.");
 	for (size_t i = 0; i < input->endings->count; i++) {
 		const struct ending *ending = &input->endings->items[i];
 
 		put_sample(writer, "lifeboat_abnormals_total",
-			   LABELS("phase", ending->phase, "reason", ending->reason, "source", ending->source, "rule",
-				  ending->rule),
+			   LABELS("phase", ending->phase, "reason", ending->reason, "source",
+				  ending->source, "rule", ending->rule),
 			   (double)ending->count);
 	}
 	if (input->endings->other)
 		put_sample(writer, "lifeboat_abnormals_total",
-			   LABELS("phase", "other", "reason", "other", "source", "other", "rule", "other"),
+			   LABELS("phase", "other", "reason", "other", "source", "other", "rule",
+				  "other"),
 			   (double)input->endings->other);
-	put_gauge(writer, "lifeboat_abnormals_live", NULL, "Abnormals that have not ended.", (double)counts->live);
-	put_gauge(writer, "lifeboat_abnormals_waiting", NULL, "Live Abnormals that wait for their turn.",
-		  (double)counts->waiting);
-	put_counters(writer, "lifeboat_sightings", "Sightings of faults, by what became of them.", "result", sightings,
-		     ARRAY_SIZE(sightings));
-	put_counter(writer, "lifeboat_transitions", "Steps of the state machine.", counts->transitions);
-	put_counters(writer, "lifeboat_actions", "Actions of recoverers.", "outcome", actions, ARRAY_SIZE(actions));
+	put_gauge(writer, "lifeboat_abnormals_live", NULL, "Abnormals that have not ended.",
+		  (double)counts->live);
+	put_gauge(writer, "lifeboat_abnormals_waiting", NULL,
+		  "Live Abnormals that wait for their turn.", (double)counts->waiting);
+	put_counters(writer, "lifeboat_sightings", "Sightings of faults, by what became of them.",
+		     "result", sightings, ARRAY_SIZE(sightings));
+	put_counter(writer, "lifeboat_transitions", "Steps of the state machine.",
+		    counts->transitions);
+	put_counters(writer, "lifeboat_actions", "Actions of recoverers.", "outcome", actions,
+		     ARRAY_SIZE(actions));
 }
 
 static void render_calls(struct writer *writer, const struct call_counts *counts)
@@ -291,27 +311,27 @@ static void render_calls(struct writer *writer, const struct call_counts *counts
 		{"error", counts->errors},
 	};
 
-	put_counters(writer, "lifeboat_plugin_calls", "Calls of plug-ins, by verdict.", "verdict", calls,
-		     ARRAY_SIZE(calls));
-	put_counter(writer, "lifeboat_plugin_timeouts", "Calls of plug-ins that ran out of time (errors too).",
-		    counts->timeouts);
-	put_gauge(writer, "lifeboat_plugin_calls_running", NULL, "Calls that run now.", (double)counts->running);
-	put_gauge(writer, "lifeboat_plugin_calls_waiting", NULL, "Calls that wait for a free place.",
-		  (double)counts->waiting);
-	put_gauge(writer, "lifeboat_plugin_calls_abandoned", NULL, "Killed calls that the kernel has not let go yet.",
-		  (double)counts->abandoned);
+	put_counters(writer, "lifeboat_plugin_calls", "Calls of plug-ins, by verdict.", "verdict",
+		     calls, ARRAY_SIZE(calls));
+	put_counter(writer, "lifeboat_plugin_timeouts",
+		    "Calls of plug-ins that ran out of time (errors too).", counts->timeouts);
+	put_gauge(writer, "lifeboat_plugin_calls_running", NULL, "Calls that run now.",
+		  (double)counts->running);
+	put_gauge(writer, "lifeboat_plugin_calls_waiting", NULL,
+		  "Calls that wait for a free place.", (double)counts->waiting);
+	put_gauge(writer, "lifeboat_plugin_calls_abandoned", NULL,
+		  "Killed calls that the kernel has not let go yet.", (double)counts->abandoned);
 }
 
-static void render_detector_counter(struct writer *writer, const cJSON *detectors, const char *family,
-				    const char *help, const char *member)
+static void render_detector_counter(struct writer *writer, const cJSON *detectors,
+				    const char *family, const char *help, const char *member)
 {
 	const cJSON *detector;
 	char name[128];
 
 	put_family(writer, family, "counter", NULL, help);
 	snprintf(name, sizeof(name), "%s_total", family);
-	cJSON_ArrayForEach(detector, detectors)
-	{
+	cJSON_ArrayForEach (detector, detectors) {
 		put_sample(writer, name, LABELS("detector", json_string(detector, "name")),
 			   json_number(detector, member, 0));
 	}
@@ -322,25 +342,26 @@ static void render_detectors(struct writer *writer, const cJSON *detectors)
 	static const char *const states[] = {"active", "degraded", "unsupported", "disabled"};
 	const cJSON *detector;
 
-	put_family(writer, "lifeboat_detector_status", "stateset", NULL, "What state each detector is in.");
-	cJSON_ArrayForEach(detector, detectors)
-	{
+	put_family(writer, "lifeboat_detector_status", "stateset", NULL,
+		   "What state each detector is in.");
+	cJSON_ArrayForEach (detector, detectors) {
 		const char *status = json_string(detector, "status");
 
 		for (size_t i = 0; i < ARRAY_SIZE(states); i++)
 			put_sample(writer, "lifeboat_detector_status",
-				   LABELS("detector", json_string(detector, "name"), "lifeboat_detector_status",
-					  states[i]),
+				   LABELS("detector", json_string(detector, "name"),
+					  "lifeboat_detector_status", states[i]),
 				   status && streq(status, states[i]));
 	}
-	render_detector_counter(writer, detectors, "lifeboat_detector_events", "Records that came from the kernel.",
-				"events");
+	render_detector_counter(writer, detectors, "lifeboat_detector_events",
+				"Records that came from the kernel.", "events");
 	render_detector_counter(writer, detectors, "lifeboat_detector_lost",
 				"Records that the kernel could not hand over.", "lost");
-	render_detector_counter(writer, detectors, "lifeboat_detector_looks", "Periodic looks.", "looks");
-	put_family(writer, "lifeboat_detector_look_seconds", "counter", "seconds", "Time spent in periodic looks.");
-	cJSON_ArrayForEach(detector, detectors)
-	{
+	render_detector_counter(writer, detectors, "lifeboat_detector_looks", "Periodic looks.",
+				"looks");
+	put_family(writer, "lifeboat_detector_look_seconds", "counter", "seconds",
+		   "Time spent in periodic looks.");
+	cJSON_ArrayForEach (detector, detectors) {
 		put_sample(writer, "lifeboat_detector_look_seconds_total",
 			   LABELS("detector", json_string(detector, "name")),
 			   json_number(detector, "lookNanoseconds", 0) / 1e9);
@@ -355,48 +376,60 @@ static void render_store(struct writer *writer, const struct metrics_input *inpu
 	put_family(writer, "lifeboat_store_medium", "stateset", NULL,
 		   "Where Abnormals are kept; in memory they do not survive the agent.");
 	for (size_t i = 0; i < ARRAY_SIZE(media); i++)
-		put_sample(writer, "lifeboat_store_medium", LABELS("lifeboat_store_medium", media[i]),
+		put_sample(writer, "lifeboat_store_medium",
+			   LABELS("lifeboat_store_medium", media[i]),
 			   streq(media[i], input->store_medium));
-	put_gauge(writer, "lifeboat_store_abnormals", NULL, "Abnormals in the store.", (double)counts->abnormals);
-	put_gauge(writer, "lifeboat_store_bytes", "bytes", "Size of the store.", (double)counts->bytes);
-	put_gauge(writer, "lifeboat_store_pending", NULL, "Writes that are not durable yet.", (double)counts->pending);
+	put_gauge(writer, "lifeboat_store_abnormals", NULL, "Abnormals in the store.",
+		  (double)counts->abnormals);
+	put_gauge(writer, "lifeboat_store_bytes", "bytes", "Size of the store.",
+		  (double)counts->bytes);
+	put_gauge(writer, "lifeboat_store_pending", NULL, "Writes that are not durable yet.",
+		  (double)counts->pending);
 	put_counter(writer, "lifeboat_store_writes", "Records written.", counts->writes);
-	put_counter(writer, "lifeboat_store_write_errors", "Records that could not be written at first.",
-		    counts->write_errors);
+	put_counter(writer, "lifeboat_store_write_errors",
+		    "Records that could not be written at first.", counts->write_errors);
 	put_counter(writer, "lifeboat_store_commits", "Transactions committed.", counts->commits);
 }
 
 static void render_api(struct writer *writer, const struct metrics_input *input)
 {
 	const struct api_counts *counts = input->api;
-	const struct simple refused[] = {{"not_allowed", counts->refused_peer}, {"full", counts->refused_full}};
+	const struct simple refused[] = {{"not_allowed", counts->refused_peer},
+					 {"full", counts->refused_full}};
 
-	put_counter(writer, "lifeboat_api_connections_accepted", "Connections to the API.", counts->connections_accepted);
-	put_counters(writer, "lifeboat_api_connections_refused", "Connections that were closed at once.", "cause", refused,
+	put_counter(writer, "lifeboat_api_connections_accepted", "Connections to the API.",
+		    counts->connections_accepted);
+	put_counters(writer, "lifeboat_api_connections_refused",
+		     "Connections that were closed at once.", "cause", refused,
 		     ARRAY_SIZE(refused));
 	put_counter(writer, "lifeboat_api_requests", "Requests.", counts->requests);
-	put_counter(writer, "lifeboat_api_requests_failed", "Requests that got an error for an answer.",
-		    counts->requests_failed);
-	put_counter(writer, "lifeboat_api_timeouts", "Requests that took too long to come or to answer.",
-		    counts->timeouts);
-	put_counter(writer, "lifeboat_api_watchers_closed", "Watchers that read too slowly.", counts->watchers_closed);
-	put_gauge(writer, "lifeboat_api_connections", NULL, "Open connections.", input->connections);
+	put_counter(writer, "lifeboat_api_requests_failed",
+		    "Requests that got an error for an answer.", counts->requests_failed);
+	put_counter(writer, "lifeboat_api_timeouts",
+		    "Requests that took too long to come or to answer.", counts->timeouts);
+	put_counter(writer, "lifeboat_api_watchers_closed", "Watchers that read too slowly.",
+		    counts->watchers_closed);
+	put_gauge(writer, "lifeboat_api_connections", NULL, "Open connections.",
+		  input->connections);
 	put_gauge(writer, "lifeboat_api_watchers", NULL, "Open watches.", input->watchers);
 }
 
 static void render_process(struct writer *writer, const struct metrics_input *input)
 {
 	put_family(writer, "lifeboat_build", "info", NULL, "The running program.");
-	put_sample(writer, "lifeboat_build_info", LABELS("version", input->version, "node", input->node_name), 1);
-	put_gauge(writer, "lifeboat_dry_run", NULL, "1 if the agent only tells what it would do.", input->dry_run);
-	put_family(writer, "process_cpu_seconds", "counter", "seconds", "User and system time of the agent.");
+	put_sample(writer, "lifeboat_build_info",
+		   LABELS("version", input->version, "node", input->node_name), 1);
+	put_gauge(writer, "lifeboat_dry_run", NULL, "1 if the agent only tells what it would do.",
+		  input->dry_run);
+	put_family(writer, "process_cpu_seconds", "counter", "seconds",
+		   "User and system time of the agent.");
 	put_sample(writer, "process_cpu_seconds_total", NULL, input->process.cpu_seconds);
 	put_gauge(writer, "process_resident_memory_bytes", "bytes", "Resident memory of the agent.",
 		  (double)input->process.resident_bytes);
 	put_gauge(writer, "process_open_fds", NULL, "Open file descriptors of the agent.",
 		  (double)input->process.open_files);
-	put_gauge(writer, "process_start_time_seconds", "seconds", "When the agent started, since 1970.",
-		  input->process.start_time_seconds);
+	put_gauge(writer, "process_start_time_seconds", "seconds",
+		  "When the agent started, since 1970.", input->process.start_time_seconds);
 }
 
 int metrics_render(const struct metrics_input *input, struct buffer *text)

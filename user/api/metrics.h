@@ -10,12 +10,13 @@
 struct api_counts {
 	uint64_t connections_accepted;
 	uint64_t refused_peer, refused_full; /* not allowed; too many at once */
-	uint64_t requests, requests_failed;  /* failed: answered with 4xx or 5xx */
-	uint64_t watchers_closed;	     /* for being too slow */
+	uint64_t requests, requests_failed; /* failed: answered with 4xx or 5xx */
+	uint64_t watchers_closed; /* for being too slow */
 	uint64_t timeouts;
 };
 
-/* How Abnormals ended, by what may be a label. A script can make up reasons, so their number is capped. */
+/* How Abnormals ended, by what may be a label. A script can make up reasons, so their number is
+ * capped. */
 #define ENDINGS_MAX 128
 #define ENDINGS_REMEMBERED 1024
 
@@ -23,16 +24,19 @@ struct metrics_endings {
 	struct ending {
 		char *phase, *reason, *source, *rule;
 		uint64_t count;
-	} *items;
+	} * items;
 	size_t count;
 	uint64_t other; /* those over the cap */
-	/* Hashes of the latest that were counted: a repeat folded into an ended one is no second ending. */
+	/* Hashes of the latest that were counted: a repeat folded into an ended one is no second
+	 * ending. */
 	uint64_t remembered[ENDINGS_REMEMBERED];
 	size_t next;
 };
 
-/* Counts ABNORMAL if it ended at or after SINCE and was not counted before. Returns 0 or -ENOMEM. */
-int metrics_endings_add(struct metrics_endings *endings, const struct abnormal *abnormal, int64_t since_realtime_ns);
+/* Counts ABNORMAL if it ended at or after SINCE and was not counted before. Returns 0 or -ENOMEM.
+ */
+int metrics_endings_add(struct metrics_endings *endings, const struct abnormal *abnormal,
+			int64_t since_realtime_ns);
 void metrics_endings_clear(struct metrics_endings *endings);
 
 struct metrics_process {

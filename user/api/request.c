@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One request: matched to its route, its body read up to a cap, handled when it is whole, and answered
- * at once or later. Every answer that is no success is the same JSON object:
+ * One request: matched to its route, its body read up to a cap, handled when it is whole, and
+ * answered at once or later. Every answer that is no success is the same JSON object:
  * {"error": {"field": "spec.log.filePath", "message": "is required"}}.
  */
 #include "api/internal.h"
@@ -13,20 +13,22 @@
 
 #include "base/json.h"
 
-/* After a body that is too large the rest is read and dropped, so that the peer hears why; up to here. */
+/* After a body that is too large the rest is read and dropped, so that the peer hears why; up to
+ * here. */
 #define BODY_DROPPED_MAX ((uint64_t)64 * MIB)
 
 /* --- Answers --- */
 
-static int hangup_handler(_unused_ sd_event_source *source, _unused_ int fd, _unused_ uint32_t events, void *userdata)
+static int hangup_handler(_unused_ sd_event_source *source, _unused_ int fd,
+			  _unused_ uint32_t events, void *userdata)
 {
 	request_abandon(userdata);
 	return 0;
 }
 
 /*
- * While a connection is suspended the library does not look at its socket, so we do: a peer that closed it
- * (EPOLLHUP, which is reported unasked) waits for nothing any more.
+ * While a connection is suspended the library does not look at its socket, so we do: a peer that
+ * closed it (EPOLLHUP, which is reported unasked) waits for nothing any more.
  */
 void request_wait(struct request *request)
 {
@@ -35,9 +37,10 @@ void request_wait(struct request *request)
 	request->suspended = true;
 	connection->waiting_since_ns = clock_monotonic(request->api->options.clock);
 	MHD_suspend_connection(request->http);
-	if (sd_event_add_io(request->api->options.event, &connection->hangup, connection->fd, 0, hangup_handler,
-			    request) < 0)
-		connection->hangup = NULL; /* its end is noticed later then: when something is sent */
+	if (sd_event_add_io(request->api->options.event, &connection->hangup, connection->fd, 0,
+			    hangup_handler, request) < 0)
+		connection->hangup =
+			NULL; /* its end is noticed later then: when something is sent */
 }
 
 void request_wake(struct request *request)
@@ -72,7 +75,8 @@ void request_answer(struct request *request, unsigned status, struct MHD_Respons
 	request_wake(request);
 }
 
-void request_answer_text(struct request *request, unsigned status, const char *content_type, struct buffer *text)
+void request_answer_text(struct request *request, unsigned status, const char *content_type,
+			 struct buffer *text)
 {
 	size_t length = text->length;
 	char *data = buffer_take(text);
@@ -200,7 +204,8 @@ int request_query_bool(struct request *request, const char *name, bool *ret_valu
 	const char *text = request_query(request, name);
 
 	if (text && !streq(text, "true") && !streq(text, "false")) {
-		request_answer_error(request, MHD_HTTP_BAD_REQUEST, "the parameter %s is \"%.64s\", but must be true or false",
+		request_answer_error(request, MHD_HTTP_BAD_REQUEST,
+				     "the parameter %s is \"%.64s\", but must be true or false",
 				     name, text);
 		return -EINVAL;
 	}
@@ -208,15 +213,17 @@ int request_query_bool(struct request *request, const char *name, bool *ret_valu
 	return 0;
 }
 
-static enum MHD_Result query_check(void *userdata, _unused_ enum MHD_ValueKind kind, const char *name,
-				   _unused_ const char *value)
+static enum MHD_Result query_check(void *userdata, _unused_ enum MHD_ValueKind kind,
+				   const char *name, _unused_ const char *value)
 {
 	struct request *request = userdata;
 
-	for (size_t i = 0; i < ARRAY_SIZE(request->route->queries) && request->route->queries[i]; i++)
+	for (size_t i = 0; i < ARRAY_SIZE(request->route->queries) && request->route->queries[i];
+	     i++)
 		if (streq(request->route->queries[i], name))
 			return MHD_YES;
-	request_answer_error(request, MHD_HTTP_BAD_REQUEST, "%s knows no parameter \"%.64s\"", request->route->path, name);
+	request_answer_error(request, MHD_HTTP_BAD_REQUEST, "%s knows no parameter \"%.64s\"",
+			     request->route->path, name);
 	return MHD_NO;
 }
 
@@ -230,7 +237,8 @@ static void parameters_clear(struct request *request)
 	}
 }
 
-/* True if PATH fits PATTERN, whose {} stand for one segment each; those are copied into the request. */
+/* True if PATH fits PATTERN, whose {} stand for one segment each; those are copied into the
+ * request. */
 static bool path_match(struct request *request, const char *pattern, const char *path)
 {
 	size_t parameter = 0;
@@ -267,17 +275,19 @@ static void route_find(struct request *request, const char *method, const char *
 			continue;
 		if (streq(route->method, method)) {
 			request->route = route;
-			MHD_get_connection_values(request->http, MHD_GET_ARGUMENT_KIND, query_check, request);
+			MHD_get_connection_values(request->http, MHD_GET_ARGUMENT_KIND, query_check,
+						  request);
 			return;
 		}
-		snprintf(allowed + strlen(allowed), sizeof(allowed) - strlen(allowed), "%s%s", *allowed ? ", " : "",
-			 route->method);
+		snprintf(allowed + strlen(allowed), sizeof(allowed) - strlen(allowed), "%s%s",
+			 *allowed ? ", " : "", route->method);
 	}
 	if (!*allowed) {
 		request_answer_error(request, MHD_HTTP_NOT_FOUND, "there is no path %.128s", path);
 		return;
 	}
-	request_answer_error(request, MHD_HTTP_METHOD_NOT_ALLOWED, "%.128s takes %s, not %.16s", path, allowed, method);
+	request_answer_error(request, MHD_HTTP_METHOD_NOT_ALLOWED, "%.128s takes %s, not %.16s",
+			     path, allowed, method);
 	if (request->response)
 		MHD_add_response_header(request->response, MHD_HTTP_HEADER_ALLOW, allowed);
 }
@@ -286,7 +296,8 @@ static void route_find(struct request *request, const char *method, const char *
 
 static struct request *request_new(struct api *api, struct MHD_Connection *http)
 {
-	const union MHD_ConnectionInfo *info = MHD_get_connection_info(http, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(http, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
 	struct connection *connection = info->socket_context;
 	struct request *request = connection ? calloc(1, sizeof(*request)) : NULL;
 
@@ -325,25 +336,29 @@ void request_completed(void *userdata, _unused_ struct MHD_Connection *http, voi
 
 static void body_too_large(struct request *request)
 {
-	request_answer_error(request, MHD_HTTP_CONTENT_TOO_LARGE, "the body has more than %zu bytes", ABNORMAL_BYTES_MAX);
+	request_answer_error(request, MHD_HTTP_CONTENT_TOO_LARGE,
+			     "the body has more than %zu bytes", ABNORMAL_BYTES_MAX);
 }
 
 /* The headers are in. Answers at once where the body cannot matter. */
 static enum MHD_Result request_begin(struct request *request, const char *path, const char *method)
 {
-	const char *length =
-		MHD_lookup_connection_value(request->http, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_LENGTH);
+	const char *length = MHD_lookup_connection_value(request->http, MHD_HEADER_KIND,
+							 MHD_HTTP_HEADER_CONTENT_LENGTH);
 
 	route_find(request, method, path);
 	if (!request->response && length && strtoull(length, NULL, 10) > ABNORMAL_BYTES_MAX)
 		body_too_large(request);
 	if (request->abandoned)
 		return MHD_NO;
-	return request->response ? MHD_queue_response(request->http, request->status, request->response) : MHD_YES;
+	return request->response
+		       ? MHD_queue_response(request->http, request->status, request->response)
+		       : MHD_YES;
 }
 
-enum MHD_Result request_handle(void *userdata, struct MHD_Connection *http, const char *path, const char *method,
-			       _unused_ const char *version, const char *data, size_t *data_size, void **state)
+enum MHD_Result request_handle(void *userdata, struct MHD_Connection *http, const char *path,
+			       const char *method, _unused_ const char *version, const char *data,
+			       size_t *data_size, void **state)
 {
 	struct request *request = *state;
 
@@ -354,7 +369,8 @@ enum MHD_Result request_handle(void *userdata, struct MHD_Connection *http, cons
 	if (*data_size) {
 		int r = 0;
 
-		/* What is too large is answered when all is sent: only then does the library take an answer. */
+		/* What is too large is answered when all is sent: only then does the library take
+		 * an answer. */
 		if (request->body.cut)
 			request->body.cut += *data_size;
 		else

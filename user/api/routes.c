@@ -15,7 +15,8 @@ static void answer_list(struct request *request, cJSON *items)
 {
 	_cleanup_json_ cJSON *list = cJSON_CreateObject();
 
-	if (!items || !list || json_set_string(list, "kind", "List") < 0 || json_set_string(list, "apiVersion", "v1") < 0) {
+	if (!items || !list || json_set_string(list, "kind", "List") < 0 ||
+	    json_set_string(list, "apiVersion", "v1") < 0) {
 		cJSON_Delete(items);
 		request_answer_json(request, MHD_HTTP_INTERNAL_SERVER_ERROR, NULL);
 		return;
@@ -24,8 +25,8 @@ static void answer_list(struct request *request, cJSON *items)
 	request_answer_json(request, MHD_HTTP_OK, r < 0 ? NULL : TAKE_PTR(list));
 }
 
-static void answer_stored_text(struct request *request, const char *before, const char *text, size_t length,
-			       const char *after)
+static void answer_stored_text(struct request *request, const char *before, const char *text,
+			       size_t length, const char *after)
 {
 	_cleanup_buffer_ struct buffer body = BUFFER(SIZE_MAX / 2);
 
@@ -43,9 +44,12 @@ static void answer_list_text(void *userdata, int result, const char *text, size_
 	if (!request)
 		return;
 	if (result < 0)
-		request_answer_errno(request, result, "cannot read the store: %s", strerror(-result));
+		request_answer_errno(request, result, "cannot read the store: %s",
+				     strerror(-result));
 	else
-		answer_stored_text(request, "{\"kind\":\"List\",\"apiVersion\":\"v1\",\"items\":", text, length, "}\n");
+		answer_stored_text(request,
+				   "{\"kind\":\"List\",\"apiVersion\":\"v1\",\"items\":", text,
+				   length, "}\n");
 }
 
 static void answer_object_text(void *userdata, int result, const char *text, size_t length)
@@ -55,10 +59,12 @@ static void answer_object_text(void *userdata, int result, const char *text, siz
 	if (!request)
 		return;
 	if (result == -ENOENT)
-		request_answer_error(request, MHD_HTTP_NOT_FOUND, "there is no Abnormal %s in the namespace %s",
+		request_answer_error(request, MHD_HTTP_NOT_FOUND,
+				     "there is no Abnormal %s in the namespace %s",
 				     request->parameters[1], request->parameters[0]);
 	else if (result < 0)
-		request_answer_errno(request, result, "cannot read the store: %s", strerror(-result));
+		request_answer_errno(request, result, "cannot read the store: %s",
+				     strerror(-result));
 	else
 		answer_stored_text(request, "", text, length, "\n");
 }
@@ -69,7 +75,8 @@ static void ticket_fail(struct ticket *ticket, int error)
 	struct request *request = ticket_redeem(ticket);
 
 	if (request)
-		request_answer_errno(request, error, "the agent cannot take this up now: %s", strerror(-error));
+		request_answer_errno(request, error, "the agent cannot take this up now: %s",
+				     strerror(-error));
 }
 
 static struct ticket *ticket_for(struct request *request)
@@ -95,7 +102,9 @@ static void abnormals_list(struct request *request)
 		return;
 	}
 	struct ticket *ticket = ticket_for(request);
-	int r = ticket ? store_list(request->api->options.store, namespace, answer_list_text, ticket) : 0;
+	int r = ticket ? store_list(request->api->options.store, namespace, answer_list_text,
+				    ticket)
+		       : 0;
 	if (r < 0)
 		ticket_fail(ticket, r);
 }
@@ -103,8 +112,8 @@ static void abnormals_list(struct request *request)
 static void abnormal_get(struct request *request)
 {
 	struct ticket *ticket = ticket_for(request);
-	int r = ticket ? store_get(request->api->options.store, request->parameters[0], request->parameters[1],
-				   answer_object_text, ticket)
+	int r = ticket ? store_get(request->api->options.store, request->parameters[0],
+				   request->parameters[1], answer_object_text, ticket)
 		       : 0;
 	if (r < 0)
 		ticket_fail(ticket, r);
@@ -113,8 +122,8 @@ static void abnormal_get(struct request *request)
 static void abnormal_history(struct request *request)
 {
 	struct ticket *ticket = ticket_for(request);
-	int r = ticket ? store_history(request->api->options.store, request->parameters[0], request->parameters[1],
-				       answer_list_text, ticket)
+	int r = ticket ? store_history(request->api->options.store, request->parameters[0],
+				       request->parameters[1], answer_list_text, ticket)
 		       : 0;
 	if (r < 0)
 		ticket_fail(ticket, r);
@@ -127,11 +136,12 @@ static void deleted(void *userdata, int result)
 	if (!request)
 		return;
 	if (result == -ENOENT) {
-		request_answer_error(request, MHD_HTTP_NOT_FOUND, "there is no Abnormal %s in the namespace %s",
+		request_answer_error(request, MHD_HTTP_NOT_FOUND,
+				     "there is no Abnormal %s in the namespace %s",
 				     request->parameters[1], request->parameters[0]);
 	} else if (result < 0) {
-		request_answer_errno(request, result, "cannot delete the Abnormal %s: %s", request->parameters[1],
-				     strerror(-result));
+		request_answer_errno(request, result, "cannot delete the Abnormal %s: %s",
+				     request->parameters[1], strerror(-result));
 	} else {
 		cJSON *json = cJSON_CreateObject();
 
@@ -148,31 +158,35 @@ static void deleted(void *userdata, int result)
 static void abnormal_delete(struct request *request)
 {
 	struct ticket *ticket = ticket_for(request);
-	int r = ticket ? pipeline_delete(request->api->options.pipeline, request->parameters[0], request->parameters[1],
-					 deleted, ticket)
+	int r = ticket ? pipeline_delete(request->api->options.pipeline, request->parameters[0],
+					 request->parameters[1], deleted, ticket)
 		       : 0;
 	if (r < 0)
 		ticket_fail(ticket, r);
 }
 
-static void submitted(void *userdata, int result, enum submit_result how, const char *namespace, const char *name)
+static void submitted(void *userdata, int result, enum submit_result how, const char *namespace,
+		      const char *name)
 {
-	static const char *const names[] = {
-		[SUBMIT_CREATED] = "created", [SUBMIT_FOLDED] = "folded", [SUBMIT_COOLDOWN] = "cooldown"};
+	static const char *const names[] = {[SUBMIT_CREATED] = "created",
+					    [SUBMIT_FOLDED] = "folded",
+					    [SUBMIT_COOLDOWN] = "cooldown"};
 	struct request *request = ticket_redeem(userdata);
 
 	if (!request)
 		return;
 	if (result == -EEXIST) {
 		request_answer_error(request, MHD_HTTP_CONFLICT,
-				     "another Abnormal has this name already: delete it first, or choose another name");
+				     "another Abnormal has this name already: delete it first, or "
+				     "choose another name");
 		return;
 	}
 	if (result == -EXDEV) {
 		struct problem problem = {0};
 
 		problem_set(&problem, result, "spec.nodeName",
-			    "names another node, but this agent handles those of %s alone: leave it out, or hand it to "
+			    "names another node, but this agent handles those of %s alone: leave "
+			    "it out, or hand it to "
 			    "that node's agent",
 			    request->api->options.node_name);
 		request_answer_problem(request, MHD_HTTP_UNPROCESSABLE_CONTENT, &problem);
@@ -180,7 +194,8 @@ static void submitted(void *userdata, int result, enum submit_result how, const 
 	}
 	if (result == -EDQUOT) {
 		request_answer_error(request, MHD_HTTP_TOO_MANY_REQUESTS,
-				     "too many Abnormals are being handled: wait until some have ended, or raise "
+				     "too many Abnormals are being handled: wait until some have "
+				     "ended, or raise "
 				     "pipeline.liveMaximum");
 		return;
 	}
@@ -190,12 +205,14 @@ static void submitted(void *userdata, int result, enum submit_result how, const 
 		return;
 	}
 	if (result < 0) {
-		request_answer_errno(request, result, "cannot take the Abnormal: %s", strerror(-result));
+		request_answer_errno(request, result, "cannot take the Abnormal: %s",
+				     strerror(-result));
 		return;
 	}
 	cJSON *json = cJSON_CreateObject();
 	if (json && (json_set_string(json, "result", names[how]) < 0 ||
-		     json_set_string(json, "namespace", namespace) < 0 || json_set_string(json, "name", name) < 0)) {
+		     json_set_string(json, "namespace", namespace) < 0 ||
+		     json_set_string(json, "name", name) < 0)) {
 		cJSON_Delete(json);
 		json = NULL;
 	}
@@ -225,14 +242,15 @@ static struct abnormal *abnormal_from(struct request *request, const cJSON *json
 	if (r == -ENOMEM)
 		request_answer(request, MHD_HTTP_INTERNAL_SERVER_ERROR, NULL);
 	else if (r < 0)
-		request_answer_problem(request, r == -EFBIG ? MHD_HTTP_CONTENT_TOO_LARGE : MHD_HTTP_BAD_REQUEST,
-				       &problem);
+		request_answer_problem(
+			request, r == -EFBIG ? MHD_HTTP_CONTENT_TOO_LARGE : MHD_HTTP_BAD_REQUEST,
+			&problem);
 	return r < 0 ? NULL : abnormal;
 }
 
 /*
- * What a user sends may be what `get` printed: what the agent alone writes is dropped. A uid also names
- * the folder of the artifacts.
+ * What a user sends may be what `get` printed: what the agent alone writes is dropped. A uid also
+ * names the folder of the artifacts.
  */
 static void strip_for_submit(cJSON *json)
 {
@@ -268,7 +286,8 @@ static void abnormal_submit(struct request *request)
 
 /* --- Plug-ins by hand --- */
 
-static void plugin_answered(void *userdata, int result, const struct abnormal *abnormal, const char *explanation)
+static void plugin_answered(void *userdata, int result, const struct abnormal *abnormal,
+			    const char *explanation)
 {
 	struct request *request = ticket_redeem(userdata);
 	cJSON *json = NULL;
@@ -276,7 +295,8 @@ static void plugin_answered(void *userdata, int result, const struct abnormal *a
 	if (!request)
 		return;
 	if (result < 0) {
-		request_answer_errno(request, result, "%s", explanation && *explanation ? explanation : strerror(-result));
+		request_answer_errno(request, result, "%s",
+				     explanation && *explanation ? explanation : strerror(-result));
 		return;
 	}
 	if (abnormal_encode(abnormal, &json) < 0)
@@ -288,8 +308,8 @@ static void plugin_run(struct request *request, enum plugin_kind kind, const cha
 		       const struct abnormal *abnormal, bool dry_run)
 {
 	struct ticket *ticket = ticket_for(request);
-	int r = ticket ? pipeline_run_plugin(request->api->options.pipeline, kind, name, abnormal, dry_run,
-					     plugin_answered, ticket)
+	int r = ticket ? pipeline_run_plugin(request->api->options.pipeline, kind, name, abnormal,
+					     dry_run, plugin_answered, ticket)
 		       : 0;
 	if (r < 0)
 		ticket_fail(ticket, r);
@@ -299,8 +319,9 @@ static bool plugin_known(struct request *request, enum plugin_kind kind)
 {
 	if (registry_find(request->api->options.registry, kind, request->parameters[0]))
 		return true;
-	request_answer_error(request, MHD_HTTP_NOT_FOUND, "there is no %s %s: `lifeboat get %ss` lists them",
-			     plugin_kind_names[kind], request->parameters[0], plugin_kind_names[kind]);
+	request_answer_error(
+		request, MHD_HTTP_NOT_FOUND, "there is no %s %s: `lifeboat get %ss` lists them",
+		plugin_kind_names[kind], request->parameters[0], plugin_kind_names[kind]);
 	return false;
 }
 
@@ -322,7 +343,8 @@ static void plugin_run_on_body(struct request *request, enum plugin_kind kind)
 	if (!uid_is_plain(abnormal->metadata.uid)) {
 		struct problem problem = {0};
 
-		problem_set(&problem, -EINVAL, "metadata.uid", "must be hexadecimal digits and dashes");
+		problem_set(&problem, -EINVAL, "metadata.uid",
+			    "must be hexadecimal digits and dashes");
 		request_answer_problem(request, MHD_HTTP_BAD_REQUEST, &problem);
 		return;
 	}
@@ -350,8 +372,9 @@ static void recoverer_run_on(void *userdata, int result, const char *text, size_
 	if (!request)
 		return;
 	if (result == -ENOENT) {
-		request_answer_error(request, MHD_HTTP_NOT_FOUND, "there is no Abnormal %s in the namespace %s",
-				     request_query(request, "abnormal"), request_query(request, "namespace"));
+		request_answer_error(
+			request, MHD_HTTP_NOT_FOUND, "there is no Abnormal %s in the namespace %s",
+			request_query(request, "abnormal"), request_query(request, "namespace"));
 		return;
 	}
 	if (result >= 0)
@@ -365,18 +388,23 @@ static void recoverer_run_on(void *userdata, int result, const char *text, size_
 
 static void recoverer_run(struct request *request)
 {
-	const char *namespace = request_query(request, "namespace"), *name = request_query(request, "abnormal");
+	const char *namespace = request_query(request, "namespace"),
+		   *name = request_query(request, "abnormal");
 	bool dry_run;
 
-	if (request_query_bool(request, "dryRun", &dry_run) < 0 || !plugin_known(request, PLUGIN_RECOVERER))
+	if (request_query_bool(request, "dryRun", &dry_run) < 0 ||
+	    !plugin_known(request, PLUGIN_RECOVERER))
 		return;
 	if (!namespace || !name) {
-		request_answer_error(request, MHD_HTTP_BAD_REQUEST,
-				     "the parameters namespace and abnormal must say what to recover");
+		request_answer_error(
+			request, MHD_HTTP_BAD_REQUEST,
+			"the parameters namespace and abnormal must say what to recover");
 		return;
 	}
 	struct ticket *ticket = ticket_for(request);
-	int r = ticket ? store_get(request->api->options.store, namespace, name, recoverer_run_on, ticket) : 0;
+	int r = ticket ? store_get(request->api->options.store, namespace, name, recoverer_run_on,
+				   ticket)
+		       : 0;
 	if (r < 0)
 		ticket_fail(ticket, r);
 }
@@ -400,7 +428,8 @@ static void recoverers_list(struct request *request)
 
 static void detectors_list(struct request *request)
 {
-	answer_list(request, detect_status(request->api->options.detect, request->api->options.host));
+	answer_list(request,
+		    detect_status(request->api->options.detect, request->api->options.host));
 }
 
 static void sources_answer(struct request *request)
@@ -432,12 +461,18 @@ static cJSON *status_pipeline(const struct pipeline_counts *counts)
 		const char *name;
 		uint64_t value;
 	} members[] = {
-		{"live", counts->live},		      {"waiting", counts->waiting},
-		{"created", counts->created},	      {"folded", counts->folded},
-		{"inCooldown", counts->in_cooldown},  {"refused", counts->refused},
-		{"succeeded", counts->succeeded},     {"failed", counts->failed},
-		{"actionsDone", counts->actions_done}, {"actionsFailed", counts->actions_failed},
-		{"actionsRefused", counts->actions_refused}, {"actionsDryRun", counts->actions_dry_run},
+		{"live", counts->live},
+		{"waiting", counts->waiting},
+		{"created", counts->created},
+		{"folded", counts->folded},
+		{"inCooldown", counts->in_cooldown},
+		{"refused", counts->refused},
+		{"succeeded", counts->succeeded},
+		{"failed", counts->failed},
+		{"actionsDone", counts->actions_done},
+		{"actionsFailed", counts->actions_failed},
+		{"actionsRefused", counts->actions_refused},
+		{"actionsDryRun", counts->actions_dry_run},
 		{"transitions", counts->transitions},
 	};
 
@@ -474,7 +509,8 @@ static void status_get(struct request *request)
 	     json_set_bool(json, "dryRun", pipeline_settings(api->options.pipeline)->dry_run) < 0 ||
 	     json_set(json, "process", status_process(api)) < 0 ||
 	     json_set(json, "store", status_store(api->options.store)) < 0 ||
-	     json_set(json, "pipeline", status_pipeline(pipeline_counts(api->options.pipeline))) < 0))
+	     json_set(json, "pipeline", status_pipeline(pipeline_counts(api->options.pipeline))) <
+		     0))
 		request_answer_json(request, MHD_HTTP_INTERNAL_SERVER_ERROR, NULL);
 	else
 		request_answer_json(request, MHD_HTTP_OK, TAKE_PTR(json));
@@ -529,7 +565,11 @@ const struct route routes[] = {
 	{"GET", "/api/v1/sources", {}, sources_answer, false},
 	{"POST", "/api/v1/informationcollectors/{}/collect", {}, collector_run, false},
 	{"POST", "/api/v1/diagnosers/{}/diagnose", {}, diagnoser_run, false},
-	{"POST", "/api/v1/recoverers/{}/recover", {"namespace", "abnormal", "dryRun"}, recoverer_run, false},
+	{"POST",
+	 "/api/v1/recoverers/{}/recover",
+	 {"namespace", "abnormal", "dryRun"},
+	 recoverer_run,
+	 false},
 	{"GET", "/api/v1/status", {}, status_get, false},
 	{"GET", "/healthz", {}, health_get, false},
 	{"GET", "/metrics", {}, metrics_get, true},

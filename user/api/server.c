@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The API's place in the agent's event loop. libmicrohttpd runs in its external epoll mode: its epoll
- * descriptor is one source of the loop, its next deadline a timer. Connections are accepted here, so
- * that a peer is judged before the library reads a byte of it.
+ * The API's place in the agent's event loop. libmicrohttpd runs in its external epoll mode: its
+ * epoll descriptor is one source of the loop, its next deadline a timer. Connections are accepted
+ * here, so that a peer is judged before the library reads a byte of it.
  */
 #include "api/internal.h"
 
@@ -39,7 +39,8 @@ static int timer_handler(_unused_ sd_event_source *source, _unused_ uint64_t use
 	return 0;
 }
 
-static int daemon_handler(_unused_ sd_event_source *source, _unused_ int fd, _unused_ uint32_t events, void *userdata)
+static int daemon_handler(_unused_ sd_event_source *source, _unused_ int fd,
+			  _unused_ uint32_t events, void *userdata)
 {
 	daemon_run(userdata);
 	return 0;
@@ -69,8 +70,8 @@ static void sweep_arm(struct api *api)
 }
 
 /*
- * The library's own time-out starts anew with every byte, so a peer that sends one now and then could
- * hold a connection for good. Streams are meant to last and are left alone.
+ * The library's own time-out starts anew with every byte, so a peer that sends one now and then
+ * could hold a connection for good. Streams are meant to last and are left alone.
  */
 static int sweep_handler(_unused_ sd_event_source *source, _unused_ uint64_t usec, void *userdata)
 {
@@ -78,7 +79,8 @@ static int sweep_handler(_unused_ sd_event_source *source, _unused_ uint64_t use
 	uint64_t now = clock_monotonic(api->options.clock);
 	bool again = false;
 
-	for (struct connection *connection = api->connections; connection; connection = connection->next) {
+	for (struct connection *connection = api->connections; connection;
+	     connection = connection->next) {
 		struct request *request = connection->request;
 		uint64_t waited = now - connection->waiting_since_ns;
 
@@ -89,10 +91,12 @@ static int sweep_handler(_unused_ sd_event_source *source, _unused_ uint64_t use
 			if (waited <= ANSWER_TIMEOUT_S * NS_PER_S || request->response)
 				continue;
 			api->counts.timeouts++;
-			request_answer_error(request, MHD_HTTP_GATEWAY_TIMEOUT,
-					     "no answer came within %d s; `lifeboat top` shows what is running",
-					     ANSWER_TIMEOUT_S);
-		} else if (waited > REQUEST_TIMEOUT_S * NS_PER_S && !(request && request->response)) {
+			request_answer_error(
+				request, MHD_HTTP_GATEWAY_TIMEOUT,
+				"no answer came within %d s; `lifeboat top` shows what is running",
+				ANSWER_TIMEOUT_S);
+		} else if (waited > REQUEST_TIMEOUT_S * NS_PER_S &&
+			   !(request && request->response)) {
 			api->counts.timeouts++;
 			shutdown(connection->fd, SHUT_RDWR);
 			api_kick(api);
@@ -105,8 +109,10 @@ static int sweep_handler(_unused_ sd_event_source *source, _unused_ uint64_t use
 
 static void connection_opened(struct api *api, struct MHD_Connection *http, void **state)
 {
-	const union MHD_ConnectionInfo *address = MHD_get_connection_info(http, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-	const union MHD_ConnectionInfo *fd = MHD_get_connection_info(http, MHD_CONNECTION_INFO_CONNECTION_FD);
+	const union MHD_ConnectionInfo *address =
+		MHD_get_connection_info(http, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+	const union MHD_ConnectionInfo *fd =
+		MHD_get_connection_info(http, MHD_CONNECTION_INFO_CONNECTION_FD);
 	struct connection *connection = calloc(1, sizeof(*connection));
 
 	*state = connection;
@@ -153,9 +159,10 @@ static void connection_notify(void *userdata, struct MHD_Connection *http, void 
 /* A best effort, so that the other end can tell this from a crash. */
 static void connection_refuse_full(int fd)
 {
-	static const char answer[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
-				     "Content-Length: 64\r\nConnection: close\r\n\r\n"
-				     "{\"error\":{\"message\":\"too many connections at once: try again\"}}\n";
+	static const char answer[] =
+		"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
+		"Content-Length: 64\r\nConnection: close\r\n\r\n"
+		"{\"error\":{\"message\":\"too many connections at once: try again\"}}\n";
 
 	send(fd, answer, sizeof(answer) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
@@ -169,15 +176,18 @@ static void peer_refuse(struct api *api, int error, const struct ucred *peer)
 	if (!log_limit_pass(&api->refusal_log, 5, 60 * NS_PER_S, &suppressed))
 		return;
 	if (error != -EACCES)
-		log_warning("a connection to the API was refused, as the kernel did not tell who made it: %s",
+		log_warning("a connection to the API was refused, as the kernel did not tell who "
+			    "made it: %s",
 			    strerror(-error));
 	else
-		log_warning("a connection to the API was refused: pid %d of user %u is not among api.allowedUsers "
+		log_warning("a connection to the API was refused: pid %d of user %u is not among "
+			    "api.allowedUsers "
 			    "and api.allowedGroups (%" PRIu32 " more since the last such message)",
 			    (int)peer->pid, peer->uid, suppressed);
 }
 
-static void connection_add(struct api *api, int fd, const struct sockaddr_storage *address, socklen_t length)
+static void connection_add(struct api *api, int fd, const struct sockaddr_storage *address,
+			   socklen_t length)
 {
 	api->counts.connections_accepted++;
 	if (api->connection_count >= CONNECTIONS_MAX) {
@@ -187,16 +197,18 @@ static void connection_add(struct api *api, int fd, const struct sockaddr_storag
 		return;
 	}
 	/* The library owns the descriptor now, and closes it on failure too. */
-	if (MHD_add_connection(api->daemon, fd, (const struct sockaddr *)address, length) != MHD_YES)
+	if (MHD_add_connection(api->daemon, fd, (const struct sockaddr *)address, length) !=
+	    MHD_YES)
 		api->counts.refused_full++;
 	api_kick(api);
 }
 
-static int listener_handler(_unused_ sd_event_source *source, int listener, _unused_ uint32_t events, void *userdata)
+static int listener_handler(_unused_ sd_event_source *source, int listener,
+			    _unused_ uint32_t events, void *userdata)
 {
 	struct api *api = userdata;
-	const struct peer_rules rules = {api->allowed_users, api->options.allowed_user_count, api->allowed_groups,
-					 api->options.allowed_group_count};
+	const struct peer_rules rules = {api->allowed_users, api->options.allowed_user_count,
+					 api->allowed_groups, api->options.allowed_group_count};
 
 	for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
 		struct sockaddr_storage address = {0};
@@ -209,7 +221,8 @@ static int listener_handler(_unused_ sd_event_source *source, int listener, _unu
 		if (fd < 0) {
 			if ((errno == EMFILE || errno == ENFILE || errno == ENOMEM) &&
 			    log_limit_pass(&api->refusal_log, 5, 60 * NS_PER_S, &suppressed))
-				log_warning("cannot accept a connection to the API: %s", strerror(errno));
+				log_warning("cannot accept a connection to the API: %s",
+					    strerror(errno));
 			break;
 		}
 		if (listener == api->socket_fd) {
@@ -231,7 +244,8 @@ static void ending_watch(void *userdata, const char *type, const struct abnormal
 {
 	struct api *api = userdata;
 
-	if (phase_is_final((enum abnormal_phase)abnormal->status.phase) && !streq(type, "DELETED") &&
+	if (phase_is_final((enum abnormal_phase)abnormal->status.phase) &&
+	    !streq(type, "DELETED") &&
 	    metrics_endings_add(&api->ended, abnormal, api->start_realtime_ns) < 0)
 		api->ended.other++;
 }
@@ -242,15 +256,19 @@ static int daemon_start(struct api *api, struct problem *problem)
 {
 	/*
 	 * Without MHD_USE_ERROR_LOG: on a unix socket the library complains for every answer that
-	 * TCP_NODELAY and TCP_CORK cannot be set (0.9.75), and what else it tells is the peer's fault.
+	 * TCP_NODELAY and TCP_CORK cannot be set (0.9.75), and what else it tells is the peer's
+	 * fault.
 	 */
 	api->daemon = MHD_start_daemon(
-		MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, request_handle, api,
-		MHD_OPTION_NOTIFY_COMPLETED, request_completed, api, MHD_OPTION_NOTIFY_CONNECTION, connection_notify, api,
-		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)REQUEST_TIMEOUT_S, MHD_OPTION_CONNECTION_LIMIT,
-		(unsigned)CONNECTIONS_MAX + 1, MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY, MHD_OPTION_END);
+		MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL,
+		request_handle, api, MHD_OPTION_NOTIFY_COMPLETED, request_completed, api,
+		MHD_OPTION_NOTIFY_CONNECTION, connection_notify, api, MHD_OPTION_CONNECTION_TIMEOUT,
+		(unsigned)REQUEST_TIMEOUT_S, MHD_OPTION_CONNECTION_LIMIT,
+		(unsigned)CONNECTIONS_MAX + 1, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+		CONNECTION_MEMORY, MHD_OPTION_END);
 	if (!api->daemon)
-		return problem_set(problem, -ENOMEM, NULL, "cannot start the HTTP server: %s", strerror(errno));
+		return problem_set(problem, -ENOMEM, NULL, "cannot start the HTTP server: %s",
+				   strerror(errno));
 	return 0;
 }
 
@@ -259,16 +277,20 @@ static int sources_add(struct api *api)
 	sd_event *event = api->options.event;
 	int epoll_fd = MHD_get_daemon_info(api->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
 
-	int r = sd_event_add_io(event, &api->socket_source, api->socket_fd, EPOLLIN, listener_handler, api);
+	int r = sd_event_add_io(event, &api->socket_source, api->socket_fd, EPOLLIN,
+				listener_handler, api);
 	if (r >= 0 && api->metrics_fd >= 0)
-		r = sd_event_add_io(event, &api->metrics_source, api->metrics_fd, EPOLLIN, listener_handler, api);
+		r = sd_event_add_io(event, &api->metrics_source, api->metrics_fd, EPOLLIN,
+				    listener_handler, api);
 	if (r >= 0)
-		r = sd_event_add_io(event, &api->daemon_source, epoll_fd, EPOLLIN, daemon_handler, api);
+		r = sd_event_add_io(event, &api->daemon_source, epoll_fd, EPOLLIN, daemon_handler,
+				    api);
 	if (r >= 0)
-		r = sd_event_add_time_relative(event, &api->timer, CLOCK_MONOTONIC, 0, 0, timer_handler, api);
+		r = sd_event_add_time_relative(event, &api->timer, CLOCK_MONOTONIC, 0, 0,
+					       timer_handler, api);
 	if (r >= 0)
-		r = sd_event_add_time_relative(event, &api->sweep, CLOCK_MONOTONIC, 0, SWEEP_NS / NS_PER_US / 2,
-					       sweep_handler, api);
+		r = sd_event_add_time_relative(event, &api->sweep, CLOCK_MONOTONIC, 0,
+					       SWEEP_NS / NS_PER_US / 2, sweep_handler, api);
 	if (r >= 0)
 		r = sd_event_add_defer(event, &api->kick, kick_handler, api);
 	return r < 0 ? r : 0;
@@ -338,7 +360,8 @@ void api_free(struct api *api)
 		return;
 	if (api->endings)
 		pipeline_unwatch(api->endings);
-	for (struct connection *connection = api->connections; connection; connection = connection->next)
+	for (struct connection *connection = api->connections; connection;
+	     connection = connection->next)
 		if (connection->request)
 			request_abandon(connection->request);
 	if (api->daemon)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Answers without an end: one JSON object a line, as things happen. What a slow reader has not taken yet waits
- * here up to a cap; over it, the reader is told so in a last line and closed, so that it can list again. The
- * agent never waits for a reader.
+ * Answers without an end: one JSON object a line, as things happen. What a slow reader has not
+ * taken yet waits here up to a cap; over it, the reader is told so in a last line and closed, so
+ * that it can list again. The agent never waits for a reader.
  */
 #include "api/internal.h"
 
@@ -18,9 +18,9 @@ struct stream {
 	struct stream *previous, *next;
 	struct request *request;
 	struct pipeline_watch *watch; /* of Abnormals; NULL: findings */
-	char *namespace;	      /* NULL: all */
-	bool listed;		      /* what was there at the start has been sent: changes follow */
-	struct buffer start;	      /* the Abnormals at the start; as large as the store's answer */
+	char *namespace; /* NULL: all */
+	bool listed; /* what was there at the start has been sent: changes follow */
+	struct buffer start; /* the Abnormals at the start; as large as the store's answer */
 	struct buffer queue;
 	size_t sent; /* of the first of the two that is not empty */
 	bool ended;
@@ -93,13 +93,16 @@ static void stream_push(struct stream *stream, const char *line, size_t length)
 {
 	if (stream->ended)
 		return;
-	if (stream->queue.length + length > WATCH_BYTES_MAX && stream->sent && !stream->start.length) {
+	if (stream->queue.length + length > WATCH_BYTES_MAX && stream->sent &&
+	    !stream->start.length) {
 		buffer_consume(&stream->queue, stream->sent);
 		stream->sent = 0;
 	}
-	if (stream->queue.length + length > WATCH_BYTES_MAX || buffer_append(&stream->queue, line, length) < 0) {
+	if (stream->queue.length + length > WATCH_BYTES_MAX ||
+	    buffer_append(&stream->queue, line, length) < 0) {
 		stream->request->api->counts.watchers_closed++;
-		stream_end(stream, "{\"type\":\"ERROR\",\"object\":{\"message\":\"more has happened than this watcher has "
+		stream_end(stream, "{\"type\":\"ERROR\",\"object\":{\"message\":\"more has "
+				   "happened than this watcher has "
 				   "read: list again, and watch from there\"}}\n");
 		return;
 	}
@@ -113,7 +116,8 @@ static struct stream *stream_start(struct request *request)
 
 	if (stream_count(api) >= WATCHERS_MAX) {
 		request_answer_error(request, MHD_HTTP_SERVICE_UNAVAILABLE,
-				     "%d watchers are connected already: end one of them first", WATCHERS_MAX);
+				     "%d watchers are connected already: end one of them first",
+				     WATCHERS_MAX);
 		return NULL;
 	}
 	struct stream *stream = calloc(1, sizeof(*stream));
@@ -134,11 +138,12 @@ static struct stream *stream_start(struct request *request)
 
 static void stream_answer(struct request *request)
 {
-	struct MHD_Response *response =
-		MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, (size_t)16 * KIB, stream_read, request, NULL);
+	struct MHD_Response *response = MHD_create_response_from_callback(
+		MHD_SIZE_UNKNOWN, (size_t)16 * KIB, stream_read, request, NULL);
 
 	if (response)
-		MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/x-ndjson");
+		MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE,
+					"application/x-ndjson");
 	request_answer(request, MHD_HTTP_OK, response);
 }
 
@@ -151,14 +156,16 @@ static void abnormal_changed(void *userdata, const char *type, const struct abno
 	_cleanup_free_ char *text = NULL;
 
 	/*
-	 * Changes before the list's arrival are part of it: the store answers in order, and a change is told
-	 * only when it is durable.
+	 * Changes before the list's arrival are part of it: the store answers in order, and a
+	 * change is told only when it is durable.
 	 */
-	if (!stream->listed || (stream->namespace && !streq_ptr(stream->namespace, abnormal->metadata.namespace)))
+	if (!stream->listed ||
+	    (stream->namespace && !streq_ptr(stream->namespace, abnormal->metadata.namespace)))
 		return;
 	if (abnormal_print(abnormal, &text) < 0 ||
 	    buffer_printf(&line, "{\"type\":\"%s\",\"object\":%s}\n", type, text) < 0) {
-		stream_end(stream, "{\"type\":\"ERROR\",\"object\":{\"message\":\"the agent is out of memory\"}}\n");
+		stream_end(stream, "{\"type\":\"ERROR\",\"object\":{\"message\":\"the agent is out "
+				   "of memory\"}}\n");
 		return;
 	}
 	stream_push(stream, line.data, line.length);
@@ -175,7 +182,8 @@ static void stream_listed(void *userdata, int result, const char *text, size_t l
 		result = lines_from_list(text, length, &stream->start);
 	if (result < 0) {
 		stream_free(stream);
-		request_answer_errno(request, result, "cannot list the Abnormals: %s", strerror(-result));
+		request_answer_errno(request, result, "cannot list the Abnormals: %s",
+				     strerror(-result));
 		return;
 	}
 	stream->listed = true;
@@ -193,7 +201,8 @@ void stream_abnormals(struct request *request, const char *namespace)
 	if (r == 0 && namespace)
 		r = string_set(&stream->namespace, namespace);
 	if (r == 0)
-		r = pipeline_watch(request->api->options.pipeline, abnormal_changed, stream, &stream->watch);
+		r = pipeline_watch(request->api->options.pipeline, abnormal_changed, stream,
+				   &stream->watch);
 	if (r == 0)
 		r = store_list(request->api->options.store, namespace, stream_listed, ticket);
 	if (r < 0) {

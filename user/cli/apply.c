@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* lifeboat apply: Abnormals that a person or a program wrote, into the same pipeline as all others. */
+/* lifeboat apply: Abnormals that a person or a program wrote, into the same pipeline as all others.
+ */
 #include <errno.h>
 
 #include "cli/cli.h"
@@ -49,12 +50,14 @@ static int apply_one(const struct apply *apply, cJSON *document, int number)
 	}
 	if (r != -EREMOTEIO)
 		return report_error(r, &problem);
-	problem_set(&whole, r, NULL, "%s: document %d: %s", streq(apply->file, "-") ? "standard input" : apply->file,
-		    number, problem_line(&problem, line, sizeof(line)));
+	problem_set(&whole, r, NULL, "%s: document %d: %s",
+		    streq(apply->file, "-") ? "standard input" : apply->file, number,
+		    problem_line(&problem, line, sizeof(line)));
 	return report_error(r, &whole);
 }
 
-/* All are checked before the first is sent, so that a mistake in the last leaves nothing half done. */
+/* All are checked before the first is sent, so that a mistake in the last leaves nothing half done.
+ */
 static int apply_file(const struct apply *apply)
 {
 	_cleanup_json_ cJSON *documents = NULL;
@@ -65,8 +68,7 @@ static int apply_file(const struct apply *apply)
 	int r = documents_read(apply->file, &documents, &problem);
 	if (r < 0)
 		return report_error(r == -ECONNREFUSED ? -EIO : r, &problem);
-	cJSON_ArrayForEach(document, documents)
-	{
+	cJSON_ArrayForEach (document, documents) {
 		r = document_check(apply->file, document, ++number, &problem);
 		if (r == 0)
 			r = default_namespace(document, apply->namespace);
@@ -74,8 +76,7 @@ static int apply_file(const struct apply *apply)
 			status = report_error(r, &problem);
 	}
 	number = 0;
-	cJSON_ArrayForEach(document, documents)
-	{
+	cJSON_ArrayForEach (document, documents) {
 		if (status == EXIT_OK)
 			status = apply_one(apply, document, ++number);
 	}
@@ -124,7 +125,8 @@ COMMAND(apply) = {
 	.name = "apply",
 	.arguments = "-f FILE|- [--dry-run] [-n NAMESPACE]",
 	.summary = "Hand Abnormals to the agent from a file (YAML or JSON)",
-	.help = "  -f, --filename FILE        YAML or JSON, one or several documents; - is standard input\n"
+	.help = "  -f, --filename FILE        YAML or JSON, one or several documents; - is "
+		"standard input\n"
 		"      --dry-run              check them here, and send nothing\n"
 		"  -n, --namespace NAMESPACE  for those that name none\n\n"
 		"  lifeboat apply -f - <<'END'\n"

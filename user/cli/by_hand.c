@@ -12,9 +12,12 @@ static cJSON *invent(void)
 	cJSON *spec = abnormal ? cJSON_AddObjectToObject(abnormal, "spec") : NULL;
 	cJSON *context = spec ? cJSON_AddObjectToObject(spec, "context") : NULL;
 
-	if (!metadata || !context || json_set_string(abnormal, "apiVersion", ABNORMAL_API_VERSION) < 0 ||
-	    json_set_string(abnormal, "kind", ABNORMAL_KIND) < 0 || json_set_string(metadata, "name", "by-hand") < 0 ||
-	    json_set_string(metadata, "namespace", "default") < 0 || json_set_string(spec, "source", "Custom") < 0 ||
+	if (!metadata || !context ||
+	    json_set_string(abnormal, "apiVersion", ABNORMAL_API_VERSION) < 0 ||
+	    json_set_string(abnormal, "kind", ABNORMAL_KIND) < 0 ||
+	    json_set_string(metadata, "name", "by-hand") < 0 ||
+	    json_set_string(metadata, "namespace", "default") < 0 ||
+	    json_set_string(spec, "source", "Custom") < 0 ||
 	    json_set_string(context, "requestedBy", "lifeboat collect") < 0)
 		return NULL;
 	return TAKE_PTR(abnormal);
@@ -36,8 +39,8 @@ static int load(const char *file, const char *namespace, const char *name, cJSON
 	if (r < 0)
 		return report_error(r, &problem);
 	if (documents->child->next)
-		return report_text(EXIT_ERROR, "%s holds %d Abnormals, but one is run at a time", file,
-				   cJSON_GetArraySize(documents));
+		return report_text(EXIT_ERROR, "%s holds %d Abnormals, but one is run at a time",
+				   file, cJSON_GetArraySize(documents));
 	*ret_abnormal = cJSON_DetachItemViaPointer(documents, documents->child);
 	return -1;
 }
@@ -60,9 +63,9 @@ int by_hand_parse(int argc, char **argv, bool may_invent, struct by_hand *ret)
 		else if (c == 'f')
 			file = optarg;
 		else if (c == 'n')
-			namespace = optarg;
-		else if (output_parse(argv[0], optarg, 1u << OUTPUT_JSON | 1u << OUTPUT_YAML, &ret->output) < 0)
-			return EXIT_USAGE;
+		namespace = optarg;
+		else if (output_parse(argv[0], optarg, 1u << OUTPUT_JSON | 1u << OUTPUT_YAML,
+				      &ret->output) < 0) return EXIT_USAGE;
 	}
 	if (c == OPTION_EXIT)
 		return options.exit_status;
@@ -72,7 +75,8 @@ int by_hand_parse(int argc, char **argv, bool may_invent, struct by_hand *ret)
 	if (file && name)
 		return usage_error(argv[0], "either --abnormal or -f");
 	if (!file && !name && !may_invent)
-		return usage_error(argv[0], "name the Abnormal with --abnormal, or give one with -f");
+		return usage_error(argv[0],
+				   "name the Abnormal with --abnormal, or give one with -f");
 	ret->plugin = argv[optind];
 	if (file || name)
 		return load(file, namespace, name, &ret->abnormal);

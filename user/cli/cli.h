@@ -13,12 +13,9 @@
 /*
  * The flags of one command, by getopt_long, with those that every command has: --socket and --help.
  *
- *     static const struct option longs[] = {{"output", required_argument, NULL, 'o'}, GLOBAL_OPTIONS};
- *     struct options options = OPTIONS("o:", longs);
- *     while ((c = options_next(&options)) >= 0)
- *             switch (c) …
- *     if (c == OPTION_EXIT)
- *             return options.exit_status;
+ *     static const struct option longs[] = {{"output", required_argument, NULL, 'o'},
+ * GLOBAL_OPTIONS}; struct options options = OPTIONS("o:", longs); while ((c =
+ * options_next(&options)) >= 0) switch (c) … if (c == OPTION_EXIT) return options.exit_status;
  *     // argv[optind] and on are the arguments
  */
 struct options {
@@ -30,17 +27,17 @@ struct options {
 	int exit_status;
 };
 
-#define OPTIONS(letters, table)                                                                    \
-	{                                                                                          \
-		.argc = argc, .argv = argv, .shorts = (letters), .longs = (table)                  \
+#define OPTIONS(letters, table)                                                   \
+	{                                                                         \
+		.argc = argc, .argv = argv, .shorts = (letters), .longs = (table) \
 	}
 
 enum { OPTION_END = -1, OPTION_EXIT = -2, OPTION_SOCKET = 1000, OPTION_FIRST_OWN };
 
-#define GLOBAL_OPTIONS                                                                             \
-	{"socket", required_argument, NULL, OPTION_SOCKET}, {"help", no_argument, NULL, 'h'},      \
-	{                                                                                          \
-		NULL, 0, NULL, 0                                                                   \
+#define GLOBAL_OPTIONS                                                                        \
+	{"socket", required_argument, NULL, OPTION_SOCKET}, {"help", no_argument, NULL, 'h'}, \
+	{                                                                                     \
+		NULL, 0, NULL, 0                                                              \
 	}
 
 int options_next(struct options *options);
@@ -61,7 +58,8 @@ void command_help_print(FILE *out, const struct command *command);
 
 enum output { OUTPUT_TABLE, OUTPUT_WIDE, OUTPUT_JSON, OUTPUT_YAML, OUTPUT_NAME };
 
-/* Parses the argument of -o; ALLOWED is a mask of 1 << enum output. On error it has been reported. */
+/* Parses the argument of -o; ALLOWED is a mask of 1 << enum output. On error it has been reported.
+ */
 int output_parse(const char *command, const char *text, unsigned allowed, enum output *ret_output);
 
 /* JSON or YAML of VALUE. Returns the exit status. */
@@ -69,8 +67,15 @@ int output_value(FILE *out, enum output output, const cJSON *value);
 
 /* --- Kinds of things --- */
 
-enum resource { RESOURCE_ABNORMAL, RESOURCE_DETECTOR, RESOURCE_COLLECTOR, RESOURCE_DIAGNOSER, RESOURCE_RECOVERER,
-		RESOURCE_SOURCE, RESOURCE_COUNT };
+enum resource {
+	RESOURCE_ABNORMAL,
+	RESOURCE_DETECTOR,
+	RESOURCE_COLLECTOR,
+	RESOURCE_DIAGNOSER,
+	RESOURCE_RECOVERER,
+	RESOURCE_SOURCE,
+	RESOURCE_COUNT
+};
 
 struct resource_words {
 	const char *plural, *singular;
@@ -79,12 +84,15 @@ struct resource_words {
 };
 extern const struct resource_words resource_words[RESOURCE_COUNT];
 
-/* Parses "abnormals", "abnormal", "abn", or "abnormal/NAME" (ret_name; NULL otherwise). On error it has been reported. */
-int resource_parse(const char *command, const char *text, enum resource *ret_resource, const char **ret_name);
+/* Parses "abnormals", "abnormal", "abn", or "abnormal/NAME" (ret_name; NULL otherwise). On error it
+ * has been reported. */
+int resource_parse(const char *command, const char *text, enum resource *ret_resource,
+		   const char **ret_name);
 
 /* "abnormal.lifeboat.dev/NAME". */
 void resource_print_name(FILE *out, enum resource resource, const cJSON *object);
 const char *object_name(const cJSON *object); /* metadata.name, or name; never NULL */
 
 /* One Abnormal from the agent. */
-int abnormal_fetch(const char *namespace, const char *name, cJSON **ret_abnormal, struct problem *problem);
+int abnormal_fetch(const char *namespace, const char *name, cJSON **ret_abnormal,
+		   struct problem *problem);

@@ -59,25 +59,31 @@ static int client_connect(struct problem *problem)
 
 	if (strlen(path) >= sizeof(address.sun_path))
 		return problem_set(problem, -ENAMETOOLONG, NULL,
-				   "the socket's path %s is longer than the %zu characters that the kernel allows", path,
-				   sizeof(address.sun_path) - 1);
+				   "the socket's path %s is longer than the %zu characters that "
+				   "the kernel allows",
+				   path, sizeof(address.sun_path) - 1);
 	memcpy(address.sun_path, path, strlen(path));
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
-		return problem_set(problem, -errno, NULL, "cannot make a socket: %s", strerror(errno));
+		return problem_set(problem, -errno, NULL, "cannot make a socket: %s",
+				   strerror(errno));
 	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0)
 		return TAKE_FD(fd);
 	if (errno == EACCES || errno == EPERM)
-		return problem_set(problem, -EACCES, NULL,
-				   "user %u may not use the agent's socket %s: run this as root, or let the agent's "
-				   "configuration name you in api.allowedUsers or api.allowedGroups",
-				   (unsigned)geteuid(), path);
+		return problem_set(
+			problem, -EACCES, NULL,
+			"user %u may not use the agent's socket %s: run this as root, or let the "
+			"agent's "
+			"configuration name you in api.allowedUsers or api.allowedGroups",
+			(unsigned)geteuid(), path);
 	if (errno == ENOENT || errno == ECONNREFUSED || errno == ENOTDIR)
 		return problem_set(problem, -ECONNREFUSED, NULL,
-				   "no agent answers on %s: start one with `lifeboat agent` or name its socket with "
+				   "no agent answers on %s: start one with `lifeboat agent` or "
+				   "name its socket with "
 				   "--socket",
 				   path);
-	return problem_set(problem, -errno, NULL, "cannot connect to the agent on %s: %s", path, strerror(errno));
+	return problem_set(problem, -errno, NULL, "cannot connect to the agent on %s: %s", path,
+			   strerror(errno));
 }
 
 /* Reads once. Returns bytes, 0 at the end of the connection, or a negative errno. */
@@ -129,7 +135,8 @@ static int head_read(struct client *client)
 		return -ENOMEM;
 	if (sscanf(head, "HTTP/1.%*1[01] %3d", &client->status) != 1)
 		return -EBADMSG;
-	const char *length = header_find(head, "Content-Length"), *encoding = header_find(head, "Transfer-Encoding");
+	const char *length = header_find(head, "Content-Length"),
+		   *encoding = header_find(head, "Transfer-Encoding");
 	client->framing = encoding && strncasecmp(encoding, "chunked", 7) == 0 ? BY_CHUNKS
 			  : length					       ? BY_LENGTH
 									       : UNTIL_CLOSE;
@@ -140,15 +147,17 @@ static int head_read(struct client *client)
 	return 0;
 }
 
-static int request_send(struct client *client, const char *method, const char *path, const char *body)
+static int request_send(struct client *client, const char *method, const char *path,
+			const char *body)
 {
 	_cleanup_buffer_ struct buffer head = BUFFER(HEAD_BYTES_MAX);
 	const char *parts[] = {NULL, body};
 
-	int r = buffer_printf(&head,
-			      "%s %s HTTP/1.1\r\nHost: lifeboat\r\nUser-Agent: lifeboat\r\nConnection: close\r\n"
-			      "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
-			      method, path, body ? strlen(body) : 0);
+	int r = buffer_printf(
+		&head,
+		"%s %s HTTP/1.1\r\nHost: lifeboat\r\nUser-Agent: lifeboat\r\nConnection: close\r\n"
+		"Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
+		method, path, body ? strlen(body) : 0);
 	if (r < 0)
 		return r;
 	parts[0] = head.data;
@@ -187,16 +196,19 @@ int client_open(const char *method, const char *path, const char *body, struct c
 		r = head_read(client);
 	if (r == -ECONNRESET)
 		return problem_set(problem, r, NULL,
-				   "the agent on %s closed the connection without an answer: it refuses user %u (see "
+				   "the agent on %s closed the connection without an answer: it "
+				   "refuses user %u (see "
 				   "api.allowedUsers), or is ending; its log tells",
 				   client_socket(), (unsigned)geteuid());
 	if (r < 0)
-		return problem_set(problem, r, NULL, "cannot talk to the agent on %s: %s", client_socket(), strerror(-r));
+		return problem_set(problem, r, NULL, "cannot talk to the agent on %s: %s",
+				   client_socket(), strerror(-r));
 	*ret_client = TAKE_PTR(client);
 	return 0;
 }
 
-/* Takes a chunk's size line from the input. Returns 1, 0 if more must be read first, or -EBADMSG. */
+/* Takes a chunk's size line from the input. Returns 1, 0 if more must be read first, or -EBADMSG.
+ */
 static int chunk_begin(struct client *client)
 {
 	const char *text = buffer_text(&client->in), *start = text;
@@ -279,7 +291,8 @@ static int answer_problem(int status, const struct buffer *body, struct problem 
 	const char *message = json ? json_string(json_at(json, "error"), "message") : NULL;
 	int code = status == 404 ? -ENOENT : -EREMOTEIO;
 	return message ? problem_set(problem, code, field, "%s", message)
-		       : problem_set(problem, code, NULL, "the agent answered with status %d", status);
+		       : problem_set(problem, code, NULL, "the agent answered with status %d",
+				     status);
 }
 
 static int body_read(struct client *client, struct buffer *body, struct problem *problem)
@@ -290,13 +303,14 @@ static int body_read(struct client *client, struct buffer *body, struct problem 
 		length = client_read(client, body, ANSWER_TIMEOUT_MS);
 	while (length > 0);
 	if (length < 0)
-		return problem_set(problem, (int)length, NULL, "cannot read the answer of the agent on %s: %s",
-				   client_socket(), strerror((int)-length));
+		return problem_set(problem, (int)length, NULL,
+				   "cannot read the answer of the agent on %s: %s", client_socket(),
+				   strerror((int)-length));
 	return 0;
 }
 
-int client_call(const char *method, const char *path, const cJSON *body, int *ret_status, cJSON **ret_json,
-		struct problem *problem)
+int client_call(const char *method, const char *path, const cJSON *body, int *ret_status,
+		cJSON **ret_json, struct problem *problem)
 {
 	_cleanup_(client_freep) struct client *client = NULL;
 	_cleanup_buffer_ struct buffer answer = BUFFER(ANSWER_BYTES_MAX);
@@ -313,7 +327,8 @@ int client_call(const char *method, const char *path, const cJSON *body, int *re
 	if (client->status >= 400)
 		return answer_problem(client->status, &answer, problem);
 	if (ret_json && json_parse(buffer_text(&answer), answer.length, ret_json, &inner) < 0)
-		return problem_set(problem, -EBADMSG, NULL, "the agent's answer is no JSON: %s", inner.text);
+		return problem_set(problem, -EBADMSG, NULL, "the agent's answer is no JSON: %s",
+				   inner.text);
 	if (ret_status)
 		*ret_status = client->status;
 	return 0;
@@ -356,7 +371,9 @@ void client_lines_close(struct client_lines *lines)
 int client_lines_next(struct client_lines *lines, int timeout_ms, char **ret_line)
 {
 	for (;;) {
-		char *end = lines->pending.length ? memchr(lines->pending.data, '\n', lines->pending.length) : NULL;
+		char *end = lines->pending.length
+				    ? memchr(lines->pending.data, '\n', lines->pending.length)
+				    : NULL;
 
 		if (end) {
 			size_t length = (size_t)(end - lines->pending.data);

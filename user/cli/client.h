@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The command line's end of the agent's API: HTTP/1.1 over its unix socket, blocking, as a command has
- * nothing else to do.
+ * The command line's end of the agent's API: HTTP/1.1 over its unix socket, blocking, as a command
+ * has nothing else to do.
  *
- * Why not libcurl: agent and command line are one binary, and linking libcurl brings 25 further libraries
- * (TLS, LDAP, Kerberos …) that cost the idle agent 3.8 MiB of resident memory (measured, Debian 12), for one
- * local peer that we also write. Requests to other hosts will be made by processes that load it when needed.
+ * Why not libcurl: agent and command line are one binary, and linking libcurl brings 25 further
+ * libraries (TLS, LDAP, Kerberos …) that cost the idle agent 3.8 MiB of resident memory (measured,
+ * Debian 12), for one local peer that we also write. Requests to other hosts will be made by
+ * processes that load it when needed.
  */
 #pragma once
 
@@ -22,8 +23,8 @@ struct client;
 
 /*
  * Sends a request (BODY NULL: none) and reads the head of the answer.
- * Returns 0, -ECONNREFUSED if no agent answers on the socket, -EACCES if it may not be used, or another
- * negative errno. PROBLEM says what to do.
+ * Returns 0, -ECONNREFUSED if no agent answers on the socket, -EACCES if it may not be used, or
+ * another negative errno. PROBLEM says what to do.
  */
 int client_open(const char *method, const char *path, const char *body, struct client **ret_client,
 		struct problem *problem);
@@ -35,22 +36,25 @@ int client_status(const struct client *client);
 int client_fd(const struct client *client);
 
 /*
- * Appends what has come of the body to OUT, waiting for at most TIMEOUT_MS (-1: for good) while there is nothing.
- * Returns the bytes appended, 0 at the end of the body, -ETIMEDOUT, or another negative errno.
+ * Appends what has come of the body to OUT, waiting for at most TIMEOUT_MS (-1: for good) while
+ * there is nothing. Returns the bytes appended, 0 at the end of the body, -ETIMEDOUT, or another
+ * negative errno.
  */
 ssize_t client_read(struct client *client, struct buffer *out, int timeout_ms);
 
 /*
- * One whole exchange of JSON. An answer of 400 and over is an error with the agent's own words in PROBLEM:
- * -ENOENT for 404, else -EREMOTEIO. ret_status and ret_json may be NULL.
+ * One whole exchange of JSON. An answer of 400 and over is an error with the agent's own words in
+ * PROBLEM: -ENOENT for 404, else -EREMOTEIO. ret_status and ret_json may be NULL.
  */
-int client_call(const char *method, const char *path, const cJSON *body, int *ret_status, cJSON **ret_json,
-		struct problem *problem);
+int client_call(const char *method, const char *path, const cJSON *body, int *ret_status,
+		cJSON **ret_json, struct problem *problem);
 
-/* Appends TEXT to URL, percent-encoded as one path segment or query value. Returns 0 or a negative errno. */
+/* Appends TEXT to URL, percent-encoded as one path segment or query value. Returns 0 or a negative
+ * errno. */
 int url_append(struct buffer *url, const char *text);
 
-/* A stream of lines. Returns 1 with a line (the caller's to free), 0 at the end, -ETIMEDOUT, or a negative errno. */
+/* A stream of lines. Returns 1 with a line (the caller's to free), 0 at the end, -ETIMEDOUT, or a
+ * negative errno. */
 struct client_lines {
 	struct client *client;
 	struct buffer pending;

@@ -10,13 +10,15 @@ static int collect_run(int argc, char **argv)
 	int status = by_hand_parse(argc, argv, true, &by_hand);
 	sent = by_hand.abnormal;
 	if (status < 0)
-		status = by_hand_call(&by_hand, "/api/v1/informationcollectors/{}/collect", &answer);
+		status =
+			by_hand_call(&by_hand, "/api/v1/informationcollectors/{}/collect", &answer);
 	if (status != EXIT_OK || !answer)
 		return status;
 	if (by_hand.output != OUTPUT_TABLE)
 		return output_value(stdout, by_hand.output, answer);
 	/* Not json_at: a script's name may have dots. */
-	const cJSON *found = cJSON_GetObjectItemCaseSensitive(json_at(answer, "status.context"), by_hand.plugin);
+	const cJSON *found =
+		cJSON_GetObjectItemCaseSensitive(json_at(answer, "status.context"), by_hand.plugin);
 	return output_value(stdout, OUTPUT_YAML, found ? found : json_at(answer, "status"));
 }
 
@@ -26,8 +28,10 @@ COMMAND(collect) = {
 	.summary = "Run one collector by hand, and print what it found",
 	.help = "      --abnormal NAME        about this Abnormal\n"
 		"  -n, --namespace NAMESPACE  where that is (default)\n"
-		"  -f, --filename FILE        about the Abnormal in this file; - is standard input\n"
-		"  -o, --output FORMAT        json or yaml: the whole Abnormal, with what was found in status.context\n\n"
+		"  -f, --filename FILE        about the Abnormal in this file; - is standard "
+		"input\n"
+		"  -o, --output FORMAT        json or yaml: the whole Abnormal, with what was "
+		"found in status.context\n\n"
 		"  lifeboat collect host\n",
 	.group = 2,
 	.run = collect_run,

@@ -7,18 +7,19 @@
 /* Exit codes that scripts may rely on. */
 enum {
 	EXIT_OK = 0,
-	EXIT_ERROR = 1,	    /* what was asked failed; standard error says why */
-	EXIT_USAGE = 64,    /* the command line is wrong */
+	EXIT_ERROR = 1, /* what was asked failed; standard error says why */
+	EXIT_USAGE = 64, /* the command line is wrong */
 	EXIT_NO_AGENT = 69, /* no agent answers on the socket */
 };
 
 struct command {
 	const char *name;
 	const char *arguments; /* "[abnormals] [NAME...]" for the usage line */
-	const char *summary;   /* one line for `lifeboat help` */
-	const char *help;      /* the rest of `lifeboat NAME --help` */
-	bool hidden;	       /* internal: not in help */
-	int group;	       /* for the order in help: 0 working with Abnormals, 1 looking, 2 running, 3 other */
+	const char *summary; /* one line for `lifeboat help` */
+	const char *help; /* the rest of `lifeboat NAME --help` */
+	bool hidden; /* internal: not in help */
+	int group; /* for the order in help: 0 working with Abnormals, 1 looking, 2 running, 3 other
+		    */
 	/* argv[0] is the command's name. Returns the exit status. */
 	int (*run)(int argc, char **argv);
 };

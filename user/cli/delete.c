@@ -5,7 +5,8 @@
 #include "cli/cli.h"
 #include "cli/selector.h"
 
-struct delete {
+struct delete
+{
 	const char *namespace; /* NULL: default for names, all for --all and -l */
 	struct selector *selector;
 	bool all, ignore_missing;
@@ -16,8 +17,9 @@ static int delete_one(const struct delete *delete, const char *namespace, const 
 	_cleanup_buffer_ struct buffer path = BUFFER(4 * KIB);
 	struct problem problem = {0};
 
-	if (buffer_append_text(&path, "/api/v1/namespaces/") < 0 || url_append(&path, namespace) < 0 ||
-	    buffer_append_text(&path, "/abnormals/") < 0 || url_append(&path, name) < 0)
+	if (buffer_append_text(&path, "/api/v1/namespaces/") < 0 ||
+	    url_append(&path, namespace) < 0 || buffer_append_text(&path, "/abnormals/") < 0 ||
+	    url_append(&path, name) < 0)
 		return report_text(EXIT_ERROR, "the name %.64s… is too long", name);
 	int r = client_call("DELETE", path.data, NULL, NULL, NULL, &problem);
 	if (r == -ENOENT && delete->ignore_missing)
@@ -38,8 +40,7 @@ static int delete_matching(const struct delete *delete)
 	int r = client_call("GET", "/api/v1/abnormals", NULL, NULL, &list, &problem);
 	if (r < 0)
 		return report_error(r, &problem);
-	cJSON_ArrayForEach(item, json_at(list, "items"))
-	{
+	cJSON_ArrayForEach (item, json_at(list, "items")) {
 		const char *namespace = json_string(json_at(item, "metadata"), "namespace");
 
 		if (!namespace || (delete->namespace && !streq(namespace, delete->namespace)) ||
@@ -64,7 +65,8 @@ static int delete_execute(const struct delete *delete, char **names, int count)
 	if (!count)
 		return usage_error("delete", "say which: `lifeboat get abnormals` lists them");
 	for (int i = 0; i < count; i++) {
-		int r = delete_one(delete, delete->namespace ? delete->namespace : "default", names[i]);
+		int r = delete_one(delete, delete->namespace ? delete->namespace : "default",
+				   names[i]);
 		if (r != EXIT_OK)
 			status = r;
 	}
@@ -74,11 +76,12 @@ static int delete_execute(const struct delete *delete, char **names, int count)
 static int delete_run(int argc, char **argv)
 {
 	enum { ALL = OPTION_FIRST_OWN, IGNORE_NOT_FOUND };
-	static const struct option longs[] = {{"namespace", required_argument, NULL, 'n'},
-					      {"selector", required_argument, NULL, 'l'},
-					      {"all", no_argument, NULL, ALL},
-					      {"ignore-not-found", no_argument, NULL, IGNORE_NOT_FOUND},
-					      GLOBAL_OPTIONS};
+	static const struct option longs[] = {
+		{"namespace", required_argument, NULL, 'n'},
+		{"selector", required_argument, NULL, 'l'},
+		{"all", no_argument, NULL, ALL},
+		{"ignore-not-found", no_argument, NULL, IGNORE_NOT_FOUND},
+		GLOBAL_OPTIONS};
 	struct options options = OPTIONS("n:l:", longs);
 	_cleanup_(selector_freep) struct selector *selector = NULL;
 	struct delete delete = {0};
@@ -95,7 +98,8 @@ static int delete_run(int argc, char **argv)
 		else if (c == IGNORE_NOT_FOUND)
 			delete.ignore_missing = true;
 		else if (!selector && selector_parse(optarg, &selector, &problem) < 0)
-			return usage_error("delete", "the selector \"%s\" %s", optarg, problem.text);
+			return usage_error("delete", "the selector \"%s\" %s", optarg,
+					   problem.text);
 	}
 	if (c == OPTION_EXIT)
 		return options.exit_status;
@@ -105,9 +109,11 @@ static int delete_run(int argc, char **argv)
 	if (resource_parse("delete", argv[optind], &resource, &name) < 0)
 		return EXIT_USAGE;
 	if (resource != RESOURCE_ABNORMAL)
-		return usage_error("delete", "only abnormals can be deleted; %s are configured in lifeboat.yaml and its "
-					     "folders",
-				   resource_words[resource].plural);
+		return usage_error(
+			"delete",
+			"only abnormals can be deleted; %s are configured in lifeboat.yaml and its "
+			"folders",
+			resource_words[resource].plural);
 	if (name)
 		argv[optind] = (char *)name;
 	else
@@ -119,7 +125,8 @@ COMMAND(delete) = {
 	.name = "delete",
 	.arguments = "abnormal NAME... | --all | -l SELECTOR",
 	.summary = "Remove Abnormals; what is being handled is ended first",
-	.help = "  -n, --namespace NAMESPACE  where they are (default; with --all and -l every one)\n"
+	.help = "  -n, --namespace NAMESPACE  where they are (default; with --all and -l every "
+		"one)\n"
 		"  -l, --selector SELECTOR    those with these labels\n"
 		"      --all                  all of them\n"
 		"      --ignore-not-found     it is fine if one is not there\n",

@@ -27,7 +27,8 @@ static int describe_abnormal(const char *namespace, const char *name)
 	/* Without its history the story is still told, from the conditions. */
 	if (r < 0 || client_call("GET", path.data, NULL, NULL, &history, &problem) < 0)
 		history = NULL;
-	if (story_print(&terminal, abnormal, json_at(history, "items"), clock_realtime(clock_system())) < 0)
+	if (story_print(&terminal, abnormal, json_at(history, "items"),
+			clock_realtime(clock_system())) < 0)
 		return report_text(EXIT_ERROR, "out of memory");
 	return EXIT_OK;
 }
@@ -42,8 +43,7 @@ static int describe_other(enum resource resource, char **names, size_t count)
 	int r = client_call("GET", resource_words[resource].path, NULL, NULL, &list, &problem);
 	if (r < 0)
 		return report_error(r, &problem);
-	cJSON_ArrayForEach(item, json_at(list, "items"))
-	{
+	cJSON_ArrayForEach (item, json_at(list, "items")) {
 		bool wanted = count == 0;
 
 		for (size_t i = 0; i < count; i++)
@@ -57,21 +57,23 @@ static int describe_other(enum resource resource, char **names, size_t count)
 			return r;
 	}
 	if (shown < count)
-		return report_text(EXIT_ERROR, "not all of these are there: `lifeboat get %s` lists them",
+		return report_text(EXIT_ERROR,
+				   "not all of these are there: `lifeboat get %s` lists them",
 				   resource_words[resource].plural);
 	return EXIT_OK;
 }
 
 static int describe_run(int argc, char **argv)
 {
-	static const struct option longs[] = {{"namespace", required_argument, NULL, 'n'}, GLOBAL_OPTIONS};
+	static const struct option longs[] = {{"namespace", required_argument, NULL, 'n'},
+					      GLOBAL_OPTIONS};
 	struct options options = OPTIONS("n:", longs);
 	const char *namespace = "default", *name;
 	enum resource resource;
 	int c, status = EXIT_OK;
 
 	while ((c = options_next(&options)) >= 0)
-		namespace = optarg;
+	namespace = optarg;
 	if (c == OPTION_EXIT)
 		return options.exit_status;
 	if (optind == argc)
@@ -99,7 +101,8 @@ COMMAND(describe) = {
 	.arguments = "abnormal NAME... [-n NAMESPACE]",
 	.summary = "Tell an Abnormal's story: cause, evidence, what was done, what to do next",
 	.help = "  -n, --namespace NAMESPACE  where it is (default)\n\n"
-		"Detectors, collectors, diagnosers, recoverers and sources are described with all that is\n"
+		"Detectors, collectors, diagnosers, recoverers and sources are described with all "
+		"that is\n"
 		"known of them: `lifeboat describe detector oom`.\n",
 	.group = 0,
 	.run = describe_run,

@@ -18,7 +18,8 @@ static int diagnose_run(int argc, char **argv)
 	if (by_hand.output != OUTPUT_TABLE)
 		return output_value(stdout, by_hand.output, answer);
 	const cJSON *result = json_at(answer, "status");
-	const char *reason = json_string(result, "reason"), *message = json_string(result, "message");
+	const char *reason = json_string(result, "reason"),
+		   *message = json_string(result, "message");
 	if (!json_bool(result, "identifiable", false)) {
 		printf("%s does not recognise this fault.\n", by_hand.plugin);
 		return EXIT_OK;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* lifeboat doctor: what this host offers, what the agent makes of it, and what to do about the rest. */
+/* lifeboat doctor: what this host offers, what the agent makes of it, and what to do about the
+ * rest. */
 #include <errno.h>
 
 #include "cli/cli.h"
@@ -13,7 +14,7 @@ struct doctor {
 	struct check checks[CHECKS_MAX];
 	size_t count;
 	cJSON *detectors; /* a list */
-	cJSON *status;	  /* of the agent, or NULL */
+	cJSON *status; /* of the agent, or NULL */
 	struct check agent, store;
 };
 
@@ -29,7 +30,8 @@ static int look_at_detectors(struct doctor *doctor, const struct host *host)
 	_cleanup_json_ cJSON *list = NULL;
 	struct problem problem = {0};
 
-	if (doctor->status && client_call("GET", "/api/v1/detectors", NULL, NULL, &list, &problem) == 0)
+	if (doctor->status &&
+	    client_call("GET", "/api/v1/detectors", NULL, NULL, &list, &problem) == 0)
 		doctor->detectors = cJSON_DetachItemFromObjectCaseSensitive(list, "items");
 	if (!doctor->detectors)
 		doctor->detectors = detect_status(NULL, host);
@@ -48,23 +50,28 @@ static void look_at_agent(struct doctor *doctor)
 		agent->state = CHECK_NOTE;
 		const char *advice = strstr(problem.text, ": start one");
 		snprintf(agent->found, sizeof(agent->found), "%.*s",
-			 advice ? (int)(advice - problem.text) : (int)sizeof(agent->found) - 1, problem.text);
+			 advice ? (int)(advice - problem.text) : (int)sizeof(agent->found) - 1,
+			 problem.text);
 		snprintf(agent->next, sizeof(agent->next), "%s",
-			 advice ? "start one with `lifeboat agent` or name its socket with --socket" : "");
+			 advice ? "start one with `lifeboat agent` or name its socket with --socket"
+				: "");
 		return;
 	}
-	snprintf(agent->found, sizeof(agent->found), "%.64s on %.128s, pid %.0f%s", json_string(doctor->status, "version"),
-		 client_socket(), json_number(json_at(doctor->status, "process"), "pid", 0),
+	snprintf(agent->found, sizeof(agent->found), "%.64s on %.128s, pid %.0f%s",
+		 json_string(doctor->status, "version"), client_socket(),
+		 json_number(json_at(doctor->status, "process"), "pid", 0),
 		 json_bool(doctor->status, "dryRun", false) ? "; dry run: it repairs nothing" : "");
 	const cJSON *json = json_at(doctor->status, "store");
 	const char *medium = json_string(json, "medium"), *reason = json_string(json, "reason");
 	bool fine = streq_ptr(medium, "disk");
 	store->state = fine || streq_ptr(medium, "opening") ? CHECK_FINE : CHECK_MISSING;
-	snprintf(store->found, sizeof(store->found), "%s%s%.*s; %.0f Abnormals", medium ? medium : "?",
-		 reason && *reason ? ": " : "", 160, reason ? reason : "", json_number(json, "abnormals", 0));
+	snprintf(store->found, sizeof(store->found), "%s%s%.*s; %.0f Abnormals",
+		 medium ? medium : "?", reason && *reason ? ": " : "", 160, reason ? reason : "",
+		 json_number(json, "abnormals", 0));
 	if (store->state == CHECK_MISSING)
-		snprintf(store->next, sizeof(store->next), "make the state folder writable, with room; the agent tries it "
-							   "again by itself, and keeps everything in memory until then");
+		snprintf(store->next, sizeof(store->next),
+			 "make the state folder writable, with room; the agent tries it "
+			 "again by itself, and keeps everything in memory until then");
 }
 
 /* --- Output --- */
@@ -74,12 +81,14 @@ static void check_show(const struct terminal *terminal, const struct check *chec
 	static const struct {
 		const char *sign;
 		enum colour colour;
-	} signs[] = {[CHECK_FINE] = {"ok", COLOUR_GOOD}, [CHECK_NOTE] = {"note", COLOUR_BUSY},
+	} signs[] = {[CHECK_FINE] = {"ok", COLOUR_GOOD},
+		     [CHECK_NOTE] = {"note", COLOUR_BUSY},
 		     [CHECK_MISSING] = {"missing", COLOUR_BAD}};
 
 	fputs("  ", terminal->out);
 	terminal_text(terminal, signs[check->state].colour, signs[check->state].sign);
-	fprintf(terminal->out, "%*s%-*s", (int)(9 - strlen(signs[check->state].sign)), "", NAME_COLUMN - 2, check->name);
+	fprintf(terminal->out, "%*s%-*s", (int)(9 - strlen(signs[check->state].sign)), "",
+		NAME_COLUMN - 2, check->name);
 	terminal_wrap(terminal, COLOUR_NONE, 9 + NAME_COLUMN, check->found);
 	if (check->next[0]) {
 		fprintf(terminal->out, "%*s", 9 + NAME_COLUMN, "");
@@ -94,8 +103,7 @@ static void hooks_show(const struct terminal *terminal, const cJSON *detector)
 	const char *used = json_string(detector, "hook");
 	const cJSON *hook;
 
-	cJSON_ArrayForEach(hook, json_at(detector, "hooks"))
-	{
+	cJSON_ArrayForEach (hook, json_at(detector, "hooks")) {
 		const char *name = json_string(hook, "name"), *reason = json_string(hook, "reason");
 		bool available = json_bool(hook, "available", false);
 
@@ -104,7 +112,8 @@ static void hooks_show(const struct terminal *terminal, const cJSON *detector)
 		terminal_text(terminal, available ? COLOUR_NONE : COLOUR_DIM, name ? name : "?");
 		if (reason && *reason) {
 			fputs("  ", terminal->out);
-			terminal_wrap(terminal, COLOUR_DIM, 9 + NAME_COLUMN + 4 + text_width(name ? name : "?"), reason);
+			terminal_wrap(terminal, COLOUR_DIM,
+				      9 + NAME_COLUMN + 4 + text_width(name ? name : "?"), reason);
 		} else {
 			fputc('\n', terminal->out);
 		}
@@ -124,10 +133,10 @@ static size_t doctor_show(const struct doctor *doctor)
 		missing += doctor->checks[i].state == CHECK_MISSING;
 	}
 	fputc('\n', stdout);
-	terminal_text(&terminal, COLOUR_BOLD, doctor->status ? "Detectors" : "Detectors, as an agent here would have them");
+	terminal_text(&terminal, COLOUR_BOLD,
+		      doctor->status ? "Detectors" : "Detectors, as an agent here would have them");
 	fputc('\n', stdout);
-	cJSON_ArrayForEach(detector, doctor->detectors)
-	{
+	cJSON_ArrayForEach (detector, doctor->detectors) {
 		struct check check;
 
 		detector_check(detector, &check);
@@ -145,7 +154,8 @@ static size_t doctor_show(const struct doctor *doctor)
 	}
 	fputc('\n', stdout);
 	if (missing)
-		printf("%zu thing%s missing: follow the arrows.\n", missing, missing == 1 ? " is" : "s are");
+		printf("%zu thing%s missing: follow the arrows.\n", missing,
+		       missing == 1 ? " is" : "s are");
 	else
 		printf("Nothing that is needed is missing.\n");
 	return missing;
@@ -179,12 +189,12 @@ static int doctor_json(struct doctor *doctor, size_t *ret_missing)
 	}
 	if (doctor->status)
 		missing += doctor->store.state == CHECK_MISSING;
-	cJSON_ArrayForEach(detector, doctor->detectors)
-	{
+	cJSON_ArrayForEach (detector, doctor->detectors) {
 		missing += streq_ptr(json_string(detector, "status"), "unsupported");
 	}
 	if (json_set(json, "detectors", TAKE_PTR(doctor->detectors)) < 0 ||
-	    json_set(json, "agent", doctor->status ? TAKE_PTR(doctor->status) : cJSON_CreateNull()) < 0 ||
+	    json_set(json, "agent",
+		     doctor->status ? TAKE_PTR(doctor->status) : cJSON_CreateNull()) < 0 ||
 	    json_set_number(json, "missing", (double)missing) < 0)
 		return -ENOMEM;
 	*ret_missing = missing;
@@ -193,7 +203,8 @@ static int doctor_json(struct doctor *doctor, size_t *ret_missing)
 
 static int doctor_run(int argc, char **argv)
 {
-	static const struct option longs[] = {{"output", required_argument, NULL, 'o'}, GLOBAL_OPTIONS};
+	static const struct option longs[] = {{"output", required_argument, NULL, 'o'},
+					      GLOBAL_OPTIONS};
 	struct options options = OPTIONS("o:", longs);
 	_cleanup_(doctor_clear) struct doctor doctor = {0};
 	_cleanup_host_ struct host *host = NULL;
@@ -202,7 +213,8 @@ static int doctor_run(int argc, char **argv)
 	int c;
 
 	while ((c = options_next(&options)) >= 0)
-		if (output_parse("doctor", optarg, 1u << OUTPUT_TABLE | 1u << OUTPUT_JSON, &output) < 0)
+		if (output_parse("doctor", optarg, 1u << OUTPUT_TABLE | 1u << OUTPUT_JSON,
+				 &output) < 0)
 			return EXIT_USAGE;
 	if (c == OPTION_EXIT)
 		return options.exit_status;
@@ -226,7 +238,8 @@ COMMAND(doctor) = {
 	.arguments = "[-o json]",
 	.summary = "Tell what this host supports, what is active, what is missing and why",
 	.help = "  -o, --output FORMAT  table or json\n\n"
-		"Works without an agent, too. Of each detector's hooks, best first: ● is in use, ○ could be,\n"
+		"Works without an agent, too. Of each detector's hooks, best first: ● is in use, ○ "
+		"could be,\n"
 		"× is not offered here. Exit status 1 if something that is needed is missing.\n",
 	.group = 1,
 	.run = doctor_run,

@@ -25,7 +25,8 @@
 
 const char *const check_state_names[] = {"ok", "note", "missing"};
 
-_printf_(3, 4) static void found(struct check *check, enum check_state state, const char *format, ...)
+_printf_(3, 4) static void found(struct check *check, enum check_state state, const char *format,
+				 ...)
 {
 	va_list arguments;
 
@@ -60,12 +61,15 @@ static void check_btf(const struct host *host, struct check *check)
 {
 	struct stat status;
 
-	if (fstatat(host->sys, "kernel/btf/vmlinux", &status, 0) == 0 && faccessat(host->sys, "kernel/btf/vmlinux", R_OK, 0) == 0) {
-		found(check, CHECK_FINE, "/sys/kernel/btf/vmlinux, %" PRIu64 " KiB", (uint64_t)status.st_size / 1024);
+	if (fstatat(host->sys, "kernel/btf/vmlinux", &status, 0) == 0 &&
+	    faccessat(host->sys, "kernel/btf/vmlinux", R_OK, 0) == 0) {
+		found(check, CHECK_FINE, "/sys/kernel/btf/vmlinux, %" PRIu64 " KiB",
+		      (uint64_t)status.st_size / 1024);
 		return;
 	}
 	found(check, CHECK_MISSING, "/sys/kernel/btf/vmlinux: %s", strerror(errno));
-	next(check, "use a kernel built with CONFIG_DEBUG_INFO_BTF=y (those of Debian 11, Ubuntu 20.10, RHEL 8.2 and later "
+	next(check, "use a kernel built with CONFIG_DEBUG_INFO_BTF=y (those of Debian 11, Ubuntu "
+		    "20.10, RHEL 8.2 and later "
 		    "are); without it the detectors poll /proc and see less");
 }
 
@@ -75,7 +79,8 @@ static void check_bpffs(const struct host *host, struct check *check)
 		found(check, CHECK_FINE, "mounted on /sys/fs/bpf");
 		return;
 	}
-	found(check, CHECK_NOTE, "not mounted on /sys/fs/bpf: maps and iterators cannot be looked at with bpftool");
+	found(check, CHECK_NOTE,
+	      "not mounted on /sys/fs/bpf: maps and iterators cannot be looked at with bpftool");
 	next(check, "mount -t bpf bpf /sys/fs/bpf");
 }
 
@@ -84,27 +89,34 @@ static void check_capabilities(const struct host *host, struct check *check)
 	static const struct {
 		const char *name;
 		unsigned bit;
-	} wanted[] = {{"sys_admin", CAP_SYS_ADMIN}, {"sys_ptrace", CAP_SYS_PTRACE}, {"syslog", CAP_SYSLOG},
-		      {"kill", CAP_KILL},	    {"bpf", CAP_BPF},		    {"perfmon", CAP_PERFMON}};
+	} wanted[] = {{"sys_admin", CAP_SYS_ADMIN},
+		      {"sys_ptrace", CAP_SYS_PTRACE},
+		      {"syslog", CAP_SYSLOG},
+		      {"kill", CAP_KILL},
+		      {"bpf", CAP_BPF},
+		      {"perfmon", CAP_PERFMON}};
 	_cleanup_free_ char *status = NULL;
 	uint64_t effective = 0;
 	char lacking[128] = "";
 	size_t length;
 
-	const char *line = file_read(host->proc, "self/status", SMALL_FILE_MAX, &status, &length) == 0
-				   ? strstr(status, "\nCapEff:")
-				   : NULL;
+	const char *line =
+		file_read(host->proc, "self/status", SMALL_FILE_MAX, &status, &length) == 0
+			? strstr(status, "\nCapEff:")
+			: NULL;
 	if (line)
 		effective = strtoull(line + strlen("\nCapEff:"), NULL, 16);
 	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
 		if (!(effective & UINT64_C(1) << wanted[i].bit))
-			snprintf(lacking + strlen(lacking), sizeof(lacking) - strlen(lacking), " cap_%s", wanted[i].name);
+			snprintf(lacking + strlen(lacking), sizeof(lacking) - strlen(lacking),
+				 " cap_%s", wanted[i].name);
 	if (!*lacking) {
 		found(check, CHECK_FINE, "all that are needed");
 		return;
 	}
 	found(check, CHECK_MISSING, "this process lacks%s", lacking);
-	next(check, geteuid() == 0 ? "give the container or unit these capabilities (Kubernetes: securityContext, systemd: "
+	next(check, geteuid() == 0 ? "give the container or unit these capabilities (Kubernetes: "
+				     "securityContext, systemd: "
 				     "CapabilityBoundingSet=)"
 				   : "run this as root: sudo lifeboat doctor");
 }
@@ -119,8 +131,10 @@ static void check_lockdown(const struct host *host, struct check *check)
 		found(check, CHECK_FINE, "BPF may read kernel memory");
 		return;
 	}
-	found(check, CHECK_MISSING, "the kernel is locked down for confidentiality: BPF may not read its memory");
-	next(check, "boot with lockdown=integrity, or without lockdown=; until then the detectors poll /proc");
+	found(check, CHECK_MISSING,
+	      "the kernel is locked down for confidentiality: BPF may not read its memory");
+	next(check, "boot with lockdown=integrity, or without lockdown=; until then the detectors "
+		    "poll /proc");
 }
 
 static void check_cgroup(const struct host *host, struct check *check)
@@ -133,7 +147,8 @@ static void check_cgroup(const struct host *host, struct check *check)
 		found(check, CHECK_FINE, "version 1");
 	else {
 		found(check, CHECK_NOTE, "no hierarchy with a memory controller on /sys/fs/cgroup");
-		next(check, "mount -t cgroup2 cgroup2 /sys/fs/cgroup; without it limits and usage of containers are not told");
+		next(check, "mount -t cgroup2 cgroup2 /sys/fs/cgroup; without it limits and usage "
+			    "of containers are not told");
 	}
 }
 
@@ -147,7 +162,8 @@ static void check_psi(const struct host *host, struct check *check)
 		found(check, CHECK_FINE, "/proc/pressure");
 		return;
 	}
-	found(check, CHECK_NOTE, "no /proc/pressure: the collector pressure and `lifeboat top` show none");
+	found(check, CHECK_NOTE,
+	      "no /proc/pressure: the collector pressure and `lifeboat top` show none");
 	next(check, "boot with psi=1 (kernels with CONFIG_PSI=y)");
 }
 
@@ -156,11 +172,15 @@ static void check_hung_task(const struct host *host, struct check *check)
 	uint64_t seconds;
 
 	if (file_read_u64(host->proc, "sys/kernel/hung_task_timeout_secs", &seconds) < 0)
-		found(check, CHECK_FINE, "the kernel's own watch is not built in; lifeboat has its own clock");
+		found(check, CHECK_FINE,
+		      "the kernel's own watch is not built in; lifeboat has its own clock");
 	else if (seconds == 0)
-		found(check, CHECK_FINE, "the kernel's own watch is off; lifeboat has its own clock");
+		found(check, CHECK_FINE,
+		      "the kernel's own watch is off; lifeboat has its own clock");
 	else
-		found(check, CHECK_FINE, "the kernel logs tasks hung for %" PRIu64 " s; lifeboat has its own clock", seconds);
+		found(check, CHECK_FINE,
+		      "the kernel logs tasks hung for %" PRIu64 " s; lifeboat has its own clock",
+		      seconds);
 }
 
 static void check_kallsyms(const struct host *host, struct check *check)
@@ -168,7 +188,8 @@ static void check_kallsyms(const struct host *host, struct check *check)
 	_cleanup_close_ int fd = openat(host->proc, "kallsyms", O_RDONLY | O_CLOEXEC);
 	char text[32] = "";
 
-	if (fd >= 0 && read(fd, text, sizeof(text) - 1) > 0 && strspn(text, "0") < strcspn(text, " ")) {
+	if (fd >= 0 && read(fd, text, sizeof(text) - 1) > 0 &&
+	    strspn(text, "0") < strcspn(text, " ")) {
 		found(check, CHECK_FINE, "addresses are shown");
 		return;
 	}
@@ -182,10 +203,14 @@ size_t host_checks(const struct host *host, struct check checks[CHECKS_MAX])
 		const char *name;
 		void (*run)(const struct host *host, struct check *check);
 	} all[] = {
-		{"kernel", check_kernel},     {"BTF", check_btf},
-		{"capabilities", check_capabilities}, {"lockdown", check_lockdown},
-		{"bpffs", check_bpffs},	      {"cgroups", check_cgroup},
-		{"pressure", check_psi},      {"symbols", check_kallsyms},
+		{"kernel", check_kernel},
+		{"BTF", check_btf},
+		{"capabilities", check_capabilities},
+		{"lockdown", check_lockdown},
+		{"bpffs", check_bpffs},
+		{"cgroups", check_cgroup},
+		{"pressure", check_psi},
+		{"symbols", check_kallsyms},
 		{"hung_task", check_hung_task},
 	};
 	_Static_assert(ARRAY_SIZE(all) <= CHECKS_MAX, "the caller's array holds them all");
@@ -207,15 +232,21 @@ void detector_check(const cJSON *detector, struct check *ret_check)
 
 	*ret_check = (struct check){0};
 	snprintf(ret_check->name, sizeof(ret_check->name), "%s", name ? name : "?");
-	found(ret_check, active && lost == 0 ? CHECK_FINE : unsupported ? CHECK_MISSING : CHECK_NOTE, "%s%s%s%s%s",
-	      status ? status : "?", hook && *hook ? " by " : "", hook ? hook : "", reason && *reason ? ": " : "",
-	      reason ? reason : "");
+	found(ret_check,
+	      active && lost == 0 ? CHECK_FINE
+	      : unsupported	  ? CHECK_MISSING
+				  : CHECK_NOTE,
+	      "%s%s%s%s%s", status ? status : "?", hook && *hook ? " by " : "", hook ? hook : "",
+	      reason && *reason ? ": " : "", reason ? reason : "");
 	if (lost > 0)
-		snprintf(ret_check->found + strlen(ret_check->found), sizeof(ret_check->found) - strlen(ret_check->found),
+		snprintf(ret_check->found + strlen(ret_check->found),
+			 sizeof(ret_check->found) - strlen(ret_check->found),
 			 "; %.0f events were lost", lost);
 	if (unsupported)
-		next(ret_check, "see what its hooks lack below; `missing` lines above say how to get it");
+		next(ret_check,
+		     "see what its hooks lack below; `missing` lines above say how to get it");
 	else if (streq_ptr(status, "disabled"))
-		snprintf(ret_check->next, sizeof(ret_check->next), "set detectors.%s.enabled: true in the configuration to have it",
+		snprintf(ret_check->next, sizeof(ret_check->next),
+			 "set detectors.%s.enabled: true in the configuration to have it",
 			 ret_check->name);
 }

@@ -7,7 +7,7 @@
 
 enum check_state {
 	CHECK_FINE,
-	CHECK_NOTE,    /* works, with less; or worth knowing */
+	CHECK_NOTE, /* works, with less; or worth knowing */
 	CHECK_MISSING, /* something that is needed */
 };
 extern const char *const check_state_names[]; /* "ok", "note", "missing" */

@@ -18,7 +18,8 @@ static int read_text(const char *file, char **ret_text, size_t *ret_length, stru
 	if (!streq(file, "-")) {
 		fd = open(file, O_RDONLY | O_CLOEXEC);
 		if (fd < 0)
-			return problem_set(problem, -errno, file, "cannot be opened: %s", strerror(errno));
+			return problem_set(problem, -errno, file, "cannot be opened: %s",
+					   strerror(errno));
 	}
 	int r = file_read_fd(fd < 0 ? STDIN_FILENO : fd, FILE_BYTES_MAX, ret_text, ret_length);
 	if (r == -EFBIG)
@@ -32,7 +33,9 @@ static int read_text(const char *file, char **ret_text, size_t *ret_length, stru
 static int document_spread(cJSON *document, cJSON *all)
 {
 	const char *kind = json_string(document, "kind");
-	cJSON *items = kind && endswith(kind, "List") ? cJSON_GetObjectItemCaseSensitive(document, "items") : NULL;
+	cJSON *items = kind && endswith(kind, "List")
+			       ? cJSON_GetObjectItemCaseSensitive(document, "items")
+			       : NULL;
 
 	if (!cJSON_IsArray(items))
 		return cJSON_AddItemToArray(all, document) ? 0 : -ENOMEM;
@@ -60,7 +63,8 @@ int documents_read(const char *file, cJSON **ret_documents, struct problem *prob
 	r = yaml_read(text, length, FILE_BYTES_MAX, &read, &inner);
 	if (r < 0)
 		return problem_set(problem, r, shown, "%s",
-				   inner.text[0] ? problem_line(&inner, line, sizeof(line)) : strerror(-r));
+				   inner.text[0] ? problem_line(&inner, line, sizeof(line))
+						 : strerror(-r));
 	while (read->child && r == 0)
 		r = document_spread(cJSON_DetachItemViaPointer(read, read->child), all);
 	if (r < 0)
@@ -77,12 +81,14 @@ int document_check(const char *file, const cJSON *document, int number, struct p
 	struct problem inner = {0};
 	char line[sizeof(inner.field) + sizeof(inner.text) + 4], place[sizeof(problem->field)];
 
-	snprintf(place, sizeof(place), "%s: document %d", streq(file, "-") ? "standard input" : file, number);
+	snprintf(place, sizeof(place), "%s: document %d",
+		 streq(file, "-") ? "standard input" : file, number);
 	if (!cJSON_IsObject(document))
 		return problem_set(problem, -EINVAL, place, "is not an object");
 	int r = abnormal_decode(document, &abnormal, &inner);
 	if (r < 0)
 		return problem_set(problem, r, place, "%s",
-				   inner.text[0] ? problem_line(&inner, line, sizeof(line)) : strerror(-r));
+				   inner.text[0] ? problem_line(&inner, line, sizeof(line))
+						 : strerror(-r));
 	return 0;
 }

@@ -10,8 +10,8 @@
 #define DETECTOR_WIDTH 10
 #define TYPE_WIDTH 16
 
-static void event_show(const struct terminal *terminal, enum output output, const cJSON *event, const char *subject,
-		       bool cleared)
+static void event_show(const struct terminal *terminal, enum output output, const cJSON *event,
+		       const char *subject, bool cleared)
 {
 	const char *time = json_string(event, "time"), *detector = json_string(event, "detector");
 	const char *type = json_string(event, "type");
@@ -27,7 +27,8 @@ static void event_show(const struct terminal *terminal, enum output output, cons
 	if (process && buffer_append_text(&text, "  ") == 0)
 		(void)story_append_process(&text, process); /* a cut line is a line */
 	fprintf(terminal->out, "%s%.12s%s  ", terminal_paint(terminal, COLOUR_DIM),
-		time && strlen(time) > 11 ? time + 11 : "--:--:--", terminal_paint(terminal, COLOUR_NONE));
+		time && strlen(time) > 11 ? time + 11 : "--:--:--",
+		terminal_paint(terminal, COLOUR_NONE));
 	fprintf(terminal->out, "%-*s  ", DETECTOR_WIDTH, detector ? detector : "?");
 	fputs(terminal_paint(terminal, cleared ? COLOUR_GOOD : COLOUR_BAD), terminal->out);
 	fprintf(terminal->out, "%-*s", TYPE_WIDTH, type ? type : "?");
@@ -54,16 +55,19 @@ static int follow(const struct terminal *terminal, enum output output)
 		if (r <= 0)
 			return r == 0 || r == -ECONNRESET
 				       ? report_text(EXIT_NO_AGENT, "the agent has ended")
-				       : report_text(EXIT_ERROR, "cannot go on reading: %s", strerror(-r));
+				       : report_text(EXIT_ERROR, "cannot go on reading: %s",
+						     strerror(-r));
 		if (json_parse(line, strlen(line), &finding, &problem) < 0)
-			return report_text(EXIT_ERROR, "the agent sent a line that is no JSON: %s", problem.text);
+			return report_text(EXIT_ERROR, "the agent sent a line that is no JSON: %s",
+					   problem.text);
 		if (streq_ptr(json_string(finding, "type"), "ERROR"))
 			return report_text(EXIT_ERROR, "the stream has ended: %s",
 					   json_string(json_at(finding, "object"), "message"));
 		if (output == OUTPUT_JSON)
 			printf("%s\n", line);
 		else
-			event_show(terminal, output, json_at(finding, "event"), json_string(finding, "subject"),
+			event_show(terminal, output, json_at(finding, "event"),
+				   json_string(finding, "subject"),
 				   json_bool(finding, "cleared", false));
 		fflush(stdout);
 	}
@@ -90,18 +94,20 @@ static int kept(const struct terminal *terminal, enum output output)
 	if (r < 0)
 		return report_error(r, &problem);
 	const cJSON *items = json_at(list, "items");
-	_cleanup_free_ const cJSON **sorted = calloc((size_t)cJSON_GetArraySize(items) + 1, sizeof(*sorted));
+	_cleanup_free_ const cJSON **sorted =
+		calloc((size_t)cJSON_GetArraySize(items) + 1, sizeof(*sorted));
 	if (!sorted)
 		return report_text(EXIT_ERROR, "out of memory");
-	cJSON_ArrayForEach(item, items)
-	{
+	cJSON_ArrayForEach (item, items) {
 		if (json_at(item, "spec.kernelEvent"))
 			sorted[count++] = item;
 	}
 	qsort(sorted, count, sizeof(*sorted), compare_by_time);
 	for (size_t i = 0; i < count; i++)
-		event_show(terminal, output, json_at(sorted[i], "spec.kernelEvent"),
-			   json_string(json_at(sorted[i], "metadata.annotations"), ANNOTATION_SUBJECT), false);
+		event_show(
+			terminal, output, json_at(sorted[i], "spec.kernelEvent"),
+			json_string(json_at(sorted[i], "metadata.annotations"), ANNOTATION_SUBJECT),
+			false);
 	return EXIT_OK;
 }
 
@@ -119,7 +125,8 @@ static int events_run(int argc, char **argv)
 	while ((c = options_next(&options)) >= 0) {
 		if (c == 'f')
 			following = true;
-		else if (output_parse("events", optarg, 1u << OUTPUT_TABLE | 1u << OUTPUT_JSON, &output) < 0)
+		else if (output_parse("events", optarg, 1u << OUTPUT_TABLE | 1u << OUTPUT_JSON,
+				      &output) < 0)
 			return EXIT_USAGE;
 	}
 	if (c == OPTION_EXIT)

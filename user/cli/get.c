@@ -44,13 +44,12 @@ static int filter(const struct get *get, cJSON *items)
 	for (size_t i = 0; i < get->name_count; i++) {
 		bool found = false;
 
-		cJSON_ArrayForEach(item, items)
-		{
+		cJSON_ArrayForEach (item, items) {
 			found = found || streq(get->names[i], object_name(item));
 		}
 		if (!found)
-			status = report_text(EXIT_ERROR, "there is no %s %s", resource_words[get->resource].singular,
-					     get->names[i]);
+			status = report_text(EXIT_ERROR, "there is no %s %s",
+					     resource_words[get->resource].singular, get->names[i]);
 	}
 	return status;
 }
@@ -59,8 +58,7 @@ static bool other_namespaces(const cJSON *items)
 {
 	const cJSON *item;
 
-	cJSON_ArrayForEach(item, items)
-	{
+	cJSON_ArrayForEach (item, items) {
 		const char *namespace = json_string(json_at(item, "metadata"), "namespace");
 
 		if (namespace && !streq(namespace, "default"))
@@ -76,19 +74,20 @@ static int table_show(const struct get *get, const cJSON *items)
 		.resource = get->resource,
 		.wide = get->output == OUTPUT_WIDE,
 		.namespaces = get->resource == RESOURCE_ABNORMAL &&
-			      (get->all_namespaces || get->output == OUTPUT_WIDE || other_namespaces(items)),
+			      (get->all_namespaces || get->output == OUTPUT_WIDE ||
+			       other_namespaces(items)),
 		.now_realtime_ns = clock_realtime(clock_system()),
 	};
 	const cJSON *item;
 
 	if (cJSON_GetArraySize(items) == 0) {
 		fprintf(stderr, "No %s found%s%s.\n", resource_words[get->resource].plural,
-			get->namespace ? " in namespace " : "", get->namespace ? get->namespace : "");
+			get->namespace ? " in namespace " : "",
+			get->namespace ? get->namespace : "");
 		return EXIT_OK;
 	}
 	rows_start(&rows);
-	cJSON_ArrayForEach(item, items)
-	{
+	cJSON_ArrayForEach (item, items) {
 		if (rows_add(&rows, item, false) < 0)
 			return report_text(EXIT_ERROR, "out of memory");
 	}
@@ -114,8 +113,7 @@ static int list_show(const struct get *get, cJSON *list)
 			r = output_value(stdout, get->output, list);
 		break;
 	case OUTPUT_NAME:
-		cJSON_ArrayForEach(item, items)
-		{
+		cJSON_ArrayForEach (item, items) {
 			resource_print_name(stdout, get->resource, item);
 		}
 		break;
@@ -127,17 +125,20 @@ static int list_show(const struct get *get, cJSON *list)
 }
 
 /* One line of a watch. Returns 0, or an exit status to end with. */
-static int change_show(const struct get *get, struct rows *rows, const struct terminal *terminal, const char *line)
+static int change_show(const struct get *get, struct rows *rows, const struct terminal *terminal,
+		       const char *line)
 {
 	_cleanup_json_ cJSON *change = NULL;
 	struct problem problem = {0};
 
 	if (json_parse(line, strlen(line), &change, &problem) < 0)
-		return report_text(EXIT_ERROR, "the agent sent a line that is no JSON: %s", problem.text);
+		return report_text(EXIT_ERROR, "the agent sent a line that is no JSON: %s",
+				   problem.text);
 	const char *type = json_string(change, "type");
 	const cJSON *object = json_at(change, "object");
 	if (streq_ptr(type, "ERROR"))
-		return report_text(EXIT_ERROR, "the watch has ended: %s", json_string(object, "message"));
+		return report_text(EXIT_ERROR, "the watch has ended: %s",
+				   json_string(object, "message"));
 	if (!type || !object || !wanted(get, object))
 		return 0;
 	if (get->output == OUTPUT_JSON) {
@@ -163,7 +164,8 @@ static int watch_run(const struct get *get, const char *path)
 	struct terminal terminal = terminal_of(stdout);
 	_cleanup_rows_ struct rows rows = {.resource = get->resource,
 					   .wide = get->output == OUTPUT_WIDE,
-					   .namespaces = get->all_namespaces || get->output == OUTPUT_WIDE};
+					   .namespaces = get->all_namespaces ||
+							 get->output == OUTPUT_WIDE};
 	_cleanup_lines_ struct client_lines lines = {0};
 	struct problem problem = {0};
 	int r = client_lines_open(path, &lines, &problem);
@@ -181,8 +183,10 @@ static int watch_run(const struct get *get, const char *path)
 		r = client_lines_next(&lines, -1, &line);
 		if (r <= 0)
 			return r == 0 || r == -ECONNRESET
-				       ? report_text(EXIT_NO_AGENT, "the agent has ended, and the watch with it")
-				       : report_text(EXIT_ERROR, "cannot go on watching: %s", strerror(-r));
+				       ? report_text(EXIT_NO_AGENT,
+						     "the agent has ended, and the watch with it")
+				       : report_text(EXIT_ERROR, "cannot go on watching: %s",
+						     strerror(-r));
 		r = change_show(get, &rows, &terminal, line);
 		if (r != 0)
 			return r;
@@ -246,13 +250,15 @@ static int get_parse(int argc, char **argv, struct get *get)
 			selector_free(TAKE_PTR(get->selector));
 			r = selector_parse(optarg, &get->selector, &problem);
 			if (r < 0)
-				return usage_error("get", "the selector \"%s\" %s", optarg, problem.text);
+				return usage_error("get", "the selector \"%s\" %s", optarg,
+						   problem.text);
 		}
 	}
 	if (c == OPTION_EXIT)
 		return options.exit_status;
 	if (optind == argc)
-		return usage_error("get", "say what: abnormals, detectors, collectors, diagnosers, recoverers or sources");
+		return usage_error("get", "say what: abnormals, detectors, collectors, diagnosers, "
+					  "recoverers or sources");
 	if (resource_parse("get", argv[optind], &get->resource, &name) < 0)
 		return EXIT_USAGE;
 	if (name) /* abnormal/NAME */
@@ -285,8 +291,10 @@ COMMAND(get) = {
 		"  -w, --watch                go on and print what changes (abnormals)\n"
 		"  -n, --namespace NAMESPACE  only this namespace (all are shown otherwise)\n"
 		"  -A, --all-namespaces       all namespaces, in a column\n"
-		"  -l, --selector SELECTOR    only these labels: a=b,c!=d,e in (x,y),f notin (z),g,!h\n\n"
-		"Short names: abn and ab for abnormals. `-o json` gives a List, or the object when one\n"
+		"  -l, --selector SELECTOR    only these labels: a=b,c!=d,e in (x,y),f notin "
+		"(z),g,!h\n\n"
+		"Short names: abn and ab for abnormals. `-o json` gives a List, or the object when "
+		"one\n"
 		"name is given; with -w one object a line.\n\n"
 		"  lifeboat get abnormals\n"
 		"  lifeboat get abn -w\n"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The program's entry: finds the subcommand and lets it run. Agent, workers and command line are one binary. */
+/* The program's entry: finds the subcommand and lets it run. Agent, workers and command line are
+ * one binary. */
 #include <errno.h>
 #include <locale.h>
 
@@ -11,8 +12,7 @@ static const char *const group_titles[] = {"Working with Abnormals", "Looking", 
 
 const struct command *command_find(const char *name)
 {
-	FOREACH_REGISTERED(commands, struct command, command)
-	{
+	FOREACH_REGISTERED (commands, struct command, command) {
 		if (streq(command->name, name))
 			return command;
 	}
@@ -36,8 +36,7 @@ void help_print(FILE *out)
 
 	if (!sorted)
 		return;
-	FOREACH_REGISTERED(commands, struct command, command)
-	{
+	FOREACH_REGISTERED (commands, struct command, command) {
 		if (!command->hidden)
 			sorted[count++] = command;
 	}
@@ -48,11 +47,13 @@ void help_print(FILE *out)
 	for (size_t i = 0; i < count; i++) {
 		if (sorted[i]->group != group) {
 			group = sorted[i]->group;
-			fprintf(out, "\n%s:\n", group_titles[MIN((size_t)group, ARRAY_SIZE(group_titles) - 1)]);
+			fprintf(out, "\n%s:\n",
+				group_titles[MIN((size_t)group, ARRAY_SIZE(group_titles) - 1)]);
 		}
 		fprintf(out, "  %-12s %s\n", sorted[i]->name, sorted[i]->summary);
 	}
-	fputs("\nEvery command takes --socket PATH (or LIFEBOAT_SOCKET) to name the agent's socket, and\n"
+	fputs("\nEvery command takes --socket PATH (or LIFEBOAT_SOCKET) to name the agent's "
+	      "socket, and\n"
 	      "--help. `lifeboat COMMAND --help` tells more; lifeboat(8) tells all.\n",
 	      out);
 }
@@ -63,11 +64,13 @@ void command_help_print(FILE *out, const struct command *command)
 		help_print(out);
 		return;
 	}
-	fprintf(out, "Usage: lifeboat %s%s%s\n\n%s.\n", command->name, *command->arguments ? " " : "", command->arguments,
-		command->summary);
+	fprintf(out, "Usage: lifeboat %s%s%s\n\n%s.\n", command->name,
+		*command->arguments ? " " : "", command->arguments, command->summary);
 	if (command->help && *command->help)
 		fprintf(out, "\n%s%s", command->help, endswith(command->help, "\n") ? "" : "\n");
-	fprintf(out, "\n      --socket PATH    the agent's socket (LIFEBOAT_SOCKET; %s)\n  -h, --help           this text\n",
+	fprintf(out,
+		"\n      --socket PATH    the agent's socket (LIFEBOAT_SOCKET; %s)\n  -h, --help   "
+		"        this text\n",
 		DEFAULT_SOCKET);
 }
 
@@ -75,13 +78,13 @@ static int unknown_command(const char *name)
 {
 	struct suggestion suggestion = {.text = name};
 
-	FOREACH_REGISTERED(commands, struct command, command)
-	{
+	FOREACH_REGISTERED (commands, struct command, command) {
 		if (!command->hidden)
 			suggestion_offer(&suggestion, command->name);
 	}
 	if (suggestion.best)
-		fprintf(stderr, "lifeboat: there is no command \"%s\": did you mean \"%s\"?\n", name, suggestion.best);
+		fprintf(stderr, "lifeboat: there is no command \"%s\": did you mean \"%s\"?\n",
+			name, suggestion.best);
 	else
 		fprintf(stderr, "lifeboat: there is no command \"%s\"\n", name);
 	fputs("See `lifeboat help`.\n", stderr);
@@ -89,8 +92,8 @@ static int unknown_command(const char *name)
 }
 
 /*
- * Flags before the command. Returns the index of the command's name, argc if there is none, or a negative number
- * after having answered (ret_status).
+ * Flags before the command. Returns the index of the command's name, argc if there is none, or a
+ * negative number after having answered (ret_status).
  */
 static int flags_before_command(int argc, char **argv, int *ret_status)
 {
@@ -115,7 +118,8 @@ static int flags_before_command(int argc, char **argv, int *ret_status)
 			fprintf(stderr,
 				streq(argv[i], "--socket")
 					? "lifeboat: %s needs a value\nSee `lifeboat help`.\n"
-					: "lifeboat: there is no flag %s before a command\nSee `lifeboat help`.\n",
+					: "lifeboat: there is no flag %s before a command\nSee "
+					  "`lifeboat help`.\n",
 				argv[i]);
 			*ret_status = EXIT_USAGE;
 			return -1;
@@ -142,7 +146,8 @@ __attribute__((weak)) int main(int argc, char **argv)
 		return unknown_command(argv[first]);
 	status = command->run(argc - first, argv + first);
 	if (fflush(stdout) != 0 && status == EXIT_OK)
-		return report_text(EXIT_ERROR, "cannot write to standard output: %s", strerror(errno));
+		return report_text(EXIT_ERROR, "cannot write to standard output: %s",
+				   strerror(errno));
 	return status;
 }
 

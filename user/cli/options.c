@@ -36,7 +36,8 @@ int report_error(int error, const struct problem *problem)
 	char line[sizeof(problem->field) + sizeof(problem->text) + 4];
 
 	return report_text(error == -ECONNREFUSED ? EXIT_NO_AGENT : EXIT_ERROR, "%s",
-			   problem->text[0] ? problem_line(problem, line, sizeof(line)) : strerror(-error));
+			   problem->text[0] ? problem_line(problem, line, sizeof(line))
+					    : strerror(-error));
 }
 
 static int unknown_flag(struct options *options)
@@ -54,8 +55,8 @@ static int unknown_flag(struct options *options)
 	for (const struct option *option = options->longs; option->name; option++)
 		suggestion_offer(&suggestion, option->name);
 	options->exit_status =
-		suggestion.best ? usage_error(command, "there is no flag --%s: did you mean --%s?", suggestion.text,
-					      suggestion.best)
+		suggestion.best ? usage_error(command, "there is no flag --%s: did you mean --%s?",
+					      suggestion.text, suggestion.best)
 				: usage_error(command, "there is no flag --%s", suggestion.text);
 	return OPTION_EXIT;
 }
@@ -105,7 +106,8 @@ int output_parse(const char *command, const char *text, unsigned allowed, enum o
 			*ret_output = (enum output)i;
 			return 0;
 		}
-		snprintf(list + strlen(list), sizeof(list) - strlen(list), "%s%s", *list ? ", " : "", names[i]);
+		snprintf(list + strlen(list), sizeof(list) - strlen(list), "%s%s",
+			 *list ? ", " : "", names[i]);
 	}
 	usage_error(command, "-o takes %s, not \"%s\"", list, text);
 	return -EINVAL;

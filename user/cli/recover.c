@@ -16,16 +16,20 @@ static int call(const struct recover *recover, bool dry_run, cJSON **ret_answer)
 	_cleanup_buffer_ struct buffer path = BUFFER(4 * KIB);
 	struct problem problem = {0};
 
-	if (buffer_append_text(&path, "/api/v1/recoverers/") < 0 || url_append(&path, recover->recoverer) < 0 ||
-	    buffer_append_text(&path, "/recover?namespace=") < 0 || url_append(&path, recover->namespace) < 0 ||
-	    buffer_append_text(&path, "&abnormal=") < 0 || url_append(&path, recover->abnormal) < 0 ||
+	if (buffer_append_text(&path, "/api/v1/recoverers/") < 0 ||
+	    url_append(&path, recover->recoverer) < 0 ||
+	    buffer_append_text(&path, "/recover?namespace=") < 0 ||
+	    url_append(&path, recover->namespace) < 0 ||
+	    buffer_append_text(&path, "&abnormal=") < 0 ||
+	    url_append(&path, recover->abnormal) < 0 ||
 	    buffer_append_text(&path, dry_run ? "&dryRun=true" : "") < 0)
 		return report_text(EXIT_ERROR, "the names are too long");
 	int r = client_call("POST", path.data, NULL, NULL, ret_answer, &problem);
 	return r < 0 ? report_error(r, &problem) : EXIT_OK;
 }
 
-/* Tells the last action of this recoverer. Returns the exit status: an error if it did not do what was asked. */
+/* Tells the last action of this recoverer. Returns the exit status: an error if it did not do what
+ * was asked. */
 static int tell(const struct recover *recover, const cJSON *answer)
 {
 	const cJSON *action, *last = NULL;
@@ -33,24 +37,31 @@ static int tell(const struct recover *recover, const cJSON *answer)
 
 	if (recover->output != OUTPUT_TABLE)
 		return output_value(stdout, recover->output, answer);
-	cJSON_ArrayForEach(action, json_at(answer, "status.actions"))
-	{
+	cJSON_ArrayForEach (action, json_at(answer, "status.actions")) {
 		if (streq_ptr(json_string(action, "recoverer"), recover->recoverer))
 			last = action;
 	}
 	if (!last)
-		return report_text(EXIT_ERROR, "%s does nothing about this Abnormal", recover->recoverer);
+		return report_text(EXIT_ERROR, "%s does nothing about this Abnormal",
+				   recover->recoverer);
 	const char *outcome = json_string(last, "outcome"), *target = json_string(last, "target");
-	const char *message = json_string(last, "message"), *verification = json_string(last, "verification");
+	const char *message = json_string(last, "message"),
+		   *verification = json_string(last, "verification");
 	bool good = streq_ptr(outcome, "Done") && streq_ptr(verification, "Verified");
 	bool planned = streq_ptr(outcome, "DryRun");
-	terminal_text(&terminal, good ? COLOUR_GOOD : planned ? COLOUR_BUSY : COLOUR_BAD,
-		      planned ? "Would act" : outcome ? outcome : "Unknown");
+	terminal_text(&terminal,
+		      good	? COLOUR_GOOD
+		      : planned ? COLOUR_BUSY
+				: COLOUR_BAD,
+		      planned	? "Would act"
+		      : outcome ? outcome
+				: "Unknown");
 	printf(" on ");
 	terminal_text(&terminal, COLOUR_NONE, target ? target : "?");
 	if (verification && *verification)
-		printf(streq(verification, "Verified") ? "; verified: the fault is gone"
-						       : "; not verified: the fault is still there");
+		printf(streq(verification, "Verified")
+			       ? "; verified: the fault is gone"
+			       : "; not verified: the fault is still there");
 	printf("\n");
 	if (message && *message)
 		terminal_wrap(&terminal, COLOUR_NONE, 0, message);
@@ -106,17 +117,20 @@ static int recover_run(int argc, char **argv)
 			recover.yes = true;
 		else if (c == 'n')
 			recover.namespace = optarg;
-		else if (output_parse("recover", optarg, 1u << OUTPUT_JSON | 1u << OUTPUT_YAML, &recover.output) < 0)
+		else if (output_parse("recover", optarg, 1u << OUTPUT_JSON | 1u << OUTPUT_YAML,
+				      &recover.output) < 0)
 			return EXIT_USAGE;
 	}
 	if (c == OPTION_EXIT)
 		return options.exit_status;
 	if (optind + 1 != argc)
-		return usage_error("recover", "name one recoverer: `lifeboat get recoverers` lists them");
+		return usage_error("recover",
+				   "name one recoverer: `lifeboat get recoverers` lists them");
 	if (!recover.abnormal)
 		return usage_error("recover", "name the Abnormal with --abnormal");
 	if (!recover.dry_run && !recover.yes && !isatty(STDIN_FILENO))
-		return usage_error("recover", "there is nobody to ask: --yes acts without asking, --dry-run shows what would "
+		return usage_error("recover", "there is nobody to ask: --yes acts without asking, "
+					      "--dry-run shows what would "
 					      "be done");
 	recover.recoverer = argv[optind];
 	return recover_execute(&recover);
@@ -131,8 +145,10 @@ COMMAND(recover) = {
 		"      --dry-run              show what would be done, and do nothing\n"
 		"  -y, --yes                  do not ask\n"
 		"  -o, --output FORMAT        json or yaml: the whole Abnormal after it\n\n"
-		"Plan, limits, journal and verification are those of the chain; only the choice is yours. Exit status 0\n"
-		"says that the fault is gone (with --dry-run: that there is something it would do).\n",
+		"Plan, limits, journal and verification are those of the chain; only the choice is "
+		"yours. Exit status 0\n"
+		"says that the fault is gone (with --dry-run: that there is something it would "
+		"do).\n",
 	.group = 2,
 	.run = recover_run,
 };

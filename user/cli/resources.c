@@ -9,13 +9,17 @@
 const struct resource_words resource_words[RESOURCE_COUNT] = {
 	[RESOURCE_ABNORMAL] = {"abnormals", "abnormal", {"abn", "ab"}, "/api/v1/abnormals"},
 	[RESOURCE_DETECTOR] = {"detectors", "detector", {"det"}, "/api/v1/detectors"},
-	[RESOURCE_COLLECTOR] = {"collectors", "collector", {"col", "informationcollectors"}, "/api/v1/collectors"},
+	[RESOURCE_COLLECTOR] = {"collectors",
+				"collector",
+				{"col", "informationcollectors"},
+				"/api/v1/collectors"},
 	[RESOURCE_DIAGNOSER] = {"diagnosers", "diagnoser", {"diag"}, "/api/v1/diagnosers"},
 	[RESOURCE_RECOVERER] = {"recoverers", "recoverer", {"rec"}, "/api/v1/recoverers"},
 	[RESOURCE_SOURCE] = {"sources", "source", {"src", "abnormalsources"}, "/api/v1/sources"},
 };
 
-int resource_parse(const char *command, const char *text, enum resource *ret_resource, const char **ret_name)
+int resource_parse(const char *command, const char *text, enum resource *ret_resource,
+		   const char **ret_name)
 {
 	const char *slash = strchr(text, '/');
 	size_t length = slash ? (size_t)(slash - text) : strlen(text);
@@ -31,8 +35,9 @@ int resource_parse(const char *command, const char *text, enum resource *ret_res
 	for (size_t i = 0; i < RESOURCE_COUNT; i++) {
 		const struct resource_words *words = &resource_words[i];
 
-		if (strcasecmp(word, words->plural) == 0 || strcasecmp(word, words->singular) == 0 ||
-		    streq_ptr(words->shorts[0], word) || streq_ptr(words->shorts[1], word)) {
+		if (strcasecmp(word, words->plural) == 0 ||
+		    strcasecmp(word, words->singular) == 0 || streq_ptr(words->shorts[0], word) ||
+		    streq_ptr(words->shorts[1], word)) {
 			*ret_resource = (enum resource)i;
 			*ret_name = slash && slash[1] ? slash + 1 : NULL;
 			return 0;
@@ -41,10 +46,13 @@ int resource_parse(const char *command, const char *text, enum resource *ret_res
 		suggestion_offer(&suggestion, words->singular);
 	}
 	if (suggestion.best)
-		usage_error(command, "there are no \"%s\": did you mean %s?", word, suggestion.best);
+		usage_error(command, "there are no \"%s\": did you mean %s?", word,
+			    suggestion.best);
 	else
-		usage_error(command, "there are no \"%s\", but abnormals, detectors, collectors, diagnosers, recoverers "
-				     "and sources",
+		usage_error(command,
+			    "there are no \"%s\", but abnormals, detectors, collectors, "
+			    "diagnosers, recoverers "
+			    "and sources",
 			    word);
 	return -EINVAL;
 }
@@ -60,12 +68,14 @@ const char *object_name(const cJSON *object)
 
 void resource_print_name(FILE *out, enum resource resource, const cJSON *object)
 {
-	fprintf(out, "%s.lifeboat.dev/%s\n", resource_words[resource].singular, object_name(object));
+	fprintf(out, "%s.lifeboat.dev/%s\n", resource_words[resource].singular,
+		object_name(object));
 }
 
 int output_value(FILE *out, enum output output, const cJSON *value)
 {
-	_cleanup_free_ char *text = output == OUTPUT_YAML ? yaml_write(value) : json_print_pretty(value);
+	_cleanup_free_ char *text =
+		output == OUTPUT_YAML ? yaml_write(value) : json_print_pretty(value);
 
 	if (!text)
 		return report_text(EXIT_ERROR, "out of memory");
@@ -73,12 +83,14 @@ int output_value(FILE *out, enum output output, const cJSON *value)
 	return EXIT_OK;
 }
 
-int abnormal_fetch(const char *namespace, const char *name, cJSON **ret_abnormal, struct problem *problem)
+int abnormal_fetch(const char *namespace, const char *name, cJSON **ret_abnormal,
+		   struct problem *problem)
 {
 	_cleanup_buffer_ struct buffer path = BUFFER(4 * KIB);
 
-	if (buffer_append_text(&path, "/api/v1/namespaces/") < 0 || url_append(&path, namespace) < 0 ||
-	    buffer_append_text(&path, "/abnormals/") < 0 || url_append(&path, name) < 0)
+	if (buffer_append_text(&path, "/api/v1/namespaces/") < 0 ||
+	    url_append(&path, namespace) < 0 || buffer_append_text(&path, "/abnormals/") < 0 ||
+	    url_append(&path, name) < 0)
 		return problem_set(problem, -EINVAL, NULL, "the name %.64s… is too long", name);
 	return client_call("GET", path.data, NULL, NULL, ret_abnormal, problem);
 }

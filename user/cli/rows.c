@@ -29,7 +29,8 @@ const char *age_format(const char *time, int64_t now_realtime_ns, char text[TIME
 		text[0] = '\0';
 		return text;
 	}
-	return duration_format(now_realtime_ns > then ? (uint64_t)(now_realtime_ns - then) : 0, text);
+	return duration_format(now_realtime_ns > then ? (uint64_t)(now_realtime_ns - then) : 0,
+			       text);
 }
 
 static void cell_set(struct cell_text *cell, const char *text)
@@ -65,7 +66,8 @@ static void phase_cell(const struct rows *rows, const cJSON *object, struct cell
 static void subject_cell(const struct rows *rows, const cJSON *object, struct cell_text *cell)
 {
 	/* Not json_at: the annotation's name has dots. */
-	const char *subject = json_string(json_at(object, "metadata.annotations"), ANNOTATION_SUBJECT);
+	const char *subject =
+		json_string(json_at(object, "metadata.annotations"), ANNOTATION_SUBJECT);
 
 	if (rows->wide)
 		cell_set(cell, subject);
@@ -92,7 +94,8 @@ static void summary_cell(const struct rows *rows, const cJSON *object, struct ce
 	cell_set(cell, json_string(object, "summary"));
 }
 
-static void detector_status_cell(const struct rows *rows, const cJSON *object, struct cell_text *cell)
+static void detector_status_cell(const struct rows *rows, const cJSON *object,
+				 struct cell_text *cell)
 {
 	const char *status = json_string(object, "status");
 
@@ -141,20 +144,30 @@ static const struct column abnormal_columns[] = {
 	{0},
 };
 static const struct column detector_columns[] = {
-	{"STATUS", false, NULL, detector_status_cell}, {"HOOK", false, "hook", NULL},
-	{"EVENTS", true, "events", NULL},	       {"LOST", true, "lost", NULL},
-	{"LOOKS", true, "looks", NULL},		       {"REASON", false, "reason", NULL},
-	{"SUMMARY", true, NULL, summary_cell},	       {0},
+	{"STATUS", false, NULL, detector_status_cell},
+	{"HOOK", false, "hook", NULL},
+	{"EVENTS", true, "events", NULL},
+	{"LOST", true, "lost", NULL},
+	{"LOOKS", true, "looks", NULL},
+	{"REASON", false, "reason", NULL},
+	{"SUMMARY", true, NULL, summary_cell},
+	{0},
 };
 static const struct column plugin_columns[] = {
-	{"STATUS", false, NULL, plugin_status_cell}, {"TRANSPORT", false, "transport", NULL},
-	{"ORDER", false, "order", NULL},	     {"PATH", true, "path", NULL},
-	{"ABOUT", false, NULL, plugin_about_cell},   {0},
+	{"STATUS", false, NULL, plugin_status_cell},
+	{"TRANSPORT", false, "transport", NULL},
+	{"ORDER", false, "order", NULL},
+	{"PATH", true, "path", NULL},
+	{"ABOUT", false, NULL, plugin_about_cell},
+	{0},
 };
 static const struct column recoverer_columns[] = {
-	{"STATUS", false, NULL, plugin_status_cell}, {"TRANSPORT", false, "transport", NULL},
-	{"ORDER", false, "order", NULL},	     {"DISTURBS", false, "disturbs", NULL},
-	{"PATH", true, "path", NULL},		     {"ABOUT", false, NULL, plugin_about_cell},
+	{"STATUS", false, NULL, plugin_status_cell},
+	{"TRANSPORT", false, "transport", NULL},
+	{"ORDER", false, "order", NULL},
+	{"DISTURBS", false, "disturbs", NULL},
+	{"PATH", true, "path", NULL},
+	{"ABOUT", false, NULL, plugin_about_cell},
 	{0},
 };
 static const struct column source_columns[] = {
@@ -192,10 +205,12 @@ int rows_add(struct rows *rows, const cJSON *object, bool deleted)
 	int r = 0;
 
 	if (rows->namespaces)
-		r = table_add(&rows->table, COLOUR_NONE, json_string(json_at(object, "metadata"), "namespace"));
+		r = table_add(&rows->table, COLOUR_NONE,
+			      json_string(json_at(object, "metadata"), "namespace"));
 	if (r == 0)
 		r = table_add(&rows->table, COLOUR_NONE, object_name(object));
-	for (const struct column *column = columns_of[rows->resource]; column->header && r == 0; column++) {
+	for (const struct column *column = columns_of[rows->resource]; column->header && r == 0;
+	     column++) {
 		struct cell_text cell = {0};
 
 		if (column->wide && !rows->wide)

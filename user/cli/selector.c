@@ -66,7 +66,8 @@ static int take_value(const char **text, struct requirement *requirement)
 static int take_values(const char **text, struct requirement *requirement, struct problem *problem)
 {
 	if (**text != '(')
-		return problem_set(problem, -EINVAL, NULL, "expects ( after in and notin, at \"%.32s\"", *text);
+		return problem_set(problem, -EINVAL, NULL,
+				   "expects ( after in and notin, at \"%.32s\"", *text);
 	do {
 		*text = skip_spaces(*text + 1);
 		int r = take_value(text, requirement);
@@ -79,11 +80,13 @@ static int take_values(const char **text, struct requirement *requirement, struc
 	return 0;
 }
 
-static int take_relation(const char **text, struct requirement *requirement, struct problem *problem)
+static int take_relation(const char **text, struct requirement *requirement,
+			 struct problem *problem)
 {
 	const char *rest;
 
-	if ((rest = startswith(*text, "!=")) || (rest = startswith(*text, "==")) || (rest = startswith(*text, "="))) {
+	if ((rest = startswith(*text, "!=")) || (rest = startswith(*text, "==")) ||
+	    (rest = startswith(*text, "="))) {
 		requirement->relation = **text == '!' ? NOT_IN : IN;
 		*text = skip_spaces(rest);
 		return take_value(text, requirement);
@@ -108,20 +111,23 @@ int selector_parse(const char *text, struct selector **ret_selector, struct prob
 		bool absent = *text == '!';
 
 		if (selector->count == REQUIREMENTS_MAX)
-			return problem_set(problem, -EINVAL, NULL, "has more than %d requirements", REQUIREMENTS_MAX);
+			return problem_set(problem, -EINVAL, NULL, "has more than %d requirements",
+					   REQUIREMENTS_MAX);
 		selector->count++;
 		text = skip_spaces(text + absent);
 		int r = take_word(&text, &requirement->label);
 		if (r < 0)
 			return r;
 		if (!*requirement->label)
-			return problem_set(problem, -EINVAL, NULL, "expects a label at \"%.32s\"", text);
+			return problem_set(problem, -EINVAL, NULL, "expects a label at \"%.32s\"",
+					   text);
 		requirement->relation = ABSENT;
 		r = absent ? 0 : take_relation(&text, requirement, problem);
 		if (r < 0)
 			return r;
 		if (*text && *text != ',')
-			return problem_set(problem, -EINVAL, NULL, "expects a comma at \"%.32s\"", text);
+			return problem_set(problem, -EINVAL, NULL, "expects a comma at \"%.32s\"",
+					   text);
 		text = skip_spaces(text + (*text == ','));
 	}
 	*ret_selector = TAKE_PTR(selector);
@@ -146,7 +152,8 @@ static bool requirement_matches(const struct requirement *requirement, const cha
 bool selector_matches(const struct selector *selector, const cJSON *labels)
 {
 	for (size_t i = 0; selector && i < selector->count; i++)
-		if (!requirement_matches(&selector->requirements[i], json_string(labels, selector->requirements[i].label)))
+		if (!requirement_matches(&selector->requirements[i],
+					 json_string(labels, selector->requirements[i].label)))
 			return false;
 	return true;
 }

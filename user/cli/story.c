@@ -10,7 +10,8 @@
 #define LABEL_COLUMN 12
 #define LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
-static void print_head(const struct story *story, const char *title, enum colour colour, const char *text)
+static void print_head(const struct story *story, const char *title, enum colour colour,
+		       const char *text)
 {
 	const struct terminal *terminal = story->terminal;
 
@@ -28,26 +29,30 @@ static void print_title(const struct story *story, const char *title)
 
 static void print_heads(const struct story *story)
 {
-	const char *subject = json_string(json_at(story->abnormal, "metadata.annotations"), ANNOTATION_SUBJECT);
+	const char *subject =
+		json_string(json_at(story->abnormal, "metadata.annotations"), ANNOTATION_SUBJECT);
 	const cJSON *occurrences = json_at(story->status, "occurrences");
-	const char *last = json_string(occurrences, "lastTime"), *node = json_string(story->spec, "nodeName");
+	const char *last = json_string(occurrences, "lastTime"),
+		   *node = json_string(story->spec, "nodeName");
 	double count = json_number(occurrences, "count", 1);
 	char line[512], first_age[TIME_TEXT_SIZE], last_age[TIME_TEXT_SIZE];
 
 	snprintf(line, sizeof(line), "%s/%s", story->namespace, story->name);
 	print_head(story, "Abnormal", COLOUR_BOLD, line);
-	snprintf(line, sizeof(line), "%s%s%s", *story->phase ? story->phase : "Created", *story->reason ? ": " : "",
-		 story->reason);
+	snprintf(line, sizeof(line), "%s%s%s", *story->phase ? story->phase : "Created",
+		 *story->reason ? ": " : "", story->reason);
 	print_head(story, "Phase", phase_colour(story->phase), line);
 	if (subject)
 		print_head(story, "Subject", COLOUR_NONE, subject);
-	duration_format(story->now > story->start ? (uint64_t)(story->now - story->start) : 0, first_age);
+	duration_format(story->now > story->start ? (uint64_t)(story->now - story->start) : 0,
+			first_age);
 	age_format(last, story->now, last_age);
 	if (count > 1)
-		snprintf(line, sizeof(line), "%.0f times, first %s and last %s ago%s%s", count, first_age, last_age,
-			 node ? ", on " : "", node ? node : "");
+		snprintf(line, sizeof(line), "%.0f times, first %s and last %s ago%s%s", count,
+			 first_age, last_age, node ? ", on " : "", node ? node : "");
 	else
-		snprintf(line, sizeof(line), "once, %s ago%s%s", first_age, node ? ", on " : "", node ? node : "");
+		snprintf(line, sizeof(line), "once, %s ago%s%s", first_age, node ? ", on " : "",
+			 node ? node : "");
 	print_head(story, "Seen", COLOUR_NONE, line);
 }
 
@@ -78,8 +83,9 @@ static void print_cause(const struct story *story)
 	if (!message || !*message) {
 		fputs("  ", story->terminal->out);
 		terminal_wrap(story->terminal, COLOUR_DIM, 2,
-			      story_is_final(story) ? "Not known: no diagnoser recognised this fault."
-					      : "Not known yet: it is being looked into.");
+			      story_is_final(story)
+				      ? "Not known: no diagnoser recognised this fault."
+				      : "Not known yet: it is being looked into.");
 		return;
 	}
 	while (*message) {
@@ -91,7 +97,8 @@ static void print_cause(const struct story *story)
 }
 
 /* "17:45:01Z" for the first, "+1.2s" for the others. */
-static void entry_time(const struct story *story, const struct entry *entry, bool first, char text[TIME_TEXT_SIZE + 1])
+static void entry_time(const struct story *story, const struct entry *entry, bool first,
+		       char text[TIME_TEXT_SIZE + 1])
 {
 	char whole[TIME_TEXT_SIZE];
 	int64_t since = entry->time - story->start;
@@ -117,10 +124,11 @@ static void print_entries(struct story *story)
 		const struct entry *entry = &story->entries[i];
 
 		entry_time(story, entry, i == 0, text);
-		fprintf(terminal->out, "%s%*s%s  ", terminal_paint(terminal, COLOUR_DIM), WORD_COLUMN - 2, text,
-			terminal_paint(terminal, COLOUR_NONE));
+		fprintf(terminal->out, "%s%*s%s  ", terminal_paint(terminal, COLOUR_DIM),
+			WORD_COLUMN - 2, text, terminal_paint(terminal, COLOUR_NONE));
 		terminal_text(terminal, entry->colour, entry->word);
-		fprintf(terminal->out, "%*s", (int)(TEXT_COLUMN - WORD_COLUMN - strlen(entry->word)), "");
+		fprintf(terminal->out, "%*s",
+			(int)(TEXT_COLUMN - WORD_COLUMN - strlen(entry->word)), "");
 		terminal_wrap(terminal, COLOUR_NONE, TEXT_COLUMN, entry->text);
 	}
 }
@@ -132,16 +140,15 @@ static void print_files(const struct story *story)
 	bool titled = false;
 	char bytes[BYTES_TEXT_SIZE];
 
-	cJSON_ArrayForEach(information, json_at(story->status, "information"))
-	{
-		cJSON_ArrayForEach(artifact, json_at(information, "artifacts"))
-		{
+	cJSON_ArrayForEach (information, json_at(story->status, "information")) {
+		cJSON_ArrayForEach (artifact, json_at(information, "artifacts")) {
 			const char *path = json_string(artifact, "path");
 
 			if (!titled)
 				print_title(story, "Files");
 			titled = true;
-			fprintf(terminal->out, "  %8s  ", bytes_format(json_number(artifact, "bytes", 0), bytes));
+			fprintf(terminal->out, "  %8s  ",
+				bytes_format(json_number(artifact, "bytes", 0), bytes));
 			terminal_text(terminal, COLOUR_NONE, path ? path : "?");
 			fputc('\n', terminal->out);
 		}
@@ -152,11 +159,11 @@ static bool acted(const struct story *story)
 {
 	const cJSON *action;
 
-	cJSON_ArrayForEach(action, json_at(story->status, "actions"))
-	{
+	cJSON_ArrayForEach (action, json_at(story->status, "actions")) {
 		const char *outcome = json_string(action, "outcome");
 
-		if (outcome && (streq(outcome, "Done") || streq(outcome, "Failed") || streq(outcome, "Unknown")))
+		if (outcome && (streq(outcome, "Done") || streq(outcome, "Failed") ||
+				streq(outcome, "Unknown")))
 			return true;
 	}
 	return false;
@@ -173,7 +180,8 @@ static void print_command(const struct story *story, const char *format, const c
 	const struct terminal *terminal = story->terminal;
 	char name[300], line[512];
 
-	snprintf(name, sizeof(name), "%s%s%s", story->name, streq(story->namespace, "default") ? "" : " -n ",
+	snprintf(name, sizeof(name), "%s%s%s", story->name,
+		 streq(story->namespace, "default") ? "" : " -n ",
 		 streq(story->namespace, "default") ? "" : story->namespace);
 	snprintf(line, sizeof(line), "%s%s", format, name);
 	fputs("    ", terminal->out);
@@ -195,25 +203,30 @@ static void print_next(const struct story *story)
 	}
 	if (streq(story->phase, "Succeeded")) {
 		print_advice(story, streq(story->reason, "RecoverySkipped")
-					    ? "Nothing was repaired, as spec.skipRecovery asks: the cause above is for you."
+					    ? "Nothing was repaired, as spec.skipRecovery asks: "
+					      "the cause above is for you."
 					    : "Nothing has to be done now: the fault is over.");
 	} else if (!story_condition_is(identified, "True")) {
-		print_advice(story, "A person has to look: nothing here knows this fault. What was collected is above and in:");
+		print_advice(story, "A person has to look: nothing here knows this fault. What was "
+				    "collected is above and in:");
 		print_command(story, "lifeboat get -o yaml abnormal ", "# all of it");
 		print_command(story, "lifeboat collect host --abnormal ", "# or another collector");
 		return;
 	} else if (acted(story)) {
-		print_advice(story, "A person has to act: the repair above was tried and did not help. After it:");
+		print_advice(story, "A person has to act: the repair above was tried and did not "
+				    "help. After it:");
 		print_command(story, "lifeboat delete abnormal ", "# so that it is seen anew");
 	} else {
-		print_advice(story, "A person has to act: nothing was repaired. `lifeboat get recoverers` shows which "
+		print_advice(story, "A person has to act: nothing was repaired. `lifeboat get "
+				    "recoverers` shows which "
 				    "repairs are off; to see what one would do, name it:");
 		print_command(story, "lifeboat recover RECOVERER --dry-run --abnormal ", "");
 	}
 	print_command(story, "lifeboat get -o yaml abnormal ", "# everything that is known");
 }
 
-int story_print(const struct terminal *terminal, const cJSON *abnormal, const cJSON *history, int64_t now_realtime_ns)
+int story_print(const struct terminal *terminal, const cJSON *abnormal, const cJSON *history,
+		int64_t now_realtime_ns)
 {
 	_cleanup_(story_clear) struct story story = {
 		.terminal = terminal,
@@ -225,7 +238,8 @@ int story_print(const struct terminal *terminal, const cJSON *abnormal, const cJ
 		.name = object_name(abnormal),
 	};
 	const char *namespace = json_string(json_at(abnormal, "metadata"), "namespace");
-	const char *phase = json_string(story.status, "phase"), *reason = json_string(story.status, "reason");
+	const char *phase = json_string(story.status, "phase"),
+		   *reason = json_string(story.status, "reason");
 
 	story.namespace = namespace ? namespace : "default";
 	story.phase = phase ? phase : "";

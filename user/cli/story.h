@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An Abnormal's story for a tired person: what it is, why, what happened in which order, and what to do
- * next, so that the first screen is enough.
+ * An Abnormal's story for a tired person: what it is, why, what happened in which order, and what
+ * to do next, so that the first screen is enough.
  */
 #pragma once
 
@@ -10,9 +10,11 @@
 #include "cli/terminal.h"
 
 /* HISTORY is a list of {time, from, to, transition}, or NULL. Returns 0 or -ENOMEM. */
-int story_print(const struct terminal *terminal, const cJSON *abnormal, const cJSON *history, int64_t now_realtime_ns);
+int story_print(const struct terminal *terminal, const cJSON *abnormal, const cJSON *history,
+		int64_t now_realtime_ns);
 
-/* Appends what was seen, in lines, to TEXT: the event, its process and container, its details, its stack. */
+/* Appends what was seen, in lines, to TEXT: the event, its process and container, its details, its
+ * stack. */
 int story_append_sighting(struct buffer *text, const cJSON *abnormal);
 
 /* "dd (pid 812, uid 0)". Returns 0 or -ENOMEM. */

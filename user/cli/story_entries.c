@@ -24,8 +24,7 @@ const cJSON *story_condition(const struct story *story, const char *type)
 {
 	const cJSON *condition;
 
-	cJSON_ArrayForEach(condition, json_at(story->status, "conditions"))
-	{
+	cJSON_ArrayForEach (condition, json_at(story->status, "conditions")) {
 		if (streq_ptr(json_string(condition, "type"), type))
 			return condition;
 	}
@@ -43,7 +42,8 @@ bool story_is_final(const struct story *story)
 }
 
 /* Takes what TEXT holds. An entry without a time comes where the ones before it are. */
-static int entry_add(struct story *story, int64_t time, const char *word, enum colour colour, struct buffer *text)
+static int entry_add(struct story *story, int64_t time, const char *word, enum colour colour,
+		     struct buffer *text)
 {
 	if (story->count == ENTRIES_MAX)
 		return 0;
@@ -52,8 +52,8 @@ static int entry_add(struct story *story, int64_t time, const char *word, enum c
 	char *taken = buffer_take(text);
 	if (!taken)
 		return -ENOMEM;
-	story->entries[story->count] =
-		(struct entry){.time = time, .order = story->count, .word = word, .colour = colour, .text = taken};
+	story->entries[story->count] = (struct entry){
+		.time = time, .order = story->count, .word = word, .colour = colour, .text = taken};
 	story->count++;
 	return 0;
 }
@@ -72,7 +72,9 @@ static int add_sighting(struct story *story)
 	_cleanup_buffer_ struct buffer text = BUFFER(ENTRY_BYTES_MAX);
 
 	int r = story_append_sighting(&text, story->abnormal);
-	return r == 0 || r == -ENOBUFS ? entry_add(story, story->start, "seen", COLOUR_ACCENT, &text) : r;
+	return r == 0 || r == -ENOBUFS
+		       ? entry_add(story, story->start, "seen", COLOUR_ACCENT, &text)
+		       : r;
 }
 
 static int add_repeats(struct story *story)
@@ -84,7 +86,9 @@ static int add_repeats(struct story *story)
 	if (count < 2)
 		return 0;
 	int r = buffer_printf(&text, "%.0f times in all", count);
-	return r == 0 ? entry_add(story, story_time_of(occurrences, "lastTime"), "seen again", COLOUR_ACCENT, &text) : r;
+	return r == 0 ? entry_add(story, story_time_of(occurrences, "lastTime"), "seen again",
+				  COLOUR_ACCENT, &text)
+		      : r;
 }
 
 /* "kernel-log (28ms)", after a comma if it is not the first. */
@@ -99,26 +103,30 @@ static int append_duration(struct buffer *text, const char *collector, const cha
 	return r;
 }
 
-static int append_information(struct buffer *collected, struct buffer *failed, const cJSON *information)
+static int append_information(struct buffer *collected, struct buffer *failed,
+			      const cJSON *information)
 {
-	const char *state = json_string(information, "state"), *reason = json_string(information, "reason");
-	const char *collector = json_string(information, "collector"), *duration = json_string(information, "duration");
+	const char *state = json_string(information, "state"),
+		   *reason = json_string(information, "reason");
+	const char *collector = json_string(information, "collector"),
+		   *duration = json_string(information, "duration");
 
 	if (streq_ptr(state, "Collected"))
 		return append_duration(collected, collector ? collector : "?", duration);
 	return buffer_printf(failed, "\n%s %s: %s", collector ? collector : "?",
-			     streq_ptr(state, "Skipped") ? "was skipped" : "failed", reason ? reason : "no reason given");
+			     streq_ptr(state, "Skipped") ? "was skipped" : "failed",
+			     reason ? reason : "no reason given");
 }
 
 static int add_information(struct story *story)
 {
 	const cJSON *condition = story_condition(story, "InformationCollected"), *information;
-	_cleanup_buffer_ struct buffer collected = BUFFER(ENTRY_BYTES_MAX), failed = BUFFER(ENTRY_BYTES_MAX);
+	_cleanup_buffer_ struct buffer collected = BUFFER(ENTRY_BYTES_MAX),
+				       failed = BUFFER(ENTRY_BYTES_MAX);
 	int64_t time = story_time_of(condition, "lastTransitionTime");
 	int r = 0;
 
-	cJSON_ArrayForEach(information, json_at(story->status, "information"))
-	{
+	cJSON_ArrayForEach (information, json_at(story->status, "information")) {
 		if (r == 0)
 			r = append_information(&collected, &failed, information);
 		if (time == TIME_ABSENT)
@@ -157,7 +165,8 @@ static int add_conclusion(struct story *story)
 	bool known = story_condition_is(condition, "True");
 	if (known)
 		r = buffer_printf(&text, "%s%s%s", *story->reason ? story->reason : "recognised",
-				  diagnoser ? ", by the diagnoser " : "", diagnoser ? diagnoser : "");
+				  diagnoser ? ", by the diagnoser " : "",
+				  diagnoser ? diagnoser : "");
 	else
 		r = buffer_append_text(&text, "no diagnoser recognised it");
 	if (r == 0 && message && !told_as_cause(story, message))
@@ -172,16 +181,20 @@ static const struct {
 	const char *outcome, *word;
 	enum colour colour;
 } outcomes[] = {
-	{"Done", "done", COLOUR_GOOD},	     {"Failed", "tried", COLOUR_BAD},	{"DryRun", "dry run", COLOUR_BUSY},
-	{"Refused", "not done", COLOUR_BUSY}, {"Unknown", "unclear", COLOUR_BAD},
+	{"Done", "done", COLOUR_GOOD},	    {"Failed", "tried", COLOUR_BAD},
+	{"DryRun", "dry run", COLOUR_BUSY}, {"Refused", "not done", COLOUR_BUSY},
+	{"Unknown", "unclear", COLOUR_BAD},
 };
 
 static int add_action(struct story *story, const cJSON *action)
 {
-	const char *outcome = json_string(action, "outcome"), *verification = json_string(action, "verification");
-	const char *recoverer = json_string(action, "recoverer"), *target = json_string(action, "target");
+	const char *outcome = json_string(action, "outcome"),
+		   *verification = json_string(action, "verification");
+	const char *recoverer = json_string(action, "recoverer"),
+		   *target = json_string(action, "target");
 	const char *message = json_string(action, "message"), *word = "doing";
-	int64_t begin = story_time_of(action, "intentTime"), end = story_time_of(action, "finishTime");
+	int64_t begin = story_time_of(action, "intentTime"),
+		end = story_time_of(action, "finishTime");
 	_cleanup_buffer_ struct buffer text = BUFFER(ENTRY_BYTES_MAX);
 	enum colour colour = COLOUR_BUSY;
 	char time[TIME_TEXT_SIZE];
@@ -191,16 +204,20 @@ static int add_action(struct story *story, const cJSON *action)
 			word = outcomes[i].word;
 			colour = outcomes[i].colour;
 		}
-	int r = buffer_printf(&text, "%s%s%s", recoverer ? recoverer : "?", target ? ": " : "", target ? target : "");
+	int r = buffer_printf(&text, "%s%s%s", recoverer ? recoverer : "?", target ? ": " : "",
+			      target ? target : "");
 	if (r == 0 && streq_ptr(outcome, "Failed"))
 		r = buffer_append_text(&text, "; it failed");
 	if (r == 0 && message && *message)
 		r = buffer_printf(&text, "\n%s", message);
 	if (r == 0 && verification && *verification)
-		r = buffer_append_text(&text, streq(verification, "Verified") ? "\nverified: the fault is gone"
-									      : "\nnot verified: the fault is still there");
-	if (r == 0 && begin != TIME_ABSENT && end != TIME_ABSENT && end - begin >= (int64_t)NS_PER_MS)
-		r = buffer_printf(&text, "%s%s", verification && *verification ? ", after " : "\ntook ",
+		r = buffer_append_text(&text, streq(verification, "Verified")
+						      ? "\nverified: the fault is gone"
+						      : "\nnot verified: the fault is still there");
+	if (r == 0 && begin != TIME_ABSENT && end != TIME_ABSENT &&
+	    end - begin >= (int64_t)NS_PER_MS)
+		r = buffer_printf(&text, "%s%s",
+				  verification && *verification ? ", after " : "\ntook ",
 				  duration_format((uint64_t)(end - begin), time));
 	return r == 0 || r == -ENOBUFS ? entry_add(story, begin, word, colour, &text) : r;
 }
@@ -210,8 +227,7 @@ static int add_actions(struct story *story)
 	const cJSON *action;
 	int r = 0;
 
-	cJSON_ArrayForEach(action, json_at(story->status, "actions"))
-	{
+	cJSON_ArrayForEach (action, json_at(story->status, "actions")) {
 		r = r == 0 ? add_action(story, action) : r;
 	}
 	return r;
@@ -223,15 +239,14 @@ static int64_t end_time(const struct story *story)
 	const cJSON *item;
 	int64_t latest = TIME_ABSENT;
 
-	cJSON_ArrayForEach(item, story->history)
-	{
-		if (streq_ptr(json_string(item, "to"), story->phase) && !streq_ptr(json_string(item, "from"), story->phase))
+	cJSON_ArrayForEach (item, story->history) {
+		if (streq_ptr(json_string(item, "to"), story->phase) &&
+		    !streq_ptr(json_string(item, "from"), story->phase))
 			latest = story_time_of(item, "time");
 	}
 	if (latest != TIME_ABSENT)
 		return latest;
-	cJSON_ArrayForEach(item, json_at(story->status, "conditions"))
-	{
+	cJSON_ArrayForEach (item, json_at(story->status, "conditions")) {
 		int64_t time = story_time_of(item, "lastTransitionTime");
 
 		latest = MAX(latest, time);
@@ -242,7 +257,8 @@ static int64_t end_time(const struct story *story)
 static int add_end(struct story *story)
 {
 	const cJSON *recovered = story_condition(story, "Recovered");
-	const char *reason = json_string(recovered, "reason"), *message = json_string(recovered, "message");
+	const char *reason = json_string(recovered, "reason"),
+		   *message = json_string(recovered, "message");
 	_cleanup_buffer_ struct buffer text = BUFFER(ENTRY_BYTES_MAX);
 	bool good = streq(story->phase, "Succeeded");
 	int64_t time = end_time(story);
@@ -250,15 +266,17 @@ static int add_end(struct story *story)
 
 	if (!story_is_final(story))
 		return 0;
-	int r = buffer_append_text(&text, reason && *reason ? reason : *story->reason ? story->reason : story->phase);
+	int r = buffer_append_text(&text, reason && *reason ? reason
+					  : *story->reason  ? story->reason
+							    : story->phase);
 	if (r == 0 && message && !told_as_cause(story, message))
 		r = buffer_printf(&text, ": %s", message);
 	if (r == 0 && time > story->start)
 		r = buffer_printf(&text, "\n%s after it was first seen",
 				  duration_format((uint64_t)(time - story->start), after));
-	return r == 0 || r == -ENOBUFS
-		       ? entry_add(story, time, good ? "succeeded" : "failed", phase_colour(story->phase), &text)
-		       : r;
+	return r == 0 || r == -ENOBUFS ? entry_add(story, time, good ? "succeeded" : "failed",
+						   phase_colour(story->phase), &text)
+				       : r;
 }
 
 int story_build(struct story *story)

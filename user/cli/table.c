@@ -38,12 +38,13 @@ int table_add(struct table *table, enum colour colour, const char *text)
 	return 0;
 }
 
-static void cell_print(const struct table *table, const struct terminal *terminal, size_t column, enum colour colour,
-		       const char *text)
+static void cell_print(const struct table *table, const struct terminal *terminal, size_t column,
+		       enum colour colour, const char *text)
 {
 	terminal_text(terminal, colour, text);
 	if (column + 1 < table->column_count)
-		fprintf(terminal->out, "%*s", (int)(table->widths[column] - text_width(text) + GAP), "");
+		fprintf(terminal->out, "%*s", (int)(table->widths[column] - text_width(text) + GAP),
+			"");
 	else
 		fputc('\n', terminal->out);
 }
@@ -55,6 +56,7 @@ void table_print(struct table *table, const struct terminal *terminal, bool head
 	for (size_t i = 0; headers && i < table->column_count; i++)
 		cell_print(table, terminal, i, COLOUR_NONE, table->headers[i]);
 	for (size_t i = 0; i < table->cell_count; i++)
-		cell_print(table, terminal, i % table->column_count, table->cells[i].colour, table->cells[i].text);
+		cell_print(table, terminal, i % table->column_count, table->cells[i].colour,
+			   table->cells[i].text);
 	rows_drop(table);
 }

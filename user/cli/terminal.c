@@ -14,7 +14,8 @@
 struct terminal terminal_of(FILE *out)
 {
 	struct terminal terminal = {.out = out, .width = DEFAULT_WIDTH};
-	const char *columns = getenv("COLUMNS"), *type = getenv("TERM"), *no_colour = getenv("NO_COLOR");
+	const char *columns = getenv("COLUMNS"), *type = getenv("TERM"),
+		   *no_colour = getenv("NO_COLOR");
 	struct winsize size = {0};
 	int fd = fileno(out);
 	bool tty = fd >= 0 && isatty(fd);
@@ -31,8 +32,8 @@ struct terminal terminal_of(FILE *out)
 const char *terminal_paint(const struct terminal *terminal, enum colour colour)
 {
 	static const char *const sequences[] = {
-		[COLOUR_NONE] = "\033[0m",  [COLOUR_BOLD] = "\033[1m", [COLOUR_DIM] = "\033[2m",
-		[COLOUR_GOOD] = "\033[32m", [COLOUR_BAD] = "\033[31m", [COLOUR_BUSY] = "\033[33m",
+		[COLOUR_NONE] = "\033[0m",    [COLOUR_BOLD] = "\033[1m", [COLOUR_DIM] = "\033[2m",
+		[COLOUR_GOOD] = "\033[32m",   [COLOUR_BAD] = "\033[31m", [COLOUR_BUSY] = "\033[33m",
 		[COLOUR_ACCENT] = "\033[36m",
 	};
 
@@ -43,7 +44,9 @@ enum colour phase_colour(const char *phase)
 {
 	if (!phase)
 		return COLOUR_NONE;
-	return streq(phase, "Succeeded") ? COLOUR_GOOD : streq(phase, "Failed") ? COLOUR_BAD : COLOUR_BUSY;
+	return streq(phase, "Succeeded") ? COLOUR_GOOD
+	       : streq(phase, "Failed")	 ? COLOUR_BAD
+					 : COLOUR_BUSY;
 }
 
 /*
@@ -53,7 +56,11 @@ enum colour phase_colour(const char *phase)
 static int character_next(const char **text)
 {
 	const unsigned char *p = (const unsigned char *)*text;
-	int length = *p < 0x80 ? 1 : (*p & 0xe0) == 0xc0 ? 2 : (*p & 0xf0) == 0xe0 ? 3 : (*p & 0xf8) == 0xf0 ? 4 : 0;
+	int length = *p < 0x80		   ? 1
+		     : (*p & 0xe0) == 0xc0 ? 2
+		     : (*p & 0xf0) == 0xe0 ? 3
+		     : (*p & 0xf8) == 0xf0 ? 4
+					   : 0;
 
 	if (!length) {
 		(*text)++;
@@ -111,7 +118,8 @@ void terminal_text(const struct terminal *terminal, enum colour colour, const ch
 		fputs(terminal_paint(terminal, COLOUR_NONE), terminal->out);
 }
 
-void terminal_wrap(const struct terminal *terminal, enum colour colour, unsigned indent, const char *text)
+void terminal_wrap(const struct terminal *terminal, enum colour colour, unsigned indent,
+		   const char *text)
 {
 	unsigned column = indent;
 	bool first = true;

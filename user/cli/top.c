@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* lifeboat top: what is happening now, drawn anew each second; once when the output is no terminal. */
+/* lifeboat top: what is happening now, drawn anew each second; once when the output is no terminal.
+ */
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -48,7 +49,8 @@ static int show_once(struct top_model *model, const struct host *host)
 		return report_error(r, &problem);
 	cJSON *items = json_at(list, "items");
 	while (r == 0 && items && items->child)
-		r = top_model_change(model, "ADDED", cJSON_DetachItemViaPointer(items, items->child));
+		r = top_model_change(model, "ADDED",
+				     cJSON_DetachItemViaPointer(items, items->child));
 	if (r == 0)
 		r = top_model_print(model, &terminal, clock_realtime(clock_system()));
 	return r == 0 ? EXIT_OK : report_text(EXIT_ERROR, "out of memory");
@@ -101,7 +103,8 @@ static int take_changes(struct top_model *model, struct client_lines *lines)
 		const char *type = json_string(change, "type");
 		if (!type || streq(type, "ERROR"))
 			return -EOVERFLOW;
-		r = top_model_change(model, type, cJSON_DetachItemFromObjectCaseSensitive(change, "object"));
+		r = top_model_change(model, type,
+				     cJSON_DetachItemFromObjectCaseSensitive(change, "object"));
 		if (r < 0)
 			return r;
 	}
@@ -124,7 +127,8 @@ static bool wants_to_leave(int signals)
 }
 
 /* Until the user leaves (0), or an error. */
-static int live(struct top_model *model, const struct host *host, int signals, struct problem *problem)
+static int live(struct top_model *model, const struct host *host, int signals,
+		struct problem *problem)
 {
 	_cleanup_lines_ struct client_lines lines = {0};
 	uint64_t next_ns = 0;
@@ -152,8 +156,9 @@ static int live(struct top_model *model, const struct host *host, int signals, s
 	}
 	if (problem->text[0])
 		return r;
-	return r == -ECONNRESET ? problem_set(problem, r, NULL, "the agent has ended")
-				: problem_set(problem, r, NULL, "cannot go on watching: %s", strerror(-r));
+	return r == -ECONNRESET
+		       ? problem_set(problem, r, NULL, "the agent has ended")
+		       : problem_set(problem, r, NULL, "cannot go on watching: %s", strerror(-r));
 }
 
 static int show_live(struct top_model *model, const struct host *host)
@@ -208,8 +213,10 @@ COMMAND(top) = {
 	.name = "top",
 	.arguments = "[--once]",
 	.summary = "Show what is happening now",
-	.help = "  -1, --once           print one picture and end (as when the output is no terminal)\n\n"
-		"Pressure, live Abnormals, those that ended last, detectors with their events and losses. q ends it.\n",
+	.help = "  -1, --once           print one picture and end (as when the output is no "
+		"terminal)\n\n"
+		"Pressure, live Abnormals, those that ended last, detectors with their events and "
+		"losses. q ends it.\n",
 	.group = 1,
 	.run = top_run,
 };

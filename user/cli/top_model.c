@@ -48,8 +48,7 @@ static const char *last_change(const cJSON *object)
 	const cJSON *condition;
 	const char *latest = "";
 
-	cJSON_ArrayForEach(condition, json_at(object, "status.conditions"))
-	{
+	cJSON_ArrayForEach (condition, json_at(object, "status.conditions")) {
 		const char *time = json_string(condition, "lastTransitionTime");
 
 		if (time && strcmp(time, latest) > 0)
@@ -59,8 +58,8 @@ static const char *last_change(const cJSON *object)
 }
 
 /*
- * OBJECT into its place. Into a fresh list, as cJSON_InsertItemInArray of some releases (1.7.15 with the fix of
- * CVE-2023-50471) refuses every place but the first.
+ * OBJECT into its place. Into a fresh list, as cJSON_InsertItemInArray of some releases (1.7.15
+ * with the fix of CVE-2023-50471) refuses every place but the first.
  */
 static int recent_add(struct top_model *model, cJSON *object)
 {
@@ -70,8 +69,10 @@ static int recent_add(struct top_model *model, cJSON *object)
 	if (!model->recent)
 		return -ENOMEM;
 	while (cJSON_GetArraySize(model->recent) < TOP_RECENT_MAX && (rest || before->child)) {
-		bool next_is_new = rest && (!before->child || strcmp(last_change(before->child), last_change(rest)) <= 0);
-		cJSON *next = next_is_new ? TAKE_PTR(rest) : cJSON_DetachItemViaPointer(before, before->child);
+		bool next_is_new = rest && (!before->child || strcmp(last_change(before->child),
+								     last_change(rest)) <= 0);
+		cJSON *next = next_is_new ? TAKE_PTR(rest)
+					  : cJSON_DetachItemViaPointer(before, before->child);
 
 		cJSON_AddItemToArray(model->recent, next); /* fails only for NULL */
 	}
@@ -93,22 +94,29 @@ int top_model_change(struct top_model *model, const char *type, cJSON *object)
 	return cJSON_AddItemToArray(model->live, object) ? 0 : -ENOMEM;
 }
 
-static void print_status(const struct top_model *model, const struct terminal *terminal, int64_t now)
+static void print_status(const struct top_model *model, const struct terminal *terminal,
+			 int64_t now)
 {
-	const cJSON *process = json_at(model->status, "process"), *pipeline = json_at(model->status, "pipeline");
+	const cJSON *process = json_at(model->status, "process"),
+		    *pipeline = json_at(model->status, "pipeline");
 	const cJSON *store = json_at(model->status, "store");
-	const char *node = json_string(model->status, "nodeName"), *version = json_string(model->status, "version");
+	const char *node = json_string(model->status, "nodeName"),
+		   *version = json_string(model->status, "version");
 	const char *medium = json_string(store, "medium"), *reason = json_string(store, "reason");
 	char age[TIME_TEXT_SIZE], bytes[BYTES_TEXT_SIZE];
 
 	terminal_text(terminal, COLOUR_BOLD, node ? node : "?");
-	fprintf(terminal->out, "   lifeboat %s, up %s, %s resident, %.1f s of CPU%s\n", version ? version : "?",
-		age_format(json_string(process, "startTime"), now, age),
-		bytes_format(json_number(process, "residentBytes", 0), bytes), json_number(process, "cpuSeconds", 0),
+	fprintf(terminal->out, "   lifeboat %s, up %s, %s resident, %.1f s of CPU%s\n",
+		version ? version : "?", age_format(json_string(process, "startTime"), now, age),
+		bytes_format(json_number(process, "residentBytes", 0), bytes),
+		json_number(process, "cpuSeconds", 0),
 		json_bool(model->status, "dryRun", false) ? ", dry run" : "");
-	fprintf(terminal->out, "%.0f live, %.0f waiting; since the start %.0f succeeded, %.0f failed, %.0f repairs\n",
-		json_number(pipeline, "live", 0), json_number(pipeline, "waiting", 0), json_number(pipeline, "succeeded", 0),
-		json_number(pipeline, "failed", 0), json_number(pipeline, "actionsDone", 0));
+	fprintf(terminal->out,
+		"%.0f live, %.0f waiting; since the start %.0f succeeded, %.0f failed, %.0f "
+		"repairs\n",
+		json_number(pipeline, "live", 0), json_number(pipeline, "waiting", 0),
+		json_number(pipeline, "succeeded", 0), json_number(pipeline, "failed", 0),
+		json_number(pipeline, "actionsDone", 0));
 	if (medium && !streq(medium, "disk")) {
 		terminal_text(terminal, COLOUR_BAD, "store in ");
 		terminal_text(terminal, COLOUR_BAD, medium);
@@ -132,17 +140,23 @@ static void print_pressure(const struct top_model *model, const struct terminal 
 
 		snprintf(text, sizeof(text), "%s %.1f", kinds[i], some);
 		fputs("   ", terminal->out);
-		terminal_text(terminal, some >= 50 ? COLOUR_BAD : some >= 10 ? COLOUR_BUSY : COLOUR_NONE, text);
+		terminal_text(terminal,
+			      some >= 50   ? COLOUR_BAD
+			      : some >= 10 ? COLOUR_BUSY
+					   : COLOUR_NONE,
+			      text);
 		if (json_at(kind, "full"))
-			fprintf(terminal->out, " (all stalled %.1f)", json_number(json_at(kind, "full"), "avg10", 0));
+			fprintf(terminal->out, " (all stalled %.1f)",
+				json_number(json_at(kind, "full"), "avg10", 0));
 	}
 	fputc('\n', terminal->out);
 }
 
-static int print_rows(const struct terminal *terminal, const char *title, enum resource resource, const cJSON *items,
-		      bool wide, int64_t now)
+static int print_rows(const struct terminal *terminal, const char *title, enum resource resource,
+		      const cJSON *items, bool wide, int64_t now)
 {
-	_cleanup_rows_ struct rows rows = {.resource = resource, .wide = wide, .now_realtime_ns = now};
+	_cleanup_rows_ struct rows rows = {
+		.resource = resource, .wide = wide, .now_realtime_ns = now};
 	int count = 0, r = 0;
 	const cJSON *item;
 
@@ -155,8 +169,7 @@ static int print_rows(const struct terminal *terminal, const char *title, enum r
 		return 0;
 	}
 	rows_start(&rows);
-	cJSON_ArrayForEach(item, items)
-	{
+	cJSON_ArrayForEach (item, items) {
 		if (r == 0 && count++ < LIVE_SHOWN_MAX)
 			r = rows_add(&rows, item, false);
 	}
@@ -168,14 +181,18 @@ static int print_rows(const struct terminal *terminal, const char *title, enum r
 	return 0;
 }
 
-int top_model_print(const struct top_model *model, const struct terminal *terminal, int64_t now_realtime_ns)
+int top_model_print(const struct top_model *model, const struct terminal *terminal,
+		    int64_t now_realtime_ns)
 {
 	print_status(model, terminal, now_realtime_ns);
 	print_pressure(model, terminal);
-	int r = print_rows(terminal, "Live", RESOURCE_ABNORMAL, model->live, false, now_realtime_ns);
+	int r = print_rows(terminal, "Live", RESOURCE_ABNORMAL, model->live, false,
+			   now_realtime_ns);
 	if (r == 0)
-		r = print_rows(terminal, "Ended last", RESOURCE_ABNORMAL, model->recent, false, now_realtime_ns);
+		r = print_rows(terminal, "Ended last", RESOURCE_ABNORMAL, model->recent, false,
+			       now_realtime_ns);
 	if (r == 0)
-		r = print_rows(terminal, "Detectors", RESOURCE_DETECTOR, model->detectors, true, now_realtime_ns);
+		r = print_rows(terminal, "Detectors", RESOURCE_DETECTOR, model->detectors, true,
+			       now_realtime_ns);
 	return r;
 }

@@ -8,7 +8,7 @@
 #define TOP_RECENT_MAX 8
 
 struct top_model {
-	cJSON *live;   /* Abnormals that have not ended, oldest first */
+	cJSON *live; /* Abnormals that have not ended, oldest first */
 	cJSON *recent; /* those that ended last, latest first; at most TOP_RECENT_MAX */
 	cJSON *status, *detectors, *pressure; /* as the API and /proc/pressure tell; may be NULL */
 };
@@ -16,8 +16,10 @@ struct top_model {
 int top_model_start(struct top_model *model);
 void top_model_clear(struct top_model *model);
 
-/* Takes in one line of a watch, TYPE "ADDED", "MODIFIED" or "DELETED". OBJECT is taken. Returns 0 or -ENOMEM. */
+/* Takes in one line of a watch, TYPE "ADDED", "MODIFIED" or "DELETED". OBJECT is taken. Returns 0
+ * or -ENOMEM. */
 int top_model_change(struct top_model *model, const char *type, cJSON *object);
 
 /* Prints one picture. Returns 0 or -ENOMEM. */
-int top_model_print(const struct top_model *model, const struct terminal *terminal, int64_t now_realtime_ns);
+int top_model_print(const struct top_model *model, const struct terminal *terminal,
+		    int64_t now_realtime_ns);

@@ -5,7 +5,8 @@
 
 static int version_run(int argc, char **argv)
 {
-	static const struct option longs[] = {{"output", required_argument, NULL, 'o'}, GLOBAL_OPTIONS};
+	static const struct option longs[] = {{"output", required_argument, NULL, 'o'},
+					      GLOBAL_OPTIONS};
 	struct options options = OPTIONS("o:", longs);
 	enum output output = OUTPUT_TABLE;
 	_cleanup_json_ cJSON *status = NULL;
@@ -13,7 +14,8 @@ static int version_run(int argc, char **argv)
 	int c;
 
 	while ((c = options_next(&options)) >= 0)
-		if (c == 'o' && output_parse("version", optarg, 1u << OUTPUT_TABLE | 1u << OUTPUT_JSON, &output) < 0)
+		if (c == 'o' && output_parse("version", optarg,
+					     1u << OUTPUT_TABLE | 1u << OUTPUT_JSON, &output) < 0)
 			return EXIT_USAGE;
 	if (c == OPTION_EXIT)
 		return options.exit_status;
@@ -31,8 +33,8 @@ static int version_run(int argc, char **argv)
 	}
 	printf("lifeboat %s\n", LIFEBOAT_VERSION);
 	if (agent)
-		printf("agent    %s (pid %.0f, on %s)\n", agent, json_number(json_at(status, "process"), "pid", 0),
-		       client_socket());
+		printf("agent    %s (pid %.0f, on %s)\n", agent,
+		       json_number(json_at(status, "process"), "pid", 0), client_socket());
 	return EXIT_OK;
 }
 

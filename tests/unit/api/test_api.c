@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The API on a real socket, over a real pipeline and store, with clients that behave and clients that do not. */
+/* The API on a real socket, over a real pipeline and store, with clients that behave and clients
+ * that do not. */
 #include "../chain/pipeline_fixture.h"
 
 #include <grp.h>
@@ -33,9 +34,16 @@ static uint64_t skewed_monotonic(void *userdata)
 static struct api_options options_of(struct api_bench *bench)
 {
 	return (struct api_options){
-		.event = bench->bench->base.event, .clock = &bench->clock, .host = bench->host,
-		.socket_path = bench->socket, .store = bench->bench->store, .pipeline = bench->bench->pipeline,
-		.registry = bench->bench->registry, .pool = bench->bench->base.pool, .node_name = "n1", .version = "test",
+		.event = bench->bench->base.event,
+		.clock = &bench->clock,
+		.host = bench->host,
+		.socket_path = bench->socket,
+		.store = bench->bench->store,
+		.pipeline = bench->bench->pipeline,
+		.registry = bench->bench->registry,
+		.pool = bench->bench->base.pool,
+		.node_name = "n1",
+		.version = "test",
 	};
 }
 
@@ -62,7 +70,8 @@ static int setup(void **state)
 	bench->clock.userdata = bench;
 	bench->answer = BUFFER(64 * MIB);
 	assert_int_equal(host_open(NULL, &bench->host), 0);
-	snprintf(bench->socket, sizeof(bench->socket), "%s/run/api.sock", bench->bench->base.directory);
+	snprintf(bench->socket, sizeof(bench->socket), "%s/run/api.sock",
+		 bench->bench->base.directory);
 	api_begin(bench, NULL);
 	*state = bench;
 	return 0;
@@ -81,7 +90,8 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* --- A client without manners ---------------------------------------------------------------------- */
+/* --- A client without manners
+ * ---------------------------------------------------------------------- */
 
 static int dial(struct api_bench *bench)
 {
@@ -94,7 +104,8 @@ static int dial(struct api_bench *bench)
 	return fd;
 }
 
-/* Sends all of TEXT, letting the server run where it must; stops when the server no longer listens. */
+/* Sends all of TEXT, letting the server run where it must; stops when the server no longer listens.
+ */
 static void say(struct api_bench *bench, int fd, const char *text, size_t length)
 {
 	uint64_t end = test_now() + TEST_DEADLINE_NS;
@@ -130,12 +141,15 @@ static const char *exchange_on(struct api_bench *bench, int fd, const char *text
 	return buffer_text(&bench->answer);
 }
 
-static const char *request(struct api_bench *bench, const char *method, const char *path, const char *body)
+static const char *request(struct api_bench *bench, const char *method, const char *path,
+			   const char *body)
 {
 	_cleanup_free_ char *text = NULL;
 
-	assert_true(asprintf(&text, "%s %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n%s", method,
-			     path, strlen(body), body) > 0);
+	assert_true(asprintf(&text,
+			     "%s %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: "
+			     "%zu\r\n\r\n%s",
+			     method, path, strlen(body), body) > 0);
 	return exchange_on(bench, dial(bench), text, strlen(text));
 }
 
@@ -147,16 +161,18 @@ static unsigned status_of(const char *answer)
 	return status;
 }
 
-#define assert_says(answer, status, words)                                                         \
-	do {                                                                                       \
-		const char *answer_ = (answer);                                                    \
-		if (status_of(answer_) != (status) || !strstr(answer_, (words)))                   \
-			fail_msg("expected %d and \"%s\" in:\n%s", (status), (words), answer_);    \
+#define assert_says(answer, status, words)                                                      \
+	do {                                                                                    \
+		const char *answer_ = (answer);                                                 \
+		if (status_of(answer_) != (status) || !strstr(answer_, (words)))                \
+			fail_msg("expected %d and \"%s\" in:\n%s", (status), (words), answer_); \
 	} while (0)
 
-#define CUSTOM(name)                                                                               \
-	"{\"apiVersion\":\"lifeboat.dev/v1alpha1\",\"kind\":\"Abnormal\",\"metadata\":{\"name\":\"" name  \
-	"\"},\"spec\":{\"source\":\"Custom\",\"skipDiagnosis\":true,\"skipRecovery\":true,\"context\":{\"a\":1}}}"
+#define CUSTOM(name)                                                                        \
+	"{\"apiVersion\":\"lifeboat.dev/"                                                   \
+	"v1alpha1\",\"kind\":\"Abnormal\",\"metadata\":{\"name\":\"" name                   \
+	"\"},\"spec\":{\"source\":\"Custom\",\"skipDiagnosis\":true,\"skipRecovery\":true," \
+	"\"context\":{\"a\":1}}}"
 
 /* A client that follows a stream; its end is the test's to close. */
 static int follow(struct api_bench *bench, const char *path)
@@ -174,49 +190,64 @@ static int follow(struct api_bench *bench, const char *path)
 
 static void await_text(struct api_bench *bench, int fd, const char *words)
 {
-	WAIT_FOR(&bench->bench->base, words, (hear(bench, fd), strstr(buffer_text(&bench->answer), words)));
+	WAIT_FOR(&bench->bench->base, words,
+		 (hear(bench, fd), strstr(buffer_text(&bench->answer), words)));
 }
 
-/* --- Tests ------------------------------------------------------------------------------------------- */
+/* --- Tests
+ * ------------------------------------------------------------------------------------------- */
 
 static void what_is_submitted_can_be_listed_read_and_deleted(void **state)
 {
 	struct api_bench *bench = *state;
 
 	assert_says(request(bench, "GET", "/api/v1/abnormals", ""), 200, "\"items\":[]");
-	assert_says(request(bench, "POST", "/api/v1/abnormals", CUSTOM("one")), 201, "\"result\":\"created\"");
-	assert_says(request(bench, "POST", "/api/v1/abnormals", CUSTOM("one")), 200, "\"name\":\"one\"");
+	assert_says(request(bench, "POST", "/api/v1/abnormals", CUSTOM("one")), 201,
+		    "\"result\":\"created\"");
+	assert_says(request(bench, "POST", "/api/v1/abnormals", CUSTOM("one")), 200,
+		    "\"name\":\"one\"");
 	assert_says(request(bench, "POST", "/api/v1/abnormals",
-			    "{\"apiVersion\":\"lifeboat.dev/v1alpha1\",\"kind\":\"Abnormal\",\"metadata\":{\"name\":\"one\"},"
+			    "{\"apiVersion\":\"lifeboat.dev/"
+			    "v1alpha1\",\"kind\":\"Abnormal\",\"metadata\":{\"name\":\"one\"},"
 			    "\"spec\":{\"source\":\"Custom\",\"context\":{\"b\":2}}}"),
 		    409, "another Abnormal has this name");
 	assert_says(request(bench, "POST", "/api/v1/abnormals",
-			    "{\"apiVersion\":\"lifeboat.dev/v1alpha1\",\"kind\":\"Abnormal\",\"spec\":{\"source\":\"Custom\","
+			    "{\"apiVersion\":\"lifeboat.dev/"
+			    "v1alpha1\",\"kind\":\"Abnormal\",\"spec\":{\"source\":\"Custom\","
 			    "\"nodeName\":\"mars\",\"context\":{\"b\":2}}}"),
 		    422, "spec.nodeName");
-	assert_says(request(bench, "GET", "/api/v1/abnormals?namespace=default", ""), 200, "\"name\":\"one\"");
-	assert_says(request(bench, "GET", "/api/v1/abnormals?namespace=other", ""), 200, "\"items\":[]");
-	assert_says(request(bench, "GET", "/api/v1/namespaces/default/abnormals/one", ""), 200, "\"kind\":\"Abnormal\"");
-	assert_says(request(bench, "GET", "/api/v1/namespaces/default/abnormals/one/history", ""), 200,
-		    "\"kind\":\"List\"");
-	assert_says(request(bench, "DELETE", "/api/v1/namespaces/default/abnormals/one", ""), 200, "deleted");
-	assert_says(request(bench, "GET", "/api/v1/namespaces/default/abnormals/one", ""), 404, "no Abnormal one");
-	assert_says(request(bench, "DELETE", "/api/v1/namespaces/default/abnormals/one", ""), 404, "no Abnormal one");
+	assert_says(request(bench, "GET", "/api/v1/abnormals?namespace=default", ""), 200,
+		    "\"name\":\"one\"");
+	assert_says(request(bench, "GET", "/api/v1/abnormals?namespace=other", ""), 200,
+		    "\"items\":[]");
+	assert_says(request(bench, "GET", "/api/v1/namespaces/default/abnormals/one", ""), 200,
+		    "\"kind\":\"Abnormal\"");
+	assert_says(request(bench, "GET", "/api/v1/namespaces/default/abnormals/one/history", ""),
+		    200, "\"kind\":\"List\"");
+	assert_says(request(bench, "DELETE", "/api/v1/namespaces/default/abnormals/one", ""), 200,
+		    "deleted");
+	assert_says(request(bench, "GET", "/api/v1/namespaces/default/abnormals/one", ""), 404,
+		    "no Abnormal one");
+	assert_says(request(bench, "DELETE", "/api/v1/namespaces/default/abnormals/one", ""), 404,
+		    "no Abnormal one");
 }
 
 static void what_the_agent_alone_writes_is_not_taken_from_a_user(void **state)
 {
 	struct api_bench *bench = *state;
-	const char *text = "{\"apiVersion\":\"lifeboat.dev/v1alpha1\",\"kind\":\"Abnormal\",\"metadata\":{\"name\":\"sly\","
-			   "\"uid\":\"../../etc\"},\"spec\":{\"source\":\"Custom\",\"context\":{\"a\":1}},"
-			   "\"status\":{\"phase\":\"Succeeded\",\"reason\":\"Forged\"}}";
+	const char *text =
+		"{\"apiVersion\":\"lifeboat.dev/"
+		"v1alpha1\",\"kind\":\"Abnormal\",\"metadata\":{\"name\":\"sly\","
+		"\"uid\":\"../../etc\"},\"spec\":{\"source\":\"Custom\",\"context\":{\"a\":1}},"
+		"\"status\":{\"phase\":\"Succeeded\",\"reason\":\"Forged\"}}";
 
 	assert_says(request(bench, "POST", "/api/v1/abnormals", text), 201, "created");
 	const char *answer = request(bench, "GET", "/api/v1/namespaces/default/abnormals/sly", "");
 	assert_says(answer, 200, "\"uid\"");
 	assert_null(strstr(answer, "Forged"));
 	assert_null(strstr(answer, "etc"));
-	assert_says(request(bench, "POST", "/api/v1/diagnosers/holmes/diagnose", text), 400, "metadata.uid");
+	assert_says(request(bench, "POST", "/api/v1/diagnosers/holmes/diagnose", text), 400,
+		    "metadata.uid");
 }
 
 static void an_unknown_path_or_method_or_parameter_is_named(void **state)
@@ -228,12 +259,17 @@ static void an_unknown_path_or_method_or_parameter_is_named(void **state)
 	assert_says(request(bench, "HEAD", "/healthz", ""), 405, "Allow: GET");
 	assert_says(request(bench, "GET", "/api/v1/abnormals?wach=true", ""), 400, "wach");
 	assert_says(request(bench, "GET", "/api/v1/abnormals?watch=yes", ""), 400, "true or false");
-	assert_says(request(bench, "POST", "/api/v1/recoverers/gentle/recover?namespace=default&abnormal=x&dryrun=true", ""),
+	assert_says(request(bench, "POST",
+			    "/api/v1/recoverers/gentle/"
+			    "recover?namespace=default&abnormal=x&dryrun=true",
+			    ""),
 		    400, "dryrun");
-	assert_says(request(bench, "POST", "/api/v1/recoverers/gentle/recover?namespace=default&abnormal=x", ""), 404,
-		    "no Abnormal x");
-	assert_says(request(bench, "POST", "/api/v1/recoverers/nobody/recover?namespace=default&abnormal=x", ""), 404,
-		    "no recoverer nobody");
+	assert_says(request(bench, "POST",
+			    "/api/v1/recoverers/gentle/recover?namespace=default&abnormal=x", ""),
+		    404, "no Abnormal x");
+	assert_says(request(bench, "POST",
+			    "/api/v1/recoverers/nobody/recover?namespace=default&abnormal=x", ""),
+		    404, "no recoverer nobody");
 }
 
 static void bad_json_is_refused_with_its_place_and_a_bad_field_by_name(void **state)
@@ -243,7 +279,8 @@ static void bad_json_is_refused_with_its_place_and_a_bad_field_by_name(void **st
 	assert_says(request(bench, "POST", "/api/v1/abnormals", "{\n \"a\": [}"), 400, "line 2");
 	assert_says(request(bench, "POST", "/api/v1/abnormals", ""), 400, "error");
 	assert_says(request(bench, "POST", "/api/v1/abnormals",
-			    "{\"apiVersion\":\"lifeboat.dev/v1alpha1\",\"kind\":\"Abnormal\",\"spec\":{\"source\":\"Log\","
+			    "{\"apiVersion\":\"lifeboat.dev/"
+			    "v1alpha1\",\"kind\":\"Abnormal\",\"spec\":{\"source\":\"Log\","
 			    "\"log\":{\"filePath\":\"/x\"}}}"),
 		    400, "\"field\":\"spec.log.logEntry\"");
 	assert_says(request(bench, "GET", "/api/v1/abnormals", ""), 200, "\"items\":[]");
@@ -260,12 +297,14 @@ static void a_body_over_the_limit_is_refused_announced_or_not(void **state)
 	memset(body, ' ', size);
 	body[size] = '\0';
 	assert_says(request(bench, "POST", "/api/v1/abnormals", body), 413, "more than");
-	assert_int_equal(buffer_printf(&chunked,
-				       "POST /api/v1/abnormals HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
-				       "Transfer-Encoding: chunked\r\n\r\n%zx\r\n%s\r\n0\r\n\r\n",
-				       size, body),
-			 0);
-	assert_says(exchange_on(bench, dial(bench), chunked.data, chunked.length), 413, "more than");
+	assert_int_equal(
+		buffer_printf(&chunked,
+			      "POST /api/v1/abnormals HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+			      "Transfer-Encoding: chunked\r\n\r\n%zx\r\n%s\r\n0\r\n\r\n",
+			      size, body),
+		0);
+	assert_says(exchange_on(bench, dial(bench), chunked.data, chunked.length), 413,
+		    "more than");
 	assert_says(request(bench, "GET", "/healthz", ""), 200, "ok");
 }
 
@@ -303,12 +342,15 @@ static void a_watch_tells_what_is_there_and_what_changes(void **state)
 	int fd = follow(bench, "/api/v1/abnormals?watch=true");
 	await_text(bench, fd, "{\"type\":\"ADDED\"");
 	await_text(bench, fd, "\"before\"");
-	_cleanup_abnormal_ struct abnormal *later = fault(bench->bench, "Custom", "later", NULL, "", "\"skipDiagnosis\":true,\"skipRecovery\":true");
+	_cleanup_abnormal_ struct abnormal *later =
+		fault(bench->bench, "Custom", "later", NULL, "",
+		      "\"skipDiagnosis\":true,\"skipRecovery\":true");
 	submit(bench->bench, TAKE_PTR(later));
 	await_text(bench, fd, "\"later\"");
 	await_text(bench, fd, "{\"type\":\"MODIFIED\"");
 	await_text(bench, fd, "\"phase\":\"Succeeded\"");
-	assert_int_equal(pipeline_delete(bench->bench->pipeline, "default", "later", NULL, NULL), 0);
+	assert_int_equal(pipeline_delete(bench->bench->pipeline, "default", "later", NULL, NULL),
+			 0);
 	await_text(bench, fd, "{\"type\":\"DELETED\"");
 	close(fd);
 }
@@ -326,7 +368,8 @@ static void a_watcher_that_leaves_is_noticed_though_nothing_happens(void **state
 
 static struct finding finding_of(size_t length)
 {
-	struct finding finding = {.detector = "test", .type = "Test", .subject = malloc(length + 1)};
+	struct finding finding = {
+		.detector = "test", .type = "Test", .subject = malloc(length + 1)};
 
 	assert_non_null(finding.subject);
 	memset(finding.subject, 's', length);
@@ -348,7 +391,9 @@ static void findings_come_as_lines(void **state)
 	struct finding finding = finding_of(3);
 
 	api_publish_finding(bench->api, &finding);
-	await_text(bench, fd, "{\"detector\":\"test\",\"type\":\"Test\",\"cleared\":false,\"subject\":\"sss\",\"event\":{}}\n");
+	await_text(bench, fd,
+		   "{\"detector\":\"test\",\"type\":\"Test\",\"cleared\":false,\"subject\":\"sss\","
+		   "\"event\":{}}\n");
 	finding_end(&finding);
 	close(fd);
 }
@@ -382,7 +427,8 @@ static void watchers_and_connections_are_bounded(void **state)
 	assert_says(request(bench, "GET", "/api/v1/events", ""), 503, "watchers");
 	for (size_t i = WATCHERS_MAX; i < CONNECTIONS_MAX; i++)
 		fds[i] = dial(bench);
-	WAIT_FOR(&bench->bench->base, "all connections", bench->api->connection_count == CONNECTIONS_MAX);
+	WAIT_FOR(&bench->bench->base, "all connections",
+		 bench->api->connection_count == CONNECTIONS_MAX);
 	assert_says(request(bench, "GET", "/healthz", ""), 503, "too many connections");
 	for (size_t i = 0; i < CONNECTIONS_MAX; i++)
 		close(fds[i]);
@@ -395,29 +441,35 @@ static void a_plugin_runs_by_hand_and_its_answer_comes_back(void **state)
 	struct api_bench *bench = *state;
 	_cleanup_free_ char *body = NULL;
 	_cleanup_abnormal_ struct abnormal *abnormal =
-		fault(bench->bench, "Custom", "asked", NULL, "\"holmes\":{\"diagnose\":\"yes\"},\"looker\":{\"collect\":\"yes\"}", "");
+		fault(bench->bench, "Custom", "asked", NULL,
+		      "\"holmes\":{\"diagnose\":\"yes\"},\"looker\":{\"collect\":\"yes\"}", "");
 
 	assert_int_equal(abnormal_print(abnormal, &body), 0);
-	assert_says(request(bench, "POST", "/api/v1/diagnosers/holmes/diagnose", body), 200, "\"reason\":\"TestFault\"");
-	assert_says(request(bench, "POST", "/api/v1/informationcollectors/looker/collect", body), 200,
-		    "\"looker\":\"evidence\"");
-	assert_says(request(bench, "POST", "/api/v1/diagnosers/nobody/diagnose", body), 404, "lifeboat get diagnosers");
+	assert_says(request(bench, "POST", "/api/v1/diagnosers/holmes/diagnose", body), 200,
+		    "\"reason\":\"TestFault\"");
+	assert_says(request(bench, "POST", "/api/v1/informationcollectors/looker/collect", body),
+		    200, "\"looker\":\"evidence\"");
+	assert_says(request(bench, "POST", "/api/v1/diagnosers/nobody/diagnose", body), 404,
+		    "lifeboat get diagnosers");
 	assert_says(request(bench, "GET", "/api/v1/abnormals", ""), 200, "\"items\":[]");
 }
 
 static int ask_and_wait(struct api_bench *bench)
 {
 	_cleanup_free_ char *body = NULL, *text = NULL;
-	_cleanup_abnormal_ struct abnormal *abnormal =
-		fault(bench->bench, "Custom", "asked", NULL, "\"holmes\":{\"diagnose\":\"hang\"}", "");
+	_cleanup_abnormal_ struct abnormal *abnormal = fault(
+		bench->bench, "Custom", "asked", NULL, "\"holmes\":{\"diagnose\":\"hang\"}", "");
 	int fd = dial(bench);
 
 	assert_int_equal(abnormal_print(abnormal, &body), 0);
-	assert_true(asprintf(&text, "POST /api/v1/diagnosers/holmes/diagnose HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n%s",
+	assert_true(asprintf(&text,
+			     "POST /api/v1/diagnosers/holmes/diagnose HTTP/1.1\r\nHost: "
+			     "x\r\nContent-Length: %zu\r\n\r\n%s",
 			     strlen(body), body) > 0);
 	say(bench, fd, text, strlen(text));
 	WAIT_FOR(&bench->bench->base, "the request to wait",
-		 bench->api->connections && bench->api->connections->request && bench->api->connections->request->suspended);
+		 bench->api->connections && bench->api->connections->request &&
+			 bench->api->connections->request->suspended);
 	return fd;
 }
 
@@ -497,17 +549,20 @@ static void a_socket_left_behind_is_replaced_and_a_file_in_the_way_is_not(void *
 	assert_int_equal(access(bench->socket, F_OK), 0);
 }
 
-/* Connects as another user with GROUP as its supplementary one. Returns 1 if it was answered, 0 if not. */
+/* Connects as another user with GROUP as its supplementary one. Returns 1 if it was answered, 0 if
+ * not. */
 static int ask_as(struct api_bench *bench, gid_t group)
 {
-	static const char health[] = "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+	static const char health[] =
+		"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
 	pid_t pid = fork();
 	int status = 0;
 
 	if (pid == 0) {
 		char answer[100];
 
-		if (setgroups(1, &group) < 0 || setresgid(PEOPLE, PEOPLE, PEOPLE) < 0 || setresuid(PEOPLE, PEOPLE, PEOPLE) < 0)
+		if (setgroups(1, &group) < 0 || setresgid(PEOPLE, PEOPLE, PEOPLE) < 0 ||
+		    setresuid(PEOPLE, PEOPLE, PEOPLE) < 0)
 			_exit(100);
 		int fd = dial(bench);
 		fcntl(fd, F_SETFL, 0);
@@ -545,7 +600,8 @@ static void only_those_who_are_allowed_are_answered(void **state)
 
 static int dial_tcp(uint16_t port)
 {
-	struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port),
+	struct sockaddr_in address = {.sin_family = AF_INET,
+				      .sin_port = htons(port),
 				      .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
@@ -557,14 +613,17 @@ static int dial_tcp(uint16_t port)
 static void the_tcp_listener_knows_metrics_alone(void **state)
 {
 	struct api_bench *bench = *state;
-	static const char metrics[] = "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-	static const char list[] = "GET /api/v1/abnormals HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+	static const char metrics[] =
+		"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+	static const char list[] =
+		"GET /api/v1/abnormals HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
 	struct sockaddr_in address;
 	socklen_t length = sizeof(address);
 
 	api_free(TAKE_PTR(bench->api));
 	api_begin(bench, "127.0.0.1:0");
-	assert_int_equal(getsockname(bench->api->metrics_fd, (struct sockaddr *)&address, &length), 0);
+	assert_int_equal(getsockname(bench->api->metrics_fd, (struct sockaddr *)&address, &length),
+			 0);
 	uint16_t port = ntohs(address.sin_port);
 	const char *answer = exchange_on(bench, dial_tcp(port), metrics, sizeof(metrics) - 1);
 	assert_says(answer, 200, "application/openmetrics-text");

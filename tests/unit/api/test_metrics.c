@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The metrics as a scraper reads them: every line is checked against the OpenMetrics 1.0 text format. */
+/* The metrics as a scraper reads them: every line is checked against the OpenMetrics 1.0 text
+ * format. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,7 +17,9 @@ struct family {
 
 static bool name_is_valid(const char *name, size_t length)
 {
-	return length && strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") >= length;
+	return length &&
+	       strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") >=
+		       length;
 }
 
 /* "{a="b",c="d"}": returns what follows, or NULL. */
@@ -45,11 +48,14 @@ static void check_sample(const struct family *family, const char *line)
 	size_t length = strcspn(line, "{ ");
 	char *end;
 
-	const char *suffix = streq(family->type, "counter") ? "_total" : streq(family->type, "info") ? "_info" : "";
+	const char *suffix = streq(family->type, "counter") ? "_total"
+			     : streq(family->type, "info")  ? "_info"
+							    : "";
 	if (strncmp(line, family->name, strlen(family->name)) != 0 ||
 	    length != strlen(family->name) + strlen(suffix) ||
 	    strncmp(line + strlen(family->name), suffix, strlen(suffix)) != 0)
-		fail_msg("a sample outside its family %s (%s): %s", family->name, family->type, line);
+		fail_msg("a sample outside its family %s (%s): %s", family->name, family->type,
+			 line);
 	const char *value = skip_labels(line + length);
 	if (!value || *value != ' ')
 		fail_msg("bad labels: %s", line);
@@ -78,7 +84,8 @@ static size_t check_format(char *text)
 		if (streq(line, "# EOF")) {
 			ended = true;
 		} else if (startswith(line, "# TYPE ")) {
-			assert_int_equal(sscanf(line, "# TYPE %127s %31s", family.name, family.type), 2);
+			assert_int_equal(
+				sscanf(line, "# TYPE %127s %31s", family.name, family.type), 2);
 			for (size_t i = 0; i < families; i++)
 				if (streq(seen[i], family.name))
 					fail_msg("the family %s is there twice", family.name);
@@ -105,7 +112,8 @@ static size_t check_format(char *text)
 
 static cJSON *detectors(void)
 {
-	return cJSON_Parse("[{\"name\":\"oom\",\"status\":\"active\",\"hook\":\"tp_btf/mark_victim\",\"events\":3,\"lost\":1,"
+	return cJSON_Parse("[{\"name\":\"oom\",\"status\":\"active\",\"hook\":\"tp_btf/"
+			   "mark_victim\",\"events\":3,\"lost\":1,"
 			   "\"looks\":7,\"lookNanoseconds\":1500000}]");
 }
 
@@ -118,7 +126,9 @@ static struct abnormal *ended(const char *uid, const char *reason)
 	abnormal->status.phase = PHASE_FAILED;
 	assert_int_equal(string_set(&abnormal->metadata.uid, uid), 0);
 	assert_int_equal(string_set(&abnormal->status.reason, reason), 0);
-	assert_int_equal(abnormal_set_condition(abnormal, CONDITION_RECOVERED, CONDITION_FALSE, "X", NULL, 1000), 0);
+	assert_int_equal(abnormal_set_condition(abnormal, CONDITION_RECOVERED, CONDITION_FALSE, "X",
+						NULL, 1000),
+			 0);
 	return abnormal;
 }
 
@@ -133,8 +143,15 @@ static void every_line_is_openmetrics(void **state)
 	_cleanup_abnormal_ struct abnormal *abnormal = ended("u1", "Quote\"Back\\Line\nEnd");
 	_cleanup_json_ cJSON *list = detectors();
 	struct metrics_input input = {
-		.version = "1", .node_name = "n", .endings = &endings, .pipeline = &pipeline, .calls = &calls,
-		.store = &store, .store_medium = "disk", .detectors = list, .api = &api,
+		.version = "1",
+		.node_name = "n",
+		.endings = &endings,
+		.pipeline = &pipeline,
+		.calls = &calls,
+		.store = &store,
+		.store_medium = "disk",
+		.detectors = list,
+		.api = &api,
 	};
 
 	assert_int_equal(metrics_endings_add(&endings, abnormal, 0), 0);
@@ -142,7 +159,8 @@ static void every_line_is_openmetrics(void **state)
 	assert_true(input.process.resident_bytes > 0 && input.process.open_files > 0);
 	assert_int_equal(metrics_render(&input, &text), 0);
 	assert_non_null(strstr(text.data, "reason=\"Quote\\\"Back\\\\Line\\nEnd\""));
-	assert_non_null(strstr(text.data, "lifeboat_detector_look_seconds_total{detector=\"oom\"} 0.0015\n"));
+	assert_non_null(strstr(text.data,
+			       "lifeboat_detector_look_seconds_total{detector=\"oom\"} 0.0015\n"));
 	assert_non_null(strstr(text.data, "process_start_time_seconds 1.5\n"));
 	assert_true(check_format(text.data) > 30);
 	metrics_endings_clear(&endings);
@@ -153,7 +171,8 @@ static void an_ending_is_counted_once_and_only_if_it_is_ours(void **state)
 	static struct metrics_endings endings;
 	_cleanup_abnormal_ struct abnormal *one = ended("u1", "A"), *two = ended("u2", "A");
 
-	assert_int_equal(metrics_endings_add(&endings, one, 2000), 0); /* ended before the agent began */
+	assert_int_equal(metrics_endings_add(&endings, one, 2000),
+			 0); /* ended before the agent began */
 	assert_int_equal(endings.count, 0);
 	assert_int_equal(metrics_endings_add(&endings, one, 1000), 0);
 	assert_int_equal(metrics_endings_add(&endings, one, 1000), 0); /* a repeat folded into it */

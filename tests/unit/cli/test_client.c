@@ -83,7 +83,9 @@ static void no_agent_is_told_with_the_next_step(void **state)
 
 	assert_int_equal(client_call("GET", "/x", NULL, NULL, NULL, &problem), -ECONNREFUSED);
 	snprintf(expected, sizeof(expected),
-		 "no agent answers on %s: start one with `lifeboat agent` or name its socket with --socket", peer->socket);
+		 "no agent answers on %s: start one with `lifeboat agent` or name its socket with "
+		 "--socket",
+		 peer->socket);
 	assert_string_equal(problem.text, expected);
 }
 
@@ -93,8 +95,10 @@ static void a_chunked_answer_in_the_smallest_pieces_is_read_whole(void **state)
 	_cleanup_json_ cJSON *json = NULL;
 	int status = 0;
 
-	answer_with(*state, "HTTP/1.1 201 Created\r\nTRANSFER-ENCODING: chunked\r\n\r\n"
-			    "3\r\n{\"a\r\n5;x=y\r\n\":[1,\r\nA\r\n2,3,4,5,6]\r\n1\r\n}\r\n0\r\n\r\n", 1);
+	answer_with(*state,
+		    "HTTP/1.1 201 Created\r\nTRANSFER-ENCODING: chunked\r\n\r\n"
+		    "3\r\n{\"a\r\n5;x=y\r\n\":[1,\r\nA\r\n2,3,4,5,6]\r\n1\r\n}\r\n0\r\n\r\n",
+		    1);
 	if (client_call("GET", "/x", NULL, &status, &json, &problem) < 0)
 		fail_msg("%s", problem.text);
 	assert_int_equal(status, 201);
@@ -115,8 +119,10 @@ static void an_error_has_the_agents_words(void **state)
 {
 	struct problem problem = {0};
 
-	answer_with(*state, "HTTP/1.1 400 Bad Request\r\nContent-Length: 60\r\n\r\n"
-			    "{\"error\":{\"field\":\"spec.log.filePath\",\"message\":\"is required\"}}", 100);
+	answer_with(*state,
+		    "HTTP/1.1 400 Bad Request\r\nContent-Length: 60\r\n\r\n"
+		    "{\"error\":{\"field\":\"spec.log.filePath\",\"message\":\"is required\"}}",
+		    100);
 	/* Content-Length lies by a few bytes: the answer is cut, and that is told. */
 	assert_int_equal(client_call("GET", "/x", NULL, NULL, NULL, &problem), -EREMOTEIO);
 	assert_non_null(strstr(problem.text, "400"));
@@ -126,7 +132,10 @@ static void a_named_field_comes_through(void **state)
 {
 	struct problem problem = {0};
 
-	answer_with(*state, "HTTP/1.1 404 Not Found\r\n\r\n{\"error\":{\"field\":\"spec.source\",\"message\":\"is wrong\"}}", 100);
+	answer_with(*state,
+		    "HTTP/1.1 404 Not "
+		    "Found\r\n\r\n{\"error\":{\"field\":\"spec.source\",\"message\":\"is wrong\"}}",
+		    100);
 	assert_int_equal(client_call("GET", "/x", NULL, NULL, NULL, &problem), -ENOENT);
 	assert_string_equal(problem.field, "spec.source");
 	assert_string_equal(problem.text, "is wrong");
@@ -158,7 +167,9 @@ static void another_protocol_is_an_error(void **state)
 
 static void a_chunk_of_a_wrong_size_is_an_error(void **state)
 {
-	a_bad_answer_is_an_error("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n", state);
+	a_bad_answer_is_an_error(
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n",
+		state);
 }
 
 static void a_cut_answer_is_an_error(void **state)
@@ -172,8 +183,11 @@ static void lines_come_one_by_one_and_the_end_is_told(void **state)
 	struct problem problem = {0};
 	char *line = NULL;
 
-	answer_with(*state, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\none\n\r\n6\r\ntwo\nth\r\n4\r\nree\n\r\n"
-			    "0\r\n\r\n", 3);
+	answer_with(*state,
+		    "HTTP/1.1 200 OK\r\nTransfer-Encoding: "
+		    "chunked\r\n\r\n4\r\none\n\r\n6\r\ntwo\nth\r\n4\r\nree\n\r\n"
+		    "0\r\n\r\n",
+		    3);
 	assert_int_equal(client_lines_open("/x", &lines, &problem), 0);
 	static const char *const expected[] = {"one", "two", "three"};
 	for (size_t i = 0; i < ARRAY_SIZE(expected); i++) {
@@ -192,7 +206,8 @@ static void what_is_not_plain_is_encoded_in_a_path(void **state)
 	assert_string_equal(url.data, "a%2Fb%20c%3Fd%26%C3%A9-_.~");
 }
 
-/* --- Documents ------------------------------------------------------------------------------------- */
+/* --- Documents
+ * ------------------------------------------------------------------------------------- */
 
 static void documents_and_lists_are_read_and_mistakes_named_by_document(void **state)
 {
@@ -200,8 +215,10 @@ static void documents_and_lists_are_read_and_mistakes_named_by_document(void **s
 	_cleanup_json_ cJSON *documents = NULL;
 	struct problem problem = {0};
 	char file[128];
-	static const char text[] = "apiVersion: lifeboat.dev/v1alpha1\nkind: Abnormal\nspec: {source: Custom, context: {a: 1}}\n"
-				   "---\nkind: List\nitems:\n- {apiVersion: lifeboat.dev/v1alpha1, kind: Abnormal, spec: {source: "
+	static const char text[] = "apiVersion: lifeboat.dev/v1alpha1\nkind: Abnormal\nspec: "
+				   "{source: Custom, context: {a: 1}}\n"
+				   "---\nkind: List\nitems:\n- {apiVersion: lifeboat.dev/v1alpha1, "
+				   "kind: Abnormal, spec: {source: "
 				   "Log, log: {filePath: x, logEntry: y}}}\n";
 
 	snprintf(file, sizeof(file), "%s/f.yaml", peer->folder);
@@ -218,7 +235,8 @@ static void documents_and_lists_are_read_and_mistakes_named_by_document(void **s
 	assert_string_equal(problem.field, "/nowhere/at/all");
 }
 
-/* --- Doctor ------------------------------------------------------------------------------------------- */
+/* --- Doctor
+ * ------------------------------------------------------------------------------------------- */
 
 static const struct check *check_of(const struct check *checks, size_t count, const char *name)
 {
@@ -256,11 +274,15 @@ static void a_bare_host_lacks_things_and_each_has_its_next_step(void **state)
 
 static void a_detector_that_cannot_work_is_missing_and_one_that_sees_less_is_noted(void **state)
 {
-	_cleanup_json_ cJSON *list = cJSON_Parse(
-		"[{\"name\":\"a\",\"status\":\"active\",\"hook\":\"h\"},{\"name\":\"b\",\"status\":\"degraded\",\"hook\":\"p\","
-		"\"reason\":\"sees less\"},{\"name\":\"c\",\"status\":\"unsupported\",\"reason\":\"no\"},"
-		"{\"name\":\"d\",\"status\":\"disabled\"},{\"name\":\"e\",\"status\":\"active\",\"lost\":3}]");
-	static const enum check_state expected[] = {CHECK_FINE, CHECK_NOTE, CHECK_MISSING, CHECK_NOTE, CHECK_NOTE};
+	_cleanup_json_ cJSON *list =
+		cJSON_Parse("[{\"name\":\"a\",\"status\":\"active\",\"hook\":\"h\"},{\"name\":"
+			    "\"b\",\"status\":\"degraded\",\"hook\":\"p\","
+			    "\"reason\":\"sees "
+			    "less\"},{\"name\":\"c\",\"status\":\"unsupported\",\"reason\":\"no\"},"
+			    "{\"name\":\"d\",\"status\":\"disabled\"},{\"name\":\"e\",\"status\":"
+			    "\"active\",\"lost\":3}]");
+	static const enum check_state expected[] = {CHECK_FINE, CHECK_NOTE, CHECK_MISSING,
+						    CHECK_NOTE, CHECK_NOTE};
 
 	for (int i = 0; i < cJSON_GetArraySize(list); i++) {
 		struct check check;

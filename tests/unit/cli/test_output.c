@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a person sees: tables, selectors, wrapping, and the story of an Abnormal, letter by letter. */
+/* What a person sees: tables, selectors, wrapping, and the story of an Abnormal, letter by letter.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -23,7 +24,8 @@ struct screen {
 static void screen_open(struct screen *screen, unsigned width)
 {
 	*screen = (struct screen){0};
-	screen->terminal = (struct terminal){.out = open_memstream(&screen->text, &screen->length), .width = width};
+	screen->terminal = (struct terminal){.out = open_memstream(&screen->text, &screen->length),
+					     .width = width};
 	assert_non_null(screen->terminal.out);
 }
 
@@ -45,29 +47,47 @@ static cJSON *parsed(const char *text)
 }
 
 static const char thawed[] =
-	"{\"metadata\":{\"name\":\"hung-task-b950685d-toywss\",\"namespace\":\"default\",\"creationTimestamp\":"
+	"{\"metadata\":{\"name\":\"hung-task-b950685d-toywss\",\"namespace\":\"default\","
+	"\"creationTimestamp\":"
 	"\"2026-11-23T17:45:01Z\",\"labels\":{\"team\":\"storage\"},"
 	"\"annotations\":{\"lifeboat.dev/subject\":\"frozen filesystem ext4 on loop0 (7:0)\"}},"
-	"\"spec\":{\"source\":\"KernelEvent\",\"nodeName\":\"node-1\",\"kernelEvent\":{\"detector\":\"hung_task\",\"type\":"
-	"\"HungTask\",\"time\":\"2026-11-23T17:45:01Z\",\"process\":{\"pid\":812,\"tgid\":812,\"comm\":\"dd\",\"uid\":0,"
-	"\"parent\":{\"pid\":800,\"tgid\":800,\"comm\":\"bash\"}},\"container\":{\"id\":\"0123456789abcdef\",\"name\":\"api\","
+	"\"spec\":{\"source\":\"KernelEvent\",\"nodeName\":\"node-1\",\"kernelEvent\":{"
+	"\"detector\":\"hung_task\",\"type\":"
+	"\"HungTask\",\"time\":\"2026-11-23T17:45:01Z\",\"process\":{\"pid\":812,\"tgid\":812,"
+	"\"comm\":\"dd\",\"uid\":0,"
+	"\"parent\":{\"pid\":800,\"tgid\":800,\"comm\":\"bash\"}},\"container\":{\"id\":"
+	"\"0123456789abcdef\",\"name\":\"api\","
 	"\"pod\":\"api-7f\",\"namespace\":\"shop\",\"runtime\":\"containerd\"},"
-	"\"stack\":{\"kernel\":[\"__schedule+0x1\",\"schedule+0x2\",\"percpu_rwsem_wait+0x9\",\"mnt_want_write+0x1\"]},"
-	"\"details\":{\"kind\":\"frozen-filesystem\",\"tasks\":3,\"longestSeconds\":125,\"waiters\":[{\"pid\":812,\"function\":"
-	"\"percpu_rwsem_wait\",\"syscall\":\"openat\",\"killable\":false}],\"filesystem\":{\"id\":\"loop0\",\"type\":\"ext4\","
+	"\"stack\":{\"kernel\":[\"__schedule+0x1\",\"schedule+0x2\",\"percpu_rwsem_wait+0x9\","
+	"\"mnt_want_write+0x1\"]},"
+	"\"details\":{\"kind\":\"frozen-filesystem\",\"tasks\":3,\"longestSeconds\":125,"
+	"\"waiters\":[{\"pid\":812,\"function\":"
+	"\"percpu_rwsem_wait\",\"syscall\":\"openat\",\"killable\":false}],\"filesystem\":{\"id\":"
+	"\"loop0\",\"type\":\"ext4\","
 	"\"freezeLevel\":4}}}},"
-	"\"status\":{\"phase\":\"Succeeded\",\"reason\":\"FilesystemFrozen\",\"message\":\"The filesystem ext4 on loop0 is "
-	"frozen: whatever writes to it waits.\\nAdvice: thaw it with fsfreeze --unfreeze /mnt/a\",\"diagnoser\":{\"name\":"
-	"\"hung-task\"},\"occurrences\":{\"count\":2,\"firstTime\":\"2026-11-23T17:45:01Z\",\"lastTime\":"
-	"\"2026-11-23T17:45:31Z\"},\"information\":[{\"collector\":\"kernel-stacks\",\"state\":\"Collected\",\"duration\":"
-	"\"8.25ms\",\"artifacts\":[{\"name\":\"kernel-stacks.txt\",\"path\":\"/var/lib/lifeboat/k.txt\",\"bytes\":12288}]},"
+	"\"status\":{\"phase\":\"Succeeded\",\"reason\":\"FilesystemFrozen\",\"message\":\"The "
+	"filesystem ext4 on loop0 is "
+	"frozen: whatever writes to it waits.\\nAdvice: thaw it with fsfreeze --unfreeze "
+	"/mnt/a\",\"diagnoser\":{\"name\":"
+	"\"hung-task\"},\"occurrences\":{\"count\":2,\"firstTime\":\"2026-11-23T17:45:01Z\","
+	"\"lastTime\":"
+	"\"2026-11-23T17:45:31Z\"},\"information\":[{\"collector\":\"kernel-stacks\",\"state\":"
+	"\"Collected\",\"duration\":"
+	"\"8.25ms\",\"artifacts\":[{\"name\":\"kernel-stacks.txt\",\"path\":\"/var/lib/lifeboat/"
+	"k.txt\",\"bytes\":12288}]},"
 	"{\"collector\":\"open-files\",\"state\":\"Failed\",\"reason\":\"no answer within 10s\"}],"
-	"\"conditions\":[{\"type\":\"InformationCollected\",\"status\":\"True\",\"lastTransitionTime\":"
-	"\"2026-11-23T17:45:01.050Z\"},{\"type\":\"Identified\",\"status\":\"True\",\"lastTransitionTime\":"
-	"\"2026-11-23T17:45:02.500Z\",\"message\":\"The filesystem ext4 on loop0 is frozen\"},{\"type\":\"Recovered\","
-	"\"status\":\"True\",\"reason\":\"Verified\",\"lastTransitionTime\":\"2026-11-23T17:45:04Z\"}],"
-	"\"actions\":[{\"recoverer\":\"thaw-filesystem\",\"target\":\"ext4 on loop0 at /mnt/a\",\"intentTime\":"
-	"\"2026-11-23T17:45:03Z\",\"finishTime\":\"2026-11-23T17:45:03.020Z\",\"outcome\":\"Done\",\"verification\":"
+	"\"conditions\":[{\"type\":\"InformationCollected\",\"status\":\"True\","
+	"\"lastTransitionTime\":"
+	"\"2026-11-23T17:45:01.050Z\"},{\"type\":\"Identified\",\"status\":\"True\","
+	"\"lastTransitionTime\":"
+	"\"2026-11-23T17:45:02.500Z\",\"message\":\"The filesystem ext4 on loop0 is "
+	"frozen\"},{\"type\":\"Recovered\","
+	"\"status\":\"True\",\"reason\":\"Verified\",\"lastTransitionTime\":\"2026-11-23T17:45:"
+	"04Z\"}],"
+	"\"actions\":[{\"recoverer\":\"thaw-filesystem\",\"target\":\"ext4 on loop0 at "
+	"/mnt/a\",\"intentTime\":"
+	"\"2026-11-23T17:45:03Z\",\"finishTime\":\"2026-11-23T17:45:03.020Z\",\"outcome\":\"Done\","
+	"\"verification\":"
 	"\"Verified\",\"message\":\"thawed /mnt/a\"}]}}";
 
 static void the_story_is_told_in_the_order_of_time_and_ends_with_what_to_do(void **state)
@@ -112,39 +132,45 @@ static void the_story_is_told_in_the_order_of_time_and_ends_with_what_to_do(void
 		"\n"
 		"Next\n"
 		"  Nothing has to be done now: the fault is over.\n"
-		"    lifeboat get -o yaml abnormal hung-task-b950685d-toywss  # everything that is known\n");
+		"    lifeboat get -o yaml abnormal hung-task-b950685d-toywss  # everything that is "
+		"known\n");
 }
 
 static void a_fault_that_nobody_knows_says_so_and_how_to_go_on(void **state)
 {
 	_cleanup_json_ cJSON *abnormal =
-		parsed("{\"metadata\":{\"name\":\"slow\",\"namespace\":\"db\",\"creationTimestamp\":\"2026-11-23T17:45:01Z\"},"
-		       "\"spec\":{\"source\":\"Log\",\"log\":{\"filePath\":\"/var/log/db\",\"logEntry\":\"too \\u001b[31mslow\"}},"
-		       "\"status\":{\"phase\":\"Failed\",\"conditions\":[{\"type\":\"Identified\",\"status\":\"False\",\"reason\":"
+		parsed("{\"metadata\":{\"name\":\"slow\",\"namespace\":\"db\","
+		       "\"creationTimestamp\":\"2026-11-23T17:45:01Z\"},"
+		       "\"spec\":{\"source\":\"Log\",\"log\":{\"filePath\":\"/var/log/"
+		       "db\",\"logEntry\":\"too \\u001b[31mslow\"}},"
+		       "\"status\":{\"phase\":\"Failed\",\"conditions\":[{\"type\":\"Identified\","
+		       "\"status\":\"False\",\"reason\":"
 		       "\"NotIdentified\",\"lastTransitionTime\":\"2026-11-23T17:45:01.100Z\"}]}}");
 	struct screen screen;
 
 	screen_open(&screen, 80);
 	assert_int_equal(story_print(&screen.terminal, abnormal, NULL, NOW), 0);
-	screen_expect(&screen, "Abnormal  db/slow\n"
-			       "Phase     Failed\n"
-			       "Seen      once, 1m ago\n"
-			       "\n"
-			       "Cause\n"
-			       "  Not known: no diagnoser recognised this fault.\n"
-			       "\n"
-			       "Story\n"
-			       " 17:45:01Z  seen        in the log /var/log/db\n"
-			       "                        too ?[31mslow\n"
-			       "    +100ms  concluded   no diagnoser recognised it\n"
-			       "    +100ms  failed      Failed\n"
-			       "                        100ms after it was first seen\n"
-			       "\n"
-			       "Next\n"
-			       "  A person has to look: nothing here knows this fault. What was collected is\n"
-			       "  above and in:\n"
-			       "    lifeboat get -o yaml abnormal slow -n db  # all of it\n"
-			       "    lifeboat collect host --abnormal slow -n db  # or another collector\n");
+	screen_expect(
+		&screen,
+		"Abnormal  db/slow\n"
+		"Phase     Failed\n"
+		"Seen      once, 1m ago\n"
+		"\n"
+		"Cause\n"
+		"  Not known: no diagnoser recognised this fault.\n"
+		"\n"
+		"Story\n"
+		" 17:45:01Z  seen        in the log /var/log/db\n"
+		"                        too ?[31mslow\n"
+		"    +100ms  concluded   no diagnoser recognised it\n"
+		"    +100ms  failed      Failed\n"
+		"                        100ms after it was first seen\n"
+		"\n"
+		"Next\n"
+		"  A person has to look: nothing here knows this fault. What was collected is\n"
+		"  above and in:\n"
+		"    lifeboat get -o yaml abnormal slow -n db  # all of it\n"
+		"    lifeboat collect host --abnormal slow -n db  # or another collector\n");
 }
 
 static void a_story_of_an_empty_object_is_still_a_story(void **state)
@@ -162,7 +188,8 @@ static void a_story_of_an_empty_object_is_still_a_story(void **state)
 static void the_table_has_kubectls_shape_and_is_aligned_by_columns_not_bytes(void **state)
 {
 	_cleanup_json_ cJSON *one = parsed(thawed);
-	_cleanup_json_ cJSON *two = parsed("{\"metadata\":{\"name\":\"größe-三\",\"creationTimestamp\":\"2026-11-23T17:46:00Z\"},"
+	_cleanup_json_ cJSON *two = parsed("{\"metadata\":{\"name\":\"größe-三\","
+					   "\"creationTimestamp\":\"2026-11-23T17:46:00Z\"},"
 					   "\"spec\":{\"source\":\"Custom\"}}");
 	_cleanup_rows_ struct rows rows = {.resource = RESOURCE_ABNORMAL, .now_realtime_ns = NOW};
 	struct screen screen;
@@ -174,16 +201,20 @@ static void the_table_has_kubectls_shape_and_is_aligned_by_columns_not_bytes(voi
 	assert_int_equal(rows_add(&rows, two, false), 0);
 	assert_int_equal(rows_add(&rows, one, true), 0);
 	rows_print(&rows, &screen.terminal);
-	screen_expect(&screen,
-		      "NAME                        PHASE       REASON             SUBJECT                                 COUNT   AGE\n"
-		      "hung-task-b950685d-toywss   Succeeded   FilesystemFrozen   frozen filesystem ext4 on loop0 (7:0)   2       1m\n"
-		      "größe-三                     Created     <none>             <none>                                  1       1s\n"
-		      "hung-task-b950685d-toywss   (deleted)   FilesystemFrozen   frozen filesystem ext4 on loop0 (7:0)   2       1m\n");
+	screen_expect(&screen, "NAME                        PHASE       REASON             SUBJECT "
+			       "                                COUNT   AGE\n"
+			       "hung-task-b950685d-toywss   Succeeded   FilesystemFrozen   frozen "
+			       "filesystem ext4 on loop0 (7:0)   2       1m\n"
+			       "größe-三                     Created     <none>             <none> "
+			       "                                 1       1s\n"
+			       "hung-task-b950685d-toywss   (deleted)   FilesystemFrozen   frozen "
+			       "filesystem ext4 on loop0 (7:0)   2       1m\n");
 }
 
 static void a_long_path_keeps_both_its_ends(void **state)
 {
-	_cleanup_free_ char *text = text_shorten("/kubepods.slice/pod1234/cri-containerd-abcdef.scope", 30);
+	_cleanup_free_ char *text =
+		text_shorten("/kubepods.slice/pod1234/cri-containerd-abcdef.scope", 30);
 
 	assert_int_equal(text_width(text), 30);
 	assert_true(startswith(text, "/kubepods"));
@@ -205,8 +236,10 @@ static void words_wrap_and_never_break(void **state)
 	struct screen screen;
 
 	screen_open(&screen, 20);
-	terminal_wrap(&screen.terminal, COLOUR_NONE, 2, "one two three four /a/very/long/path/that/stays five\nsix");
-	screen_expect(&screen, "one two three four\n  /a/very/long/path/that/stays\n  five\n  six\n");
+	terminal_wrap(&screen.terminal, COLOUR_NONE, 2,
+		      "one two three four /a/very/long/path/that/stays five\nsix");
+	screen_expect(&screen,
+		      "one two three four\n  /a/very/long/path/that/stays\n  five\n  six\n");
 }
 
 static bool fits(const char *text, const char *labels)
@@ -256,7 +289,8 @@ static cJSON *numbered(int number, const char *phase)
 	char text[256];
 
 	snprintf(text, sizeof(text),
-		 "{\"metadata\":{\"name\":\"n%d\",\"namespace\":\"default\"},\"status\":{\"phase\":\"%s\",\"conditions\":[{"
+		 "{\"metadata\":{\"name\":\"n%d\",\"namespace\":\"default\"},\"status\":{\"phase\":"
+		 "\"%s\",\"conditions\":[{"
 		 "\"lastTransitionTime\":\"2026-11-23T17:45:%02dZ\"}]}}",
 		 number, phase, number);
 	return parsed(text);
@@ -271,7 +305,8 @@ static void top_keeps_what_is_live_and_the_latest_that_ended(void **state)
 		assert_int_equal(top_model_change(&model, "ADDED", numbered(i, "Diagnosing")), 0);
 	assert_int_equal(cJSON_GetArraySize(model.live), 20);
 	for (int i = 0; i < 15; i++)
-		assert_int_equal(top_model_change(&model, "MODIFIED", numbered((i * 7) % 15, "Failed")), 0);
+		assert_int_equal(
+			top_model_change(&model, "MODIFIED", numbered((i * 7) % 15, "Failed")), 0);
 	assert_int_equal(cJSON_GetArraySize(model.live), 5);
 	assert_int_equal(cJSON_GetArraySize(model.recent), TOP_RECENT_MAX);
 	assert_string_equal(object_name(model.recent->child), "n14");
