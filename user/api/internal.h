@@ -2,8 +2,8 @@
 /*
  * What the files of the API share. One daemon of libmicrohttpd runs inside the agent's event loop;
  * server.c owns it and the connections, request.c one request from its first byte to its answer,
- * routes.c what each path does, stream.c answers without an end, metrics.c the numbers, and
- * listen.c the sockets and who may use them.
+ * routes.c and routes_abnormals.c what each path does, stream.c answers without an end, metrics.c
+ * the numbers, and listen.c the sockets and who may use them.
  *
  * A request whose answer comes later (from the store, the pipeline, a plug-in) is suspended. What
  * is waiting for that answer holds a ticket, never the request: a client that goes away takes
@@ -22,8 +22,7 @@
 #define WATCHERS_MAX 32
 /* What may wait for one slow watcher before it is told so and closed. */
 #define WATCH_BYTES_MAX (4 * MIB)
-/* A request must be complete within this time of its connection's first or its last answer's end.
- */
+/* A request must be complete within this time of its connection's begin or last answer. */
 #define REQUEST_TIMEOUT_S 30
 /* An answer that others owe must come within this time. */
 #define ANSWER_TIMEOUT_S 600

@@ -37,7 +37,7 @@ static int document_spread(cJSON *document, cJSON *all)
 			       ? cJSON_GetObjectItemCaseSensitive(document, "items")
 			       : NULL;
 
-	if (!cJSON_IsArray(items))
+	if (!items || !cJSON_IsArray(items))
 		return cJSON_AddItemToArray(all, document) ? 0 : -ENOMEM;
 	while (items->child)
 		if (!cJSON_AddItemToArray(all, cJSON_DetachItemViaPointer(items, items->child)))
