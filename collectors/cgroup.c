@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Collector cgroup: all counters of the control groups that an Abnormal is about: the one whose limit was
- * hit, the container's, and the process's own. The summary has those of memory by one set of names for
- * v1 and v2; the artifact has everything as the kernel calls it.
+ * Collector cgroup: all counters of the control groups that an Abnormal is about: the one whose
+ * limit was hit, the container's, and the process's own. The summary has those of memory by one set
+ * of names for v1 and v2; the artifact has everything as the kernel calls it.
  */
 #include "chain/subject.h"
 #include "host/cgroup.h"
@@ -60,7 +60,8 @@ static const cJSON *find_counter(const cJSON *memory, const char *name)
 	return file ? file : json_at(memory, name);
 }
 
-/* One of the two names under which a counter goes, v2's first; the v1 totals count groups below in. */
+/* One of the two names under which a counter goes, v2's first; the v1 totals count groups below in.
+ */
 static double counter(const cJSON *memory, const char *v2, const char *v1, bool *ret_found)
 {
 	const cJSON *value = find_counter(memory, v2);
@@ -96,7 +97,8 @@ static int add_memory(cJSON *summary, const cJSON *memory)
 	/* The kernel counts tmpfs among files, but it can drop only the rest. */
 	double file = counter(memory, "stat.file", "stat.total_cache", &found);
 	double shmem = counter(memory, "stat.shmem", "stat.total_shmem", &has_shmem);
-	if (found && has_shmem && json_set_number(summary, "pageCacheBytes", MAX(file - shmem, 0)) < 0)
+	if (found && has_shmem &&
+	    json_set_number(summary, "pageCacheBytes", MAX(file - shmem, 0)) < 0)
 		return -ENOMEM;
 	return 0;
 }
@@ -117,7 +119,8 @@ static int add_summary(const struct host *host, const struct group *group, const
 		return -ENOMEM;
 	if (memory_counters && add_memory(summary, memory_counters) < 0)
 		return -ENOMEM;
-	if (cgroup_memory_read(host, group->path, &memory) == 0 && memory.limit_bytes != UINT64_MAX &&
+	if (cgroup_memory_read(host, group->path, &memory) == 0 &&
+	    memory.limit_bytes != UINT64_MAX &&
 	    json_set_number(summary, "limitBytes", (double)memory.limit_bytes) < 0)
 		return -ENOMEM;
 	if (cgroup_processes(host, "memory", group->path, &pids, &count) == 0 &&
@@ -141,12 +144,15 @@ static int collect(struct plugin_call *call)
 		return -ENOMEM;
 	find_groups(call, &groups);
 	if (groups.count == 0)
-		return plugin_fail(PLUGIN_NOT_MINE, "the Abnormal names no control group, and its process has ended");
+		return plugin_fail(
+			PLUGIN_NOT_MINE,
+			"the Abnormal names no control group, and its process has ended");
 	for (size_t i = 0; i < groups.count; i++) {
 		cJSON *counters = cgroup_counters(call->host, groups.items[i].path);
 
 		if (!counters)
-			return plugin_fail(-EIO, "cannot read the control groups of %s", groups.items[i].path);
+			return plugin_fail(-EIO, "cannot read the control groups of %s",
+					   groups.items[i].path);
 		if (json_set(all, groups.items[i].path, counters) < 0 ||
 		    add_summary(call->host, &groups.items[i], counters, list) < 0)
 			return -ENOMEM;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Collector host: the node itself: kernel, uptime, load, memory, mounts with the use of their space and
- * inodes. statvfs(3) on a network filesystem whose server is gone hangs for ever, so only local
+ * Collector host: the node itself: kernel, uptime, load, memory, mounts with the use of their space
+ * and inodes. statvfs(3) on a network filesystem whose server is gone hangs for ever, so only local
  * filesystems are asked, and those mounted below a network filesystem are not.
  */
 #include <inttypes.h>
@@ -18,14 +18,14 @@
 #define NEARLY_FULL 0.9 /* such filesystems come first in the summary */
 
 /* Filesystems that answer statvfs from memory. */
-static const char *const local_types[] = {"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "vfat", "exfat",
-					  "tmpfs", "devtmpfs", "ramfs", "overlay", "zfs", "erofs",
-					  "squashfs", "iso9660", "bcachefs"};
+static const char *const local_types[] = {
+	"ext2",	    "ext3",  "ext4",	"xfs", "btrfs", "f2fs",	    "vfat",    "exfat",	  "tmpfs",
+	"devtmpfs", "ramfs", "overlay", "zfs", "erofs", "squashfs", "iso9660", "bcachefs"};
 /* Those of the kernel itself, which have no space to run out of. */
 static const char *const kernel_types[] = {
-	"proc",	  "sysfs",    "cgroup", "cgroup2",    "devpts",	   "mqueue",  "debugfs",     "tracefs",
-	"bpf",	  "pstore",   "fusectl", "configfs",  "securityfs", "efivarfs", "binfmt_misc", "hugetlbfs",
-	"nsfs",	  "selinuxfs", "rpc_pipefs", "nfsd"};
+	"proc",	       "sysfs",	    "cgroup", "cgroup2",   "devpts",	 "mqueue",     "debugfs",
+	"tracefs",     "bpf",	    "pstore", "fusectl",   "configfs",	 "securityfs", "efivarfs",
+	"binfmt_misc", "hugetlbfs", "nsfs",   "selinuxfs", "rpc_pipefs", "nfsd"};
 
 static bool is_one_of(const char *const *types, size_t count, const char *type)
 {
@@ -62,7 +62,8 @@ static bool seen_before(const struct mounts *mounts, size_t index)
 {
 	for (size_t i = 0; i < index; i++)
 		if (mounts->items[i].major == mounts->items[index].major &&
-		    mounts->items[i].minor == mounts->items[index].minor && is_local(&mounts->items[i]))
+		    mounts->items[i].minor == mounts->items[index].minor &&
+		    is_local(&mounts->items[i]))
 			return true;
 	return false;
 }
@@ -77,7 +78,8 @@ static int add_filesystem(const struct mount *mount, const struct statvfs *use, 
 			  cJSON *list)
 {
 	uint64_t total = use->f_blocks * use->f_frsize, free = use->f_bavail * use->f_frsize;
-	double space = share_used(use->f_blocks, use->f_bfree), inodes = share_used(use->f_files, use->f_ffree);
+	double space = share_used(use->f_blocks, use->f_bfree),
+	       inodes = share_used(use->f_files, use->f_ffree);
 	char total_text[SIZE_TEXT_SIZE], free_text[SIZE_TEXT_SIZE];
 	cJSON *item;
 
@@ -126,8 +128,8 @@ static int add_mounts(struct plugin_call *call, struct buffer *out, cJSON *answe
 		if (is_kernel(mount) || (is_local(mount) && seen_before(mounts, i)))
 			continue;
 		if (!is_local(mount) || is_behind_remote(mounts, mount)) {
-			buffer_printf(out, "%-10s %35s  %s (%s)\n", mount->fs_type, "not asked: it may hang",
-				      mount->mount_point, mount->source);
+			buffer_printf(out, "%-10s %35s  %s (%s)\n", mount->fs_type,
+				      "not asked: it may hang", mount->mount_point, mount->source);
 			cJSON *item = cJSON_CreateString(mount->mount_point);
 			if (!item)
 				return -ENOMEM;
@@ -153,9 +155,11 @@ static int add_memory(const struct host *host, struct buffer *out, cJSON *answer
 	static const struct {
 		const char *key, *name;
 	} shown[] = {
-		{"MemTotal:", "totalBytes"},	 {"MemAvailable:", "availableBytes"}, {"MemFree:", "freeBytes"},
-		{"Shmem:", "shmemBytes"},	 {"Slab:", "slabBytes"},	      {"SwapTotal:", "swapTotalBytes"},
-		{"SwapFree:", "swapFreeBytes"}, {"Dirty:", "dirtyBytes"},	      {"Writeback:", "writebackBytes"},
+		{"MemTotal:", "totalBytes"},	  {"MemAvailable:", "availableBytes"},
+		{"MemFree:", "freeBytes"},	  {"Shmem:", "shmemBytes"},
+		{"Slab:", "slabBytes"},		  {"SwapTotal:", "swapTotalBytes"},
+		{"SwapFree:", "swapFreeBytes"},	  {"Dirty:", "dirtyBytes"},
+		{"Writeback:", "writebackBytes"},
 	};
 	_cleanup_free_ char *text = NULL;
 	cJSON *memory = cJSON_CreateObject();

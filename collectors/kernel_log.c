@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Collector kernel-log: what the kernel said around the fault. The artifact has all lines of a minute
- * before and after; the summary the most telling ones.
+ * Collector kernel-log: what the kernel said around the fault. The artifact has all lines of a
+ * minute before and after; the summary the most telling ones.
  */
 #include <fcntl.h>
 #include <inttypes.h>
@@ -12,16 +12,32 @@
 #define WINDOW_US INT64_C(60000000)
 #define ARTIFACT_BYTES_MAX (256 * KIB)
 #define CHUNK_BYTES (16 * KIB) /* a record has at most 8 KiB: CONSOLE_EXT_LOG_MAX of the kernel */
-#define READS_MAX 500000       /* more than the largest ring holds, in case it fills while it is read */
+#define READS_MAX 500000 /* more than the largest ring holds, in case it fills while it is read */
 #define TELLING_MAX 12
 #define ERROR_PRIORITY 3 /* LOG_ERR of syslog(3); lower is worse */
 
 /* What faults of the kernel say of themselves, at whatever priority. */
 static const char *const telling_words[] = {
-	"blocked for more than", "blocked in I/O wait", "Out of memory", "out of memory",
-	"oom-kill:", "invoked oom-killer", "I/O error", "hung", "not responding", "timed out",
-	"timeout", "BUG:", "WARNING:", "soft lockup", "stall", "reset", "offline", "remount",
-	"Remounting", "corrupt",
+	"blocked for more than",
+	"blocked in I/O wait",
+	"Out of memory",
+	"out of memory",
+	"oom-kill:",
+	"invoked oom-killer",
+	"I/O error",
+	"hung",
+	"not responding",
+	"timed out",
+	"timeout",
+	"BUG:",
+	"WARNING:",
+	"soft lockup",
+	"stall",
+	"reset",
+	"offline",
+	"remount",
+	"Remounting",
+	"corrupt",
 };
 
 struct log_lines {
@@ -50,16 +66,16 @@ static bool is_telling(unsigned priority, const char *message)
 	return false;
 }
 
-/* "6,339,5140900,-;message", of Documentation/ABI/testing/dev-kmsg; what follows it starts with a space. */
+/* "6,339,5140900,-;message", of Documentation/ABI/testing/dev-kmsg; what follows it starts with a
+ * space. */
 static int take_line(struct log_lines *lines, const char *line)
 {
 	const char *message = strchr(line, ';');
 	unsigned priority;
 	long long time_us;
 
-	if (*line == ' ' || !message ||
-	    sscanf(line, "%u,%*u,%lld,", &priority, &time_us) != 2 || time_us < lines->from_us ||
-	    time_us > lines->to_us)
+	if (*line == ' ' || !message || sscanf(line, "%u,%*u,%lld,", &priority, &time_us) != 2 ||
+	    time_us < lines->from_us || time_us > lines->to_us)
 		return 0;
 	message++;
 	lines->lines++;
@@ -71,8 +87,8 @@ static int take_line(struct log_lines *lines, const char *line)
 		lines->text.cut += MIN(drop, lines->text.length);
 		buffer_consume(&lines->text, MIN(drop, lines->text.length));
 	}
-	int r = buffer_printf(&lines->text, "[%5lld.%06lld] %s\n", time_us / 1000000, time_us % 1000000,
-			      message);
+	int r = buffer_printf(&lines->text, "[%5lld.%06lld] %s\n", time_us / 1000000,
+			      time_us % 1000000, message);
 	if (r < 0 || !is_telling(priority & 7, message))
 		return r;
 	char *copy = strdup(message);
@@ -164,7 +180,9 @@ static int collect(struct plugin_call *call)
 	}
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
 	if (fd < 0)
-		return plugin_fail(-errno, "cannot open %s: %s; the agent needs CAP_SYSLOG and, in a container, that device",
+		return plugin_fail(-errno,
+				   "cannot open %s: %s; the agent needs CAP_SYSLOG and, in a "
+				   "container, that device",
 				   path, strerror(errno));
 	int r = read_lines(fd, &lines);
 	if (r < 0)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Collector kernel-stacks: where in the kernel the waiting tasks are, or all threads of the process when
- * no waiters are named, and the owner of the lock that they wait for. Tasks with the same stack are one
- * group, largest first.
+ * Collector kernel-stacks: where in the kernel the waiting tasks are, or all threads of the process
+ * when no waiters are named, and the owner of the lock that they wait for. Tasks with the same
+ * stack are one group, largest first.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -30,7 +30,7 @@ struct tasks {
 	struct task items[TASKS_MAX];
 	size_t count;
 	size_t cut; /* over TASKS_MAX */
-	int error;  /* the first of reading a stack */
+	int error; /* the first of reading a stack */
 };
 
 static void tasks_free(struct tasks **tasks)
@@ -121,7 +121,8 @@ static cJSON *frames_json(const char *stack)
 {
 	_cleanup_json_ cJSON *frames = cJSON_CreateArray();
 
-	for (const char *line = stack; frames && *line && cJSON_GetArraySize(frames) < FRAMES_SHOWN;) {
+	for (const char *line = stack;
+	     frames && *line && cJSON_GetArraySize(frames) < FRAMES_SHOWN;) {
 		size_t length = strcspn(line, "\n");
 		const char *name = memchr(line, ']', length);
 		char frame[256];
@@ -204,7 +205,8 @@ static int collect(struct plugin_call *call)
 	if (r < 0)
 		return r;
 	if (tasks->count == 0)
-		return plugin_fail(PLUGIN_NOT_MINE, "none of the tasks that the Abnormal names is left");
+		return plugin_fail(PLUGIN_NOT_MINE,
+				   "none of the tasks that the Abnormal names is left");
 	for (size_t i = 0; i < tasks->count; i++) {
 		size_t g = 0;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Collector open-files: what the process has open, how many of each kind, and how near it and the node
- * are to their limits. Only the links are read; the files themselves are not touched.
+ * Collector open-files: what the process has open, how many of each kind, and how near it and the
+ * node are to their limits. Only the links are read; the files themselves are not touched.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -20,7 +20,7 @@ static const char *kind_of(const char *target)
 	static const struct {
 		const char *prefix, *kind;
 	} kinds[] = {
-		{"socket:", "socket"}, {"pipe:", "pipe"}, {"anon_inode:", "anonymous"},
+		{"socket:", "socket"}, {"pipe:", "pipe"},     {"anon_inode:", "anonymous"},
 		{"/dev/", "device"},   {"/memfd:", "memory"}, {"/proc/", "kernel"},
 		{"/sys/", "kernel"},
 	};
@@ -53,7 +53,8 @@ static int list_files(const struct host *host, int64_t pid, struct buffer *out, 
 	for (struct dirent *entry; (entry = readdir(directory)) && count < FILES_MAX;) {
 		if (entry->d_name[0] == '.')
 			continue;
-		ssize_t length = readlinkat(dirfd(directory), entry->d_name, target, sizeof(target) - 1);
+		ssize_t length =
+			readlinkat(dirfd(directory), entry->d_name, target, sizeof(target) - 1);
 		if (length < 0)
 			continue; /* closed meanwhile */
 		target[length] = '\0';
@@ -79,9 +80,11 @@ static int add_limits(const struct host *host, int64_t pid, cJSON *answer)
 	const char *line = strstr(text, "Max open files");
 	if (!line || sscanf(line, "Max open files %31s %31s", soft, hard) != 2)
 		return 0;
-	if (!streq(soft, "unlimited") && json_set_number(answer, "softLimit", strtod(soft, NULL)) < 0)
+	if (!streq(soft, "unlimited") &&
+	    json_set_number(answer, "softLimit", strtod(soft, NULL)) < 0)
 		return -ENOMEM;
-	return streq(hard, "unlimited") ? 0 : json_set_number(answer, "hardLimit", strtod(hard, NULL));
+	return streq(hard, "unlimited") ? 0
+					: json_set_number(answer, "hardLimit", strtod(hard, NULL));
 }
 
 /* "1184	0	9223372036854775807": in use, always 0, the node's limit. */
@@ -112,11 +115,13 @@ static int collect(struct plugin_call *call)
 		return -ENOMEM;
 	int r = subject_process_read(call, &process);
 	if (r == -ENODATA || r == -ESRCH)
-		return plugin_fail(PLUGIN_NOT_MINE, "the Abnormal names no process that still runs");
+		return plugin_fail(PLUGIN_NOT_MINE,
+				   "the Abnormal names no process that still runs");
 	if (r == 0)
 		r = list_files(call->host, process.pid, &text, kinds, &count);
 	if (r < 0)
-		return plugin_fail(r, "cannot list the open files of the process: %s", strerror(-r));
+		return plugin_fail(r, "cannot list the open files of the process: %s",
+				   strerror(-r));
 	if (json_set(answer, "process", process_json(&process)) < 0 ||
 	    json_set_number(answer, "open", (double)count) < 0 ||
 	    add_limits(call->host, process.pid, answer) < 0 || add_node(call->host, answer) < 0 ||

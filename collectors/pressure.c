@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Collector pressure: how much time the node, and the control group that the Abnormal is about, lose waiting
- * for processor, memory and disk.
+ * Collector pressure: how much time the node, and the control group that the Abnormal is about,
+ * lose waiting for processor, memory and disk.
  */
 #include "chain/subject.h"
 #include "host/cgroup.h"
@@ -19,7 +19,8 @@ static int add_group(struct plugin_call *call, cJSON *answer)
 	cJSON *pressure = fd < 0 ? NULL : pressure_cgroup(fd);
 	if (!pressure)
 		return 0;
-	return json_set(answer, "cgroup", pressure) < 0 || json_set_string(answer, "cgroupPath", path) < 0
+	return json_set(answer, "cgroup", pressure) < 0 ||
+			       json_set_string(answer, "cgroupPath", path) < 0
 		       ? -ENOMEM
 		       : 0;
 }
@@ -32,8 +33,9 @@ static int collect(struct plugin_call *call)
 	if (!answer)
 		return -ENOMEM;
 	if (!node)
-		return plugin_fail(PLUGIN_NOT_MINE,
-				   "this kernel keeps no pressure (PSI): boot with psi=1 to have it");
+		return plugin_fail(
+			PLUGIN_NOT_MINE,
+			"this kernel keeps no pressure (PSI): boot with psi=1 to have it");
 	if (json_set(answer, "node", node) < 0 || add_group(call, answer) < 0)
 		return -ENOMEM;
 	return plugin_answer(call, TAKE_PTR(answer));

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Collector process-tree: the process that an Abnormal is about, who started it, what it started, and
- * the state of each of its threads. Command lines are left out: reading them takes the target's mmap
- * lock, which may be what a hung task holds.
+ * Collector process-tree: the process that an Abnormal is about, who started it, what it started,
+ * and the state of each of its threads. Command lines are left out: reading them takes the target's
+ * mmap lock, which may be what a hung task holds.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -36,12 +36,12 @@ static int write_line(const struct host *host, struct buffer *out, const struct 
 {
 	char rss[SIZE_TEXT_SIZE], channel[64];
 
-	return buffer_printf(out, "%8" PRId64 " %8" PRId64 " %c %7" PRId64 " %10s %-24s %*s%s%s%s\n",
-			     process->pid, process->ppid, process->state, process->threads,
-			     size_format(process->rss_bytes, rss),
-			     wait_channel(host, process->pid, channel), (int)(2 * depth), "",
-			     process->kernel_thread ? "[" : "", process->comm,
-			     process->kernel_thread ? "]" : "");
+	return buffer_printf(
+		out, "%8" PRId64 " %8" PRId64 " %c %7" PRId64 " %10s %-24s %*s%s%s%s\n",
+		process->pid, process->ppid, process->state, process->threads,
+		size_format(process->rss_bytes, rss), wait_channel(host, process->pid, channel),
+		(int)(2 * depth), "", process->kernel_thread ? "[" : "", process->comm,
+		process->kernel_thread ? "]" : "");
 }
 
 static int add_json(cJSON *list, const struct process *process)
@@ -86,8 +86,8 @@ static void directory_closep(DIR **directory)
 }
 
 /* Threads of PROCESS into OUT, and how many are in which state into STATES. */
-static int collect_threads(const struct host *host, const struct process *process, struct buffer *out,
-			   cJSON *states)
+static int collect_threads(const struct host *host, const struct process *process,
+			   struct buffer *out, cJSON *states)
 {
 	char path[64];
 
@@ -96,7 +96,8 @@ static int collect_threads(const struct host *host, const struct process *proces
 	_cleanup_(directory_closep) DIR *directory = fd < 0 ? NULL : fdopendir(fd);
 	if (!directory)
 		return 0; /* it has just ended */
-	buffer_printf(out, "\nThreads of %" PRId64 " (%s)\n     TID S WAITING IN               NAME\n",
+	buffer_printf(out,
+		      "\nThreads of %" PRId64 " (%s)\n     TID S WAITING IN               NAME\n",
 		      process->pid, process->comm);
 	size_t count = 0;
 	for (struct dirent *entry; (entry = readdir(directory)) && count < THREADS_MAX;) {
@@ -142,16 +143,20 @@ static int collect_around(struct plugin_call *call, const struct process *proces
 
 	int r = process_tree(call->host, process->pid, &tree, &tree_count);
 	if (r < 0)
-		return r == -ESRCH ? plugin_fail(PLUGIN_NOT_MINE, "process %" PRId64 " has just ended", process->pid)
+		return r == -ESRCH ? plugin_fail(PLUGIN_NOT_MINE,
+						 "process %" PRId64 " has just ended", process->pid)
 				   : r;
-	cJSON *states = cJSON_CreateObject(), *above = cJSON_CreateArray(), *below = cJSON_CreateArray();
+	cJSON *states = cJSON_CreateObject(), *above = cJSON_CreateArray(),
+	      *below = cJSON_CreateArray();
 	if (json_set(answer, "process", process_json(process)) < 0 ||
-	    json_set(answer, "threadStates", states) < 0 || json_set(answer, "ancestors", above) < 0 ||
+	    json_set(answer, "threadStates", states) < 0 ||
+	    json_set(answer, "ancestors", above) < 0 ||
 	    json_set(answer, "descendants", below) < 0 ||
 	    json_set_number(answer, "descendantCount", (double)(tree_count - 1)) < 0 ||
 	    (of_parent && json_set_bool(answer, "ended", true) < 0))
 		return -ENOMEM;
-	buffer_printf(&text, "%s\n     PID     PPID S THREADS        RSS WAITING IN               NAME\n",
+	buffer_printf(&text,
+		      "%s\n     PID     PPID S THREADS        RSS WAITING IN               NAME\n",
 		      of_parent ? "The process itself has ended; this is its parent." : "");
 	for (size_t i = 0; i < ancestor_count; i++) {
 		write_line(call->host, &text, &ancestors[i], (unsigned)i);
@@ -159,7 +164,8 @@ static int collect_around(struct plugin_call *call, const struct process *proces
 			return -ENOMEM;
 	}
 	for (size_t i = 0; i < tree_count; i++) {
-		write_line(call->host, &text, &tree[i], (unsigned)ancestor_count + depth_of(tree, i));
+		write_line(call->host, &text, &tree[i],
+			   (unsigned)ancestor_count + depth_of(tree, i));
 		if (i > 0 && i <= SHOWN_MAX && add_json(below, &tree[i]) < 0)
 			return -ENOMEM;
 	}
@@ -177,7 +183,8 @@ static int collect_around(struct plugin_call *call, const struct process *proces
 static int collect(struct plugin_call *call)
 {
 	const struct kernel_event *event = call->abnormal->spec.kernel_event;
-	const struct process_identity *parent = event && event->process ? event->process->parent : NULL;
+	const struct process_identity *parent =
+		event && event->process ? event->process->parent : NULL;
 	struct process process;
 	int r = subject_process_read(call, &process);
 
@@ -185,7 +192,8 @@ static int collect(struct plugin_call *call)
 		return collect_around(call, &process, false);
 	if (r == -ENODATA)
 		return plugin_fail(PLUGIN_NOT_MINE,
-				   "the Abnormal names no process (spec.kernelEvent.process or spec.context.pid)");
+				   "the Abnormal names no process (spec.kernelEvent.process or "
+				   "spec.context.pid)");
 	if (r != -ESRCH)
 		return r;
 	/* A victim of the OOM killer is gone by now; who started it is often still there. */

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Diagnoser hung-task: what tasks that do not move are waiting for, and whose fault that is. The detector
- * tells the kind of wait; here, in a process that may itself hang, the rest is looked up: mount points,
- * device-mapper names, backing files, the owner of a lock and what it does. What remains unknown is
- * not called anything: a person gets the evidence. docs/diagnosers.md has the table.
+ * Diagnoser hung-task: what tasks that do not move are waiting for, and whose fault that is. The
+ * detector tells the kind of wait; here, in a process that may itself hang, the rest is looked up:
+ * mount points, device-mapper names, backing files, the owner of a lock and what it does. What
+ * remains unknown is not called anything: a person gets the evidence. docs/diagnosers.md has the
+ * table.
  */
 #include <inttypes.h>
 #include <limits.h>
@@ -51,7 +52,8 @@ static void evidence_clear(struct evidence *evidence)
 }
 
 /* A file in the folder of a block device in sysfs, without its newline; NULL when there is none. */
-static char *device_attribute(const struct evidence *evidence, unsigned major, unsigned minor, const char *name)
+static char *device_attribute(const struct evidence *evidence, unsigned major, unsigned minor,
+			      const char *name)
 {
 	char path[128], *text;
 
@@ -69,22 +71,25 @@ static void find_mount(struct evidence *evidence, unsigned major, unsigned minor
 
 	for (size_t i = 0; i < evidence->waiter_count; i++)
 		pids[i] = evidence->waiters[i].pid;
-	if (mounts_locate(evidence->call->host, major, minor, pids, evidence->waiter_count, &pid, &mounts) < 0) {
+	if (mounts_locate(evidence->call->host, major, minor, pids, evidence->waiter_count, &pid,
+			  &mounts) < 0) {
 		snprintf(evidence->mount, sizeof(evidence->mount),
 			 ", not mounted where this node or the waiting tasks can see it,");
 		return;
 	}
 	const struct mount *mount = mounts_find_device(mounts, major, minor);
 	if (pid > 1)
-		snprintf(evidence->mount_point, sizeof(evidence->mount_point), "/proc/%" PRId64 "/root%s", pid,
-			 mount->mount_point);
+		snprintf(evidence->mount_point, sizeof(evidence->mount_point),
+			 "/proc/%" PRId64 "/root%s", pid, mount->mount_point);
 	else
-		snprintf(evidence->mount_point, sizeof(evidence->mount_point), "%s", mount->mount_point);
+		snprintf(evidence->mount_point, sizeof(evidence->mount_point), "%s",
+			 mount->mount_point);
 	snprintf(evidence->mount, sizeof(evidence->mount), " mounted at %s", evidence->mount_point);
 	snprintf(evidence->source, sizeof(evidence->source), "%s", mount->source);
 }
 
-/* "dd (pid 12) has been waiting for 2m5s in openat", "3 tasks have been waiting for up to 2m5s, the longest …" */
+/* "dd (pid 12) has been waiting for 2m5s in openat", "3 tasks have been waiting for up to 2m5s, the
+ * longest …" */
 static void write_tasks(struct evidence *evidence)
 {
 	const struct kernel_event *event = evidence->call->abnormal->spec.kernel_event;
@@ -102,11 +107,12 @@ static void write_tasks(struct evidence *evidence)
 		snprintf(who, sizeof(who), "%s", comm);
 	duration_format((uint64_t)(seconds * 1e9), duration);
 	if (tasks > 1)
-		buffer_printf(&evidence->out, "%.0f %s have been waiting for up to %s, the longest %s", tasks,
+		buffer_printf(&evidence->out,
+			      "%.0f %s have been waiting for up to %s, the longest %s", tasks,
 			      kernel_threads ? "kernel threads" : "tasks", duration, who);
 	else
-		buffer_printf(&evidence->out, "%s%s has been waiting for %s", kernel_threads ? "Kernel thread " : "",
-			      who, duration);
+		buffer_printf(&evidence->out, "%s%s has been waiting for %s",
+			      kernel_threads ? "Kernel thread " : "", who, duration);
 	if (call)
 		buffer_printf(&evidence->out, " in %s", call);
 }
@@ -138,20 +144,26 @@ static void write_freezers(struct evidence *evidence)
 	for (size_t i = 0; i < count; i++)
 		for (size_t f = 0; f < ARRAY_SIZE(freezers); f++)
 			if (streq(processes[i].comm, freezers[f].comm) && found++ < 4)
-				buffer_printf(&evidence->out, " %s (pid %" PRId64 ") runs here, which %s.",
-					      processes[i].comm, processes[i].pid, freezers[f].what);
+				buffer_printf(&evidence->out,
+					      " %s (pid %" PRId64 ") runs here, which %s.",
+					      processes[i].comm, processes[i].pid,
+					      freezers[f].what);
 	if (found)
-		buffer_append_text(&evidence->out, " Ask it, or its log, whether a snapshot is being taken right now.");
+		buffer_append_text(
+			&evidence->out,
+			" Ask it, or its log, whether a snapshot is being taken right now.");
 	else
-		buffer_append_text(&evidence->out,
-				   " No snapshot or backup tool that is known to freeze runs here now, so a "
-				   "forgotten fsfreeze, or a tool that died before it thawed, is likely.");
+		buffer_append_text(
+			&evidence->out,
+			" No snapshot or backup tool that is known to freeze runs here now, so a "
+			"forgotten fsfreeze, or a tool that died before it thawed, is likely.");
 }
 
 static int diagnose_frozen(struct evidence *evidence)
 {
 	const cJSON *filesystem = evidence->filesystem;
-	unsigned major = (unsigned)json_number(filesystem, "major", 0), minor = (unsigned)json_number(filesystem, "minor", 0);
+	unsigned major = (unsigned)json_number(filesystem, "major", 0),
+		 minor = (unsigned)json_number(filesystem, "minor", 0);
 	const char *id = json_string(filesystem, "id"), *type = json_string(filesystem, "type");
 	int level = (int)json_number(filesystem, "freezeLevel", FREEZE_COMPLETE);
 	int frozen = cJSON_GetArraySize(json_at(evidence->details, "frozenFilesystems"));
@@ -159,40 +171,51 @@ static int diagnose_frozen(struct evidence *evidence)
 	write_tasks(evidence);
 	if (!filesystem) {
 		buffer_printf(&evidence->out,
-			      " on a frozen filesystem.\nEvidence: %d filesystems are frozen, and it cannot be told "
+			      " on a frozen filesystem.\nEvidence: %d filesystems are frozen, and "
+			      "it cannot be told "
 			      "which of them holds the tasks.",
 			      frozen);
 		write_killable(evidence);
 		write_freezers(evidence);
-		buffer_append_text(&evidence->out,
-				   "\nAdvice: thaw each that no snapshot needs (fsfreeze --unfreeze MOUNTPOINT).");
-		return plugin_identify(evidence->call, "FilesystemFrozen", "%s", buffer_text(&evidence->out));
+		buffer_append_text(&evidence->out, "\nAdvice: thaw each that no snapshot needs "
+						   "(fsfreeze --unfreeze MOUNTPOINT).");
+		return plugin_identify(evidence->call, "FilesystemFrozen", "%s",
+				       buffer_text(&evidence->out));
 	}
 	find_mount(evidence, major, minor);
 	_cleanup_free_ char *suspended = device_attribute(evidence, major, minor, "dm/suspended");
 	_cleanup_free_ char *dm_name = device_attribute(evidence, major, minor, "dm/name");
-	buffer_printf(&evidence->out, " because filesystem %s on %s%s is frozen: whatever writes to it waits until it is thawed.\nEvidence:",
-		      type ? type : "(type unknown)", id ? id : "an unknown device", evidence->mount);
+	buffer_printf(&evidence->out,
+		      " because filesystem %s on %s%s is frozen: whatever writes to it waits until "
+		      "it is thawed.\nEvidence:",
+		      type ? type : "(type unknown)", id ? id : "an unknown device",
+		      evidence->mount);
 	write_killable(evidence);
 	if (suspended && streq(suspended, "1")) {
-		buffer_printf(&evidence->out,
-			      " Its device-mapper device %s is suspended, which froze it (dmsetup suspend, or an "
-			      "LVM command that did not finish).\nAdvice: dmsetup resume %s, when no "
-			      "LVM command is running; thawing alone would not help.",
-			      dm_name ? dm_name : id, dm_name ? dm_name : "NAME");
+		buffer_printf(
+			&evidence->out,
+			" Its device-mapper device %s is suspended, which froze it (dmsetup "
+			"suspend, or an "
+			"LVM command that did not finish).\nAdvice: dmsetup resume %s, when no "
+			"LVM command is running; thawing alone would not help.",
+			dm_name ? dm_name : id, dm_name ? dm_name : "NAME");
 	} else if (level < FREEZE_COMPLETE) {
 		buffer_append_text(&evidence->out,
-				   " The freeze itself is not complete: it is still writing back what was dirty, and "
-				   "cannot be thawed before it is through.\nAdvice: look at the device below it "
+				   " The freeze itself is not complete: it is still writing back "
+				   "what was dirty, and "
+				   "cannot be thawed before it is through.\nAdvice: look at the "
+				   "device below it "
 				   "(is its I/O completing?) and at whoever runs fsfreeze.");
 	} else {
 		write_freezers(evidence);
 		buffer_printf(&evidence->out,
-			      "\nNext: the recoverer thaw-filesystem thaws it where the operator has turned that on.\n"
+			      "\nNext: the recoverer thaw-filesystem thaws it where the operator "
+			      "has turned that on.\n"
 			      "Advice: once no snapshot is being taken, fsfreeze --unfreeze %s",
 			      *evidence->mount_point ? evidence->mount_point : "MOUNTPOINT");
 	}
-	return plugin_identify(evidence->call, "FilesystemFrozen", "%s", buffer_text(&evidence->out));
+	return plugin_identify(evidence->call, "FilesystemFrozen", "%s",
+			       buffer_text(&evidence->out));
 }
 
 /* The mount that PATH lies in, by the table alone: nothing is opened. */
@@ -202,7 +225,9 @@ static const struct mount *mount_of_path(const struct mounts *mounts, const char
 
 	for (size_t i = 0; i < mounts->count; i++) {
 		const struct mount *mount = &mounts->items[i];
-		const char *rest = streq(mount->mount_point, "/") ? path : startswith(path, mount->mount_point);
+		const char *rest = streq(mount->mount_point, "/")
+					   ? path
+					   : startswith(path, mount->mount_point);
 
 		if (rest && (*rest == '/' || !*rest) &&
 		    (!found || strlen(mount->mount_point) >= strlen(found->mount_point)))
@@ -216,9 +241,13 @@ static void write_backing_file(struct evidence *evidence, const char *device, co
 	_cleanup_mounts_ struct mounts *mounts = NULL;
 
 	buffer_printf(&evidence->out, " %s is a loop device over the file %s", device, backing);
-	const struct mount *mount = mounts_read(evidence->call->host, 0, &mounts) < 0 ? NULL : mount_of_path(mounts, backing);
+	const struct mount *mount = mounts_read(evidence->call->host, 0, &mounts) < 0
+					    ? NULL
+					    : mount_of_path(mounts, backing);
 	if (mount)
-		buffer_printf(&evidence->out, ", in %s (%s) at %s: if that is frozen, full or hung, so is the loop device",
+		buffer_printf(&evidence->out,
+			      ", in %s (%s) at %s: if that is frozen, full or hung, so is the loop "
+			      "device",
 			      mount->fs_type, mount->source, mount->mount_point);
 	buffer_append_text(&evidence->out, ".");
 }
@@ -227,25 +256,30 @@ static int diagnose_io(struct evidence *evidence)
 {
 	const cJSON *device = evidence->device, *filesystem = evidence->filesystem;
 	const cJSON *place = device ? device : filesystem;
-	unsigned major = (unsigned)json_number(place, "major", 0), minor = (unsigned)json_number(place, "minor", 0);
+	unsigned major = (unsigned)json_number(place, "major", 0),
+		 minor = (unsigned)json_number(place, "minor", 0);
 	const char *name = json_string(device, "name");
 	double in_flight = json_number(device, "inFlight", -1);
-	const char *advice = "see kernel-log.txt for errors and timeouts of the device, and its health (smartctl -a, "
+	const char *advice = "see kernel-log.txt for errors and timeouts of the device, and its "
+			     "health (smartctl -a, "
 			     "nvme smart-log, the storage system's own log).";
 
 	if (!name)
 		name = json_string(filesystem, "id");
 	write_tasks(evidence);
 	if (!place) {
-		buffer_append_text(&evidence->out, " for I/O.\nEvidence: which device is not known.");
+		buffer_append_text(&evidence->out,
+				   " for I/O.\nEvidence: which device is not known.");
 		write_killable(evidence);
 		buffer_printf(&evidence->out, "\nAdvice: %s", advice);
-		return plugin_identify(evidence->call, "BlockedOnIO", "%s", buffer_text(&evidence->out));
+		return plugin_identify(evidence->call, "BlockedOnIO", "%s",
+				       buffer_text(&evidence->out));
 	}
 	find_mount(evidence, major, minor);
 	_cleanup_free_ char *suspended = device_attribute(evidence, major, minor, "dm/suspended");
 	_cleanup_free_ char *dm_name = device_attribute(evidence, major, minor, "dm/name");
-	_cleanup_free_ char *backing = device_attribute(evidence, major, minor, "loop/backing_file");
+	_cleanup_free_ char *backing =
+		device_attribute(evidence, major, minor, "loop/backing_file");
 	buffer_printf(&evidence->out, " for I/O on %s", name ? name : "a device");
 	if (dm_name)
 		buffer_printf(&evidence->out, " (device-mapper %s)", dm_name);
@@ -253,33 +287,40 @@ static int diagnose_io(struct evidence *evidence)
 		buffer_printf(&evidence->out, ",%s", evidence->mount);
 	buffer_append_text(&evidence->out, ".\nEvidence:");
 	if (in_flight >= 0)
-		buffer_printf(&evidence->out, " %.0f request%s in flight there.", in_flight, in_flight == 1 ? " is" : "s are");
+		buffer_printf(&evidence->out, " %.0f request%s in flight there.", in_flight,
+			      in_flight == 1 ? " is" : "s are");
 	if ((suspended && streq(suspended, "1")) || json_bool(device, "suspended", false)) {
 		buffer_append_text(&evidence->out,
-				   " The device is suspended (dmsetup suspend, or an LVM or multipath command that "
+				   " The device is suspended (dmsetup suspend, or an LVM or "
+				   "multipath command that "
 				   "did not finish): it keeps every request until it is resumed.");
 		write_killable(evidence);
-		buffer_printf(&evidence->out, "\nAdvice: dmsetup resume %s, when no LVM or multipath command is running.",
-			      dm_name ? dm_name : "NAME");
-		return plugin_identify(evidence->call, "BlockedOnIO", "%s", buffer_text(&evidence->out));
+		buffer_printf(
+			&evidence->out,
+			"\nAdvice: dmsetup resume %s, when no LVM or multipath command is running.",
+			dm_name ? dm_name : "NAME");
+		return plugin_identify(evidence->call, "BlockedOnIO", "%s",
+				       buffer_text(&evidence->out));
 	}
 	if (json_bool(device, "completing", false))
-		buffer_append_text(&evidence->out,
-				   " The device still completes requests: it is overloaded or slow, not dead, and "
-				   "these tasks may go on by themselves.");
+		buffer_append_text(&evidence->out, " The device still completes requests: it is "
+						   "overloaded or slow, not dead, and "
+						   "these tasks may go on by themselves.");
 	else if (device)
 		buffer_append_text(&evidence->out, " The device completes nothing.");
 	write_killable(evidence);
 	if (backing)
 		write_backing_file(evidence, name ? name : "It", backing);
 	if (name && startswith(name, "nbd"))
-		advice = "see whether the nbd server answers; nbd-client -d ends its requests with errors.";
+		advice = "see whether the nbd server answers; nbd-client -d ends its requests with "
+			 "errors.";
 	else if (name && startswith(name, "md"))
 		advice = "see mdadm --detail and /proc/mdstat, and the member disks.";
 	else if (backing)
 		advice = "look at the filesystem that holds the backing file first.";
 	else if (dm_name)
-		advice = "see dmsetup table and status (multipath with queue_if_no_path keeps requests while it has no "
+		advice = "see dmsetup table and status (multipath with queue_if_no_path keeps "
+			 "requests while it has no "
 			 "path: multipath -ll), and the devices below (lsblk -s).";
 	buffer_printf(&evidence->out, "\nAdvice: %s", advice);
 	return plugin_identify(evidence->call, "BlockedOnIO", "%s", buffer_text(&evidence->out));
@@ -310,23 +351,31 @@ static int diagnose_lock(struct evidence *evidence)
 	struct process process;
 
 	write_tasks(evidence);
-	buffer_printf(&evidence->out, " for a lock of the kernel (%s%s%s).\nEvidence:", kind ? kind : "kind unknown",
-		      address ? " at " : "", address ? address : "");
+	buffer_printf(&evidence->out, " for a lock of the kernel (%s%s%s).\nEvidence:",
+		      kind ? kind : "kind unknown", address ? " at " : "", address ? address : "");
 	write_killable(evidence);
 	if (!pid) {
-		buffer_append_text(&evidence->out,
-				   " The kernel does not tell who holds it.\nAdvice: look for the one task in "
-				   "kernel-stacks.txt or /proc/*/stack that is inside the same code and waits for "
-				   "something else; that is the holder.");
-		return plugin_identify(evidence->call, "BlockedOnLock", "%s", buffer_text(&evidence->out));
+		buffer_append_text(
+			&evidence->out,
+			" The kernel does not tell who holds it.\nAdvice: look for the one task in "
+			"kernel-stacks.txt or /proc/*/stack that is inside the same code and waits "
+			"for "
+			"something else; that is the holder.");
+		return plugin_identify(evidence->call, "BlockedOnLock", "%s",
+				       buffer_text(&evidence->out));
 	}
-	buffer_printf(&evidence->out, " It is held by %s (pid %" PRId64 ")", comm ? comm : "a task", pid);
-	int r = process_read_same(evidence->call->host, pid, (uint64_t)json_number(owner, "startTime", 0), &process);
+	buffer_printf(&evidence->out, " It is held by %s (pid %" PRId64 ")", comm ? comm : "a task",
+		      pid);
+	int r = process_read_same(evidence->call->host, pid,
+				  (uint64_t)json_number(owner, "startTime", 0), &process);
 	if (r < 0) {
-		buffer_append_text(&evidence->out,
-				   ", which has ended since: either the lock is free now, or a task died holding it, "
-				   "which only a reboot repairs.\nAdvice: see whether the tasks move again.");
-		return plugin_identify(evidence->call, "BlockedOnLock", "%s", buffer_text(&evidence->out));
+		buffer_append_text(
+			&evidence->out,
+			", which has ended since: either the lock is free now, or a task died "
+			"holding it, "
+			"which only a reboot repairs.\nAdvice: see whether the tasks move again.");
+		return plugin_identify(evidence->call, "BlockedOnLock", "%s",
+				       buffer_text(&evidence->out));
 	}
 	switch (process.state) {
 	case 'D':
@@ -344,7 +393,8 @@ static int diagnose_lock(struct evidence *evidence)
 	}
 	write_frames(evidence, pid);
 	buffer_printf(&evidence->out,
-		      ". The others only queue behind it.\nAdvice: find out what %s (pid %" PRId64 ") is waiting for or "
+		      ". The others only queue behind it.\nAdvice: find out what %s (pid %" PRId64
+		      ") is waiting for or "
 		      "doing, and help or end that; ending the tasks in the queue frees nothing.",
 		      comm ? comm : "the holder", pid);
 	return plugin_identify(evidence->call, "BlockedOnLock", "%s", buffer_text(&evidence->out));
@@ -358,19 +408,23 @@ static int diagnose_nfs(struct evidence *evidence)
 	if (evidence->filesystem)
 		find_mount(evidence, (unsigned)json_number(evidence->filesystem, "major", 0),
 			   (unsigned)json_number(evidence->filesystem, "minor", 0));
-	cJSON_ArrayForEach(line, json_at(plugin_context_of(evidence->call, "kernel-log"), "telling"))
+	cJSON_ArrayForEach (line,
+			    json_at(plugin_context_of(evidence->call, "kernel-log"), "telling"))
 		if (cJSON_IsString(line) && strstr(line->valuestring, "nfs: server"))
 			telling = line->valuestring;
 	write_tasks(evidence);
-	buffer_printf(&evidence->out, " for %s%s", *evidence->source ? "the NFS server of " : "an NFS server", evidence->source);
+	buffer_printf(&evidence->out, " for %s%s",
+		      *evidence->source ? "the NFS server of " : "an NFS server", evidence->source);
 	if (*evidence->mount_point)
 		buffer_printf(&evidence->out, ",%s", evidence->mount);
-	buffer_append_text(&evidence->out, ".\nEvidence: a hard mount waits for its server for ever.");
+	buffer_append_text(&evidence->out,
+			   ".\nEvidence: a hard mount waits for its server for ever.");
 	if (telling)
 		buffer_printf(&evidence->out, " The kernel says: \"%s\".", telling);
 	write_killable(evidence);
 	buffer_printf(&evidence->out,
-		      "\nAdvice: bring the server or the way to it back, and the tasks go on where they were. To give "
+		      "\nAdvice: bring the server or the way to it back, and the tasks go on where "
+		      "they were. To give "
 		      "it up: kill the tasks, then umount -f -l %s",
 		      *evidence->mount_point ? evidence->mount_point : "MOUNTPOINT");
 	return plugin_identify(evidence->call, "BlockedOnNFS", "%s", buffer_text(&evidence->out));
@@ -384,24 +438,33 @@ static int diagnose_fuse(struct evidence *evidence)
 	char path[96];
 
 	if (evidence->filesystem)
-		find_mount(evidence, (unsigned)json_number(evidence->filesystem, "major", 0), minor);
+		find_mount(evidence, (unsigned)json_number(evidence->filesystem, "major", 0),
+			   minor);
 	write_tasks(evidence);
-	buffer_printf(&evidence->out, " for the process behind a FUSE filesystem%s%s%s", type ? " (" : "", type ? type : "",
-		      type ? ")" : "");
+	buffer_printf(&evidence->out, " for the process behind a FUSE filesystem%s%s%s",
+		      type ? " (" : "", type ? type : "", type ? ")" : "");
 	if (*evidence->mount_point)
 		buffer_printf(&evidence->out, ",%s", evidence->mount);
 	buffer_append_text(&evidence->out, ", which does not answer.\nEvidence:");
 	/* A connection is named after the minor number of its device (fs/fuse/control.c). */
 	snprintf(path, sizeof(path), "fs/fuse/connections/%u/waiting", minor);
 	if (minor && file_read_u64(evidence->call->host->sys, path, &waiting) == 0)
-		buffer_printf(&evidence->out, " %" PRIu64 " request%s unanswered.", waiting, waiting == 1 ? " is" : "s are");
-	buffer_append_text(&evidence->out, " SIGKILL does not end such a wait once the request has been read.");
-	buffer_append_text(&evidence->out, "\nAdvice: look at the filesystem's own process (is it stopped, hung, waiting for "
-					   "its network?). To give it up: ");
+		buffer_printf(&evidence->out, " %" PRIu64 " request%s unanswered.", waiting,
+			      waiting == 1 ? " is" : "s are");
+	buffer_append_text(&evidence->out,
+			   " SIGKILL does not end such a wait once the request has been read.");
+	buffer_append_text(
+		&evidence->out,
+		"\nAdvice: look at the filesystem's own process (is it stopped, hung, waiting for "
+		"its network?). To give it up: ");
 	if (minor)
-		buffer_printf(&evidence->out, "echo 1 > /sys/fs/fuse/connections/%u/abort ends every request with an error.", minor);
+		buffer_printf(&evidence->out,
+			      "echo 1 > /sys/fs/fuse/connections/%u/abort ends every request with "
+			      "an error.",
+			      minor);
 	else
-		buffer_append_text(&evidence->out, "echo 1 > /sys/fs/fuse/connections/N/abort, with N whose `waiting` is not 0, "
+		buffer_append_text(&evidence->out, "echo 1 > /sys/fs/fuse/connections/N/abort, "
+						   "with N whose `waiting` is not 0, "
 						   "ends every request with an error.");
 	return plugin_identify(evidence->call, "BlockedOnFUSE", "%s", buffer_text(&evidence->out));
 }
@@ -412,8 +475,11 @@ static int diagnose(struct plugin_call *call)
 		const char *kind;
 		int (*diagnose)(struct evidence *evidence);
 	} kinds[] = {
-		{"frozen-filesystem", diagnose_frozen}, {"io", diagnose_io},	 {"lock", diagnose_lock},
-		{"nfs", diagnose_nfs},			{"fuse", diagnose_fuse},
+		{"frozen-filesystem", diagnose_frozen},
+		{"io", diagnose_io},
+		{"lock", diagnose_lock},
+		{"nfs", diagnose_nfs},
+		{"fuse", diagnose_fuse},
 	};
 	const struct kernel_event *event = call->abnormal->spec.kernel_event;
 	const cJSON *details = plugin_details(call);
@@ -433,7 +499,8 @@ static int diagnose(struct plugin_call *call)
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
 		if (streq(kind, kinds[i].kind))
 			return kinds[i].diagnose(&evidence);
-	/* Calling it "hung" would add nothing; unrecognised, it gets the troubleshooting collectors and a person. */
+	/* Calling it "hung" would add nothing; unrecognised, it gets the troubleshooting collectors
+	 * and a person. */
 	return PLUGIN_NOT_MINE;
 }
 

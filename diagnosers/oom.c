@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Diagnoser oom: why the kernel killed a process for memory. Whether a group reached its limit or the node
- * ran out is what the detector saw; who used the memory (one process, many, shared memory, the
- * kernel for them) is told from the victim's size and the group's counters, and each conclusion is
- * given with the numbers that it rests on. docs/diagnosers.md has the table.
+ * Diagnoser oom: why the kernel killed a process for memory. Whether a group reached its limit or
+ * the node ran out is what the detector saw; who used the memory (one process, many, shared memory,
+ * the kernel for them) is told from the victim's size and the group's counters, and each conclusion
+ * is given with the numbers that it rests on. docs/diagnosers.md has the table.
  */
 #include <inttypes.h>
 
@@ -29,9 +29,10 @@ struct evidence {
 	const char *limit_path;
 	double victim, anon, shmem, file; /* bytes of the victim */
 	double limit, usage;
-	double node_total, node_free;	  /* when it happened, as far as the detector told */
+	double node_total, node_free; /* when it happened, as far as the detector told */
 	double available, total, swap_total, swap_free; /* now */
-	double pressure; /* percent of the last 10 s that all tasks waited for memory; below 0: not known */
+	double pressure; /* percent of the last 10 s that all tasks waited for memory; below 0: not
+			    known */
 	char container[SUBJECT_TEXT_SIZE];
 };
 
@@ -61,7 +62,7 @@ static const cJSON *find_group(const struct plugin_call *call, const char *path)
 {
 	const cJSON *group;
 
-	cJSON_ArrayForEach(group, json_at(plugin_context_of(call, "cgroup"), "groups"))
+	cJSON_ArrayForEach (group, json_at(plugin_context_of(call, "cgroup"), "groups"))
 		if (path && streq_ptr(json_string(group, "path"), path))
 			return group;
 	return NULL;
@@ -82,14 +83,16 @@ static void gather(const struct plugin_call *call, struct evidence *evidence)
 	evidence->victim = evidence->anon + evidence->file + evidence->shmem;
 	evidence->limit_path = json_string(limit, "path");
 	evidence->group = find_group(call, evidence->limit_path);
-	evidence->limit = json_number(limit, "limitBytes", json_number(evidence->group, "limitBytes", 0));
+	evidence->limit =
+		json_number(limit, "limitBytes", json_number(evidence->group, "limitBytes", 0));
 	evidence->usage = json_number(limit, "usageBytes", 0);
 	evidence->node_total = json_number(json_at(details, "node"), "totalBytes", 0);
 	evidence->node_free = json_number(json_at(details, "node"), "freeBytes", 0);
 	read_node(call->host, evidence);
 	if (evidence->node_total <= 0)
 		evidence->node_total = evidence->total;
-	subject_container_text(call->abnormal, evidence->limit_path ? evidence->limit_path : container_path,
+	subject_container_text(call->abnormal,
+			       evidence->limit_path ? evidence->limit_path : container_path,
 			       evidence->container);
 }
 
@@ -119,7 +122,9 @@ static void write_trigger(const struct evidence *evidence, struct buffer *out)
 
 	if (!comm || !tgid || (victim && victim->tgid == tgid))
 		return;
-	buffer_printf(out, " It was %s (pid %" PRId64 ") that asked for more; the kernel chose the victim.",
+	buffer_printf(out,
+		      " It was %s (pid %" PRId64
+		      ") that asked for more; the kernel chose the victim.",
 		      comm, tgid);
 }
 
@@ -132,12 +137,16 @@ static void write_repeats(const struct evidence *evidence, struct buffer *out)
 	if (kills > 1)
 		buffer_printf(out, " The kernel has killed %.0f times in this group.", kills);
 	if (occurrences && occurrences->count > 1)
-		buffer_printf(out, " This fault was seen %" PRId64 " times within %s.", occurrences->count,
-			      duration_format((uint64_t)MAX(occurrences->last_time - occurrences->first_time, 0),
-					      duration));
+		buffer_printf(
+			out, " This fault was seen %" PRId64 " times within %s.",
+			occurrences->count,
+			duration_format(
+				(uint64_t)MAX(occurrences->last_time - occurrences->first_time, 0),
+				duration));
 }
 
-/* What used the memory up: the conclusion, the numbers that it rests on, and what to do about it. */
+/* What used the memory up: the conclusion, the numbers that it rests on, and what to do about it.
+ */
 struct shape {
 	const char *cause, *advice;
 	char numbers[256];
@@ -145,43 +154,56 @@ struct shape {
 
 static void judge_shape(const struct evidence *evidence, struct shape *shape)
 {
-	double limit = evidence->limit, shared = MAX(json_number(evidence->group, "shmemBytes", 0), evidence->shmem);
+	double limit = evidence->limit,
+	       shared = MAX(json_number(evidence->group, "shmemBytes", 0), evidence->shmem);
 	double kernel = json_number(evidence->group, "kernelBytes", 0);
 	double rest = (evidence->usage > 0 ? evidence->usage : limit) - evidence->victim;
 	char a[SIZE_TEXT_SIZE], b[SIZE_TEXT_SIZE];
 
 	*shape = (struct shape){
 		.cause = "",
-		.advice = "raise the limit above what the workload needs at its peak, or find out why it needs more than before.",
+		.advice = "raise the limit above what the workload needs at its peak, or find out "
+			  "why it needs more than before.",
 	};
 	if (limit <= 0)
 		return;
 	if (shared >= MUCH * limit) {
 		shape->cause = ": shared memory fills it";
 		snprintf(shape->numbers, sizeof(shape->numbers),
-			 " %s is shared memory: files in tmpfs (/dev/shm, a memory-backed emptyDir) count against the "
+			 " %s is shared memory: files in tmpfs (/dev/shm, a memory-backed "
+			 "emptyDir) count against the "
 			 "limit, and killing a process does not free them.",
 			 bytes(shared, a));
-		shape->advice = "delete or bound those files (mount the tmpfs with size=), or raise the limit by what they need.";
+		shape->advice = "delete or bound those files (mount the tmpfs with size=), or "
+				"raise the limit by what they need.";
 	} else if (evidence->victim >= MOST * limit) {
 		shape->cause = ": this one process outgrew it";
 		snprintf(shape->numbers, sizeof(shape->numbers),
-			 " The victim alone held %s (%.0f %% of the limit), %s of it private memory.",
-			 bytes(evidence->victim, a), evidence->victim / limit * 100, bytes(evidence->anon, b));
-		shape->advice = "look for a leak or an unbounded cache (a runtime's heap may not know the limit: -Xmx, "
-				"GOMEMLIMIT, --max-old-space-size); if it needs that much, raise the limit.";
+			 " The victim alone held %s (%.0f %% of the limit), %s of it private "
+			 "memory.",
+			 bytes(evidence->victim, a), evidence->victim / limit * 100,
+			 bytes(evidence->anon, b));
+		shape->advice = "look for a leak or an unbounded cache (a runtime's heap may not "
+				"know the limit: -Xmx, "
+				"GOMEMLIMIT, --max-old-space-size); if it needs that much, raise "
+				"the limit.";
 	} else if (kernel >= MUCH * limit) {
 		shape->cause = ": memory of the kernel fills it";
 		snprintf(shape->numbers, sizeof(shape->numbers),
-			 " %s is memory that the kernel holds for the group (dentries, sockets, page tables), not the processes' own.",
+			 " %s is memory that the kernel holds for the group (dentries, sockets, "
+			 "page tables), not the processes' own.",
 			 bytes(kernel, a));
-		shape->advice = "look at slab and sock in cgroup.json: very many files, connections or processes cost kernel memory.";
+		shape->advice = "look at slab and sock in cgroup.json: very many files, "
+				"connections or processes cost kernel memory.";
 	} else if (evidence->victim > 0) {
 		shape->cause = ": many processes share it, and the largest was killed";
 		snprintf(shape->numbers, sizeof(shape->numbers),
-			 " The victim held only %s (%.0f %% of the limit), the others in the group about %s together.",
-			 bytes(evidence->victim, a), evidence->victim / limit * 100, bytes(rest, b));
-		shape->advice = "run fewer workers, or raise the limit to what all of them need together.";
+			 " The victim held only %s (%.0f %% of the limit), the others in the group "
+			 "about %s together.",
+			 bytes(evidence->victim, a), evidence->victim / limit * 100,
+			 bytes(rest, b));
+		shape->advice =
+			"run fewer workers, or raise the limit to what all of them need together.";
 	}
 }
 
@@ -194,7 +216,8 @@ static void write_node_state(const struct evidence *evidence, struct buffer *out
 	buffer_printf(out, " The node now has %s of %s available", bytes(evidence->available, a),
 		      bytes(evidence->total, b));
 	if (evidence->pressure >= 0)
-		buffer_printf(out, "; all its tasks waited for memory %.1f %% of the last 10 s", evidence->pressure);
+		buffer_printf(out, "; all its tasks waited for memory %.1f %% of the last 10 s",
+			      evidence->pressure);
 	buffer_append_text(out, ".");
 }
 
@@ -207,7 +230,8 @@ static const char *limit_knob(const struct evidence *evidence)
 	if (strstr(path, "kubepods") || (event->container && event->container->pod))
 		return " The limit is resources.limits.memory of the container.";
 	if (strstr(path, ".service"))
-		return " The limit is MemoryMax= of the unit (systemctl set-property UNIT MemoryMax=…).";
+		return " The limit is MemoryMax= of the unit (systemctl set-property UNIT "
+		       "MemoryMax=…).";
 	if (event->container && event->container->runtime && *event->container->runtime)
 		return " The limit is the container's memory option (--memory).";
 	return "";
@@ -227,18 +251,23 @@ static int diagnose_group(struct plugin_call *call, const struct evidence *evide
 		buffer_printf(&out, " of %s", bytes(evidence->limit, text));
 	buffer_printf(&out, "%s.\nEvidence:", shape.cause);
 	if (evidence->usage > 0)
-		buffer_printf(&out, " %s were in use (page cache is not why: the kernel drops it before it kills).",
+		buffer_printf(&out,
+			      " %s were in use (page cache is not why: the kernel drops it before "
+			      "it kills).",
 			      bytes(evidence->usage, text));
 	buffer_append_text(&out, shape.numbers);
 	if (processes >= 0)
-		buffer_printf(&out, " %.0f process%s left in the group.", processes, processes == 1 ? " is" : "es are");
+		buffer_printf(&out, " %.0f process%s left in the group.", processes,
+			      processes == 1 ? " is" : "es are");
 	write_trigger(evidence, &out);
 	write_repeats(evidence, &out);
 	write_node_state(evidence, &out);
 	if (endswith(buffer_text(&out), "Evidence:"))
-		buffer_append_text(&out, " nothing but the kill itself; the group was gone before it could be read.");
+		buffer_append_text(&out, " nothing but the kill itself; the group was gone before "
+					 "it could be read.");
 	buffer_printf(&out,
-		      "\nNext: nothing is changed for an OOM kill; it is checked whether the workload comes back or the "
+		      "\nNext: nothing is changed for an OOM kill; it is checked whether the "
+		      "workload comes back or the "
 		      "group stays well below its limit.\nAdvice: %s%s",
 		      shape.advice, limit_knob(evidence));
 	return plugin_identify(call, "ContainerOutOfMemory", "%s", buffer_text(&out));
@@ -257,13 +286,14 @@ static void write_largest(const struct host *host, struct buffer *out)
 	char text[SIZE_TEXT_SIZE];
 	size_t count;
 
-	if (process_list(host, &processes, &count) < 0)
+	if (process_list(host, &processes, &count) < 0 || count == 0)
 		return;
 	qsort(processes, count, sizeof(*processes), compare_rss);
 	for (size_t i = 0; i < MIN(count, (size_t)LARGEST_SHOWN) && processes[i].rss_bytes; i++)
-		buffer_printf(out, "%s%s (pid %" PRId64 ") %s", i ? ", " : " Largest now: ", processes[i].comm,
-			      processes[i].pid, size_format(processes[i].rss_bytes, text));
-	buffer_append_text(out, count && processes[0].rss_bytes ? "." : "");
+		buffer_printf(out, "%s%s (pid %" PRId64 ") %s",
+			      i ? ", " : " Largest now: ", processes[i].comm, processes[i].pid,
+			      size_format(processes[i].rss_bytes, text));
+	buffer_append_text(out, processes[0].rss_bytes ? "." : "");
 }
 
 static int diagnose_node(struct plugin_call *call, const struct evidence *evidence)
@@ -282,22 +312,26 @@ static int diagnose_node(struct plugin_call *call, const struct evidence *eviden
 		buffer_printf(&out, " %s of %s were free then.", bytes(evidence->node_free, a),
 			      bytes(evidence->node_total, b));
 	if (evidence->node_free > NODE_PLENTY_FREE * evidence->node_total)
-		buffer_append_text(&out,
-				   " That is not a full node: one NUMA node or cpuset was full, or a large "
-				   "contiguous piece was missing (the oom-kill line in kernel-log.txt names the constraint).");
+		buffer_append_text(
+			&out,
+			" That is not a full node: one NUMA node or cpuset was full, or a large "
+			"contiguous piece was missing (the oom-kill line in kernel-log.txt names "
+			"the constraint).");
 	if (evidence->total > 0 && evidence->swap_total <= 0)
 		buffer_append_text(&out, " There is no swap, so private memory had nowhere to go.");
 	else if (evidence->total > 0)
-		buffer_printf(&out, " Of %s of swap, %s are free now.", bytes(evidence->swap_total, a),
-			      bytes(evidence->swap_free, b));
+		buffer_printf(&out, " Of %s of swap, %s are free now.",
+			      bytes(evidence->swap_total, a), bytes(evidence->swap_free, b));
 	write_trigger(evidence, &out);
 	write_repeats(evidence, &out);
 	write_node_state(evidence, &out);
 	write_largest(call->host, &out);
 	buffer_append_text(
 		&out,
-		"\nNext: nothing is changed for an OOM kill; it is checked whether the node has memory again.\n"
-		"Advice: give the largest consumers memory limits, so that they and not their neighbours are killed; "
+		"\nNext: nothing is changed for an OOM kill; it is checked whether the node has "
+		"memory again.\n"
+		"Advice: give the largest consumers memory limits, so that they and not their "
+		"neighbours are killed; "
 		"move work away or add memory; protect what must live with a lower oom_score_adj.");
 	return plugin_identify(call, "NodeOutOfMemory", "%s", buffer_text(&out));
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Recoverer kill-process-tree: kills the processes that hang, with everything below them, where SIGKILL
- * can end their wait. The tree is stopped before it is killed, so that nothing is forked in between; each
- * process is signalled by a pidfd that was checked against its start time. It refuses what SIGKILL
- * cannot end, what the node stands on, and what it cannot name in full.
+ * Recoverer kill-process-tree: kills the processes that hang, with everything below them, where
+ * SIGKILL can end their wait. The tree is stopped before it is killed, so that nothing is forked in
+ * between; each process is signalled by a pidfd that was checked against its start time. It refuses
+ * what SIGKILL cannot end, what the node stands on, and what it cannot name in full.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -27,14 +27,15 @@ struct settings {
 static const struct field settings_fields[] = {
 	SCHEMA_FIELD(struct settings, processes, "processes", FIELD_STRINGS, .maximum = 256),
 };
-static const struct schema settings_schema =
-	SCHEMA("kill-process-tree", struct settings, settings_fields, .extra_offset = SCHEMA_STRICT);
+static const struct schema settings_schema = SCHEMA("kill-process-tree", struct settings,
+						    settings_fields, .extra_offset = SCHEMA_STRICT);
 
-/* What carries others; init, kernel threads and this program's own ancestors are told apart by pid. */
+/* What carries others; init, kernel threads and this program's own ancestors are told apart by pid.
+ */
 static const char *const never[] = {
-	"systemd",     "systemd-*",    "init",	       "dbus-daemon", "dbus-broker*", "sshd",  "containerd*",
-	"dockerd",     "docker-*",     "crio",	       "conmon*",     "runc",	      "crun",  "kubelet",
-	"kube-*",      "etcd",	       "k3s*",	       "rke2*",	      "lifeboat*",    "libvirtd", "qemu-*"};
+	"systemd", "systemd-*", "init", "dbus-daemon", "dbus-broker*", "sshd",	   "containerd*",
+	"dockerd", "docker-*",	"crio", "conmon*",     "runc",	       "crun",	   "kubelet",
+	"kube-*",  "etcd",	"k3s*", "rke2*",       "lifeboat*",    "libvirtd", "qemu-*"};
 
 struct member {
 	int64_t pid;
@@ -49,7 +50,9 @@ struct members {
 
 static void pause_ns(uint64_t ns)
 {
-	nanosleep(&(struct timespec){.tv_sec = (time_t)(ns / NS_PER_S), .tv_nsec = (long)(ns % NS_PER_S)}, NULL);
+	nanosleep(&(struct timespec){.tv_sec = (time_t)(ns / NS_PER_S),
+				     .tv_nsec = (long)(ns % NS_PER_S)},
+		  NULL);
 }
 
 static bool is_known(const struct members *members, int64_t pid, uint64_t start_time)
@@ -66,7 +69,8 @@ static int add_member(struct members *members, int64_t pid, uint64_t start_time,
 		return 0;
 	if (members->count == MEMBERS_MAX)
 		return -E2BIG;
-	members->items[members->count++] = (struct member){.pid = pid, .start_time = start_time, .root = root};
+	members->items[members->count++] =
+		(struct member){.pid = pid, .start_time = start_time, .root = root};
 	return 0;
 }
 
@@ -80,7 +84,8 @@ static int add_descendants(const struct host *host, struct members *members)
 		size_t count;
 		int r = process_tree(host, members->items[i].pid, &tree, &count);
 
-		/* Another process under that pid, or none: it has ended, and its children with it or adopted. */
+		/* Another process under that pid, or none: it has ended, and its children with it
+		 * or adopted. */
 		if (r == -ESRCH || (r == 0 && tree[0].start_time != members->items[i].start_time))
 			continue;
 		if (r < 0)
@@ -123,23 +128,30 @@ static int check_process(const struct plugin_call *call, const struct process *p
 	_cleanup_free_ char *exe = NULL;
 
 	if (process->pid == 1 || process->kernel_thread)
-		return plugin_fail(PLUGIN_NOT_MINE, "%s (pid %" PRId64 ") is %s, which is never killed", process->comm,
-				   process->pid, process->pid == 1 ? "init" : "a kernel thread");
+		return plugin_fail(PLUGIN_NOT_MINE,
+				   "%s (pid %" PRId64 ") is %s, which is never killed",
+				   process->comm, process->pid,
+				   process->pid == 1 ? "init" : "a kernel thread");
 	if (is_ancestor_of_this(call->host, process->pid))
-		return plugin_fail(PLUGIN_NOT_MINE, "%s (pid %" PRId64 ") is lifeboat itself or what it runs under",
+		return plugin_fail(PLUGIN_NOT_MINE,
+				   "%s (pid %" PRId64 ") is lifeboat itself or what it runs under",
 				   process->comm, process->pid);
 	if (matches(never, ARRAY_SIZE(never), process->comm))
-		return plugin_fail(PLUGIN_NOT_MINE, "%s (pid %" PRId64 ") is never killed: too much depends on it",
+		return plugin_fail(PLUGIN_NOT_MINE,
+				   "%s (pid %" PRId64 ") is never killed: too much depends on it",
 				   process->comm, process->pid);
 	if (!root || !settings || !settings->processes.count)
 		return 0;
 	exe = process_exe(call->host, process->pid);
-	if (matches((const char *const *)settings->processes.items, settings->processes.count, process->comm) ||
+	if (matches((const char *const *)settings->processes.items, settings->processes.count,
+		    process->comm) ||
 	    matches((const char *const *)settings->processes.items, settings->processes.count, exe))
 		return 0;
-	return plugin_fail(PLUGIN_NOT_MINE,
-			   "%s (pid %" PRId64 ") is not in the list `processes` of the settings of recoverer kill-process-tree",
-			   process->comm, process->pid);
+	return plugin_fail(
+		PLUGIN_NOT_MINE,
+		"%s (pid %" PRId64
+		") is not in the list `processes` of the settings of recoverer kill-process-tree",
+		process->comm, process->pid);
 }
 
 static bool is_killable_waiter(const struct subject_thread *waiters, size_t count, int64_t pid)
@@ -157,8 +169,8 @@ static void directory_closep(DIR **directory)
 }
 
 /* A thread of PID in uninterruptible sleep that the Abnormal does not call killable, or 0. */
-static int64_t find_stuck_thread(const struct host *host, int64_t pid, const struct subject_thread *waiters,
-				 size_t waiter_count)
+static int64_t find_stuck_thread(const struct host *host, int64_t pid,
+				 const struct subject_thread *waiters, size_t waiter_count)
 {
 	char path[64];
 
@@ -178,7 +190,8 @@ static int64_t find_stuck_thread(const struct host *host, int64_t pid, const str
 	return 0;
 }
 
-/* SIGKILL is only taken by a task that wakes up, so one that does not is neither killed nor called killed. */
+/* SIGKILL is only taken by a task that wakes up, so one that does not is neither killed nor called
+ * killed. */
 static int check_stuck(const struct plugin_call *call, const struct members *members,
 		       const struct subject_thread *waiters, size_t waiter_count)
 {
@@ -190,26 +203,30 @@ static int check_stuck(const struct plugin_call *call, const struct members *mem
 			continue;
 		pause_ns(SECOND_LOOK_NS); /* whoever reads a disk is in that state for an instant */
 		if (find_stuck_thread(call->host, pid, waiters, waiter_count) == stuck)
-			return plugin_fail(PLUGIN_NOT_MINE,
-					   "task %" PRId64 " of process %" PRId64
-					   " is in uninterruptible sleep, which SIGKILL does not end",
-					   stuck, pid);
+			return plugin_fail(
+				PLUGIN_NOT_MINE,
+				"task %" PRId64 " of process %" PRId64
+				" is in uninterruptible sleep, which SIGKILL does not end",
+				stuck, pid);
 	}
 	return 0;
 }
 
 /* The processes of all waiting tasks. */
-static int add_roots(const struct plugin_call *call, const struct subject_thread *waiters, size_t count,
-		     struct members *members)
+static int add_roots(const struct plugin_call *call, const struct subject_thread *waiters,
+		     size_t count, struct members *members)
 {
 	for (size_t i = 0; i < count; i++) {
 		struct process thread, process;
 
 		if (!waiters[i].killable)
-			return plugin_fail(PLUGIN_NOT_MINE,
-					   "%s (pid %" PRId64 ") is in uninterruptible sleep, which SIGKILL does not end",
-					   waiters[i].comm, waiters[i].pid);
-		if (process_read_same(call->host, waiters[i].pid, waiters[i].start_time, &thread) < 0)
+			return plugin_fail(
+				PLUGIN_NOT_MINE,
+				"%s (pid %" PRId64
+				") is in uninterruptible sleep, which SIGKILL does not end",
+				waiters[i].comm, waiters[i].pid);
+		if (process_read_same(call->host, waiters[i].pid, waiters[i].start_time, &thread) <
+		    0)
 			continue; /* it has ended */
 		if (process_read(call->host, thread.tgid, &process) < 0)
 			continue;
@@ -220,7 +237,8 @@ static int add_roots(const struct plugin_call *call, const struct subject_thread
 		if (r < 0)
 			return r;
 	}
-	return members->count ? 0 : plugin_fail(PLUGIN_NOT_MINE, "none of the waiting tasks is left");
+	return members->count ? 0
+			      : plugin_fail(PLUGIN_NOT_MINE, "none of the waiting tasks is left");
 }
 
 static int check_members(const struct plugin_call *call, const struct members *members)
@@ -228,7 +246,8 @@ static int check_members(const struct plugin_call *call, const struct members *m
 	for (size_t i = 0; i < members->count; i++) {
 		struct process process;
 
-		if (process_read_same(call->host, members->items[i].pid, members->items[i].start_time, &process) < 0)
+		if (process_read_same(call->host, members->items[i].pid,
+				      members->items[i].start_time, &process) < 0)
 			continue;
 		int r = check_process(call, &process, false);
 		if (r != 0)
@@ -266,12 +285,16 @@ static int make_plan(struct plugin_call *call, const struct members *members)
 		root_count += members->items[i].root;
 	process_read(call->host, members->items[0].pid, &first);
 	if (root_count == 1)
-		snprintf(target, sizeof(target), "%s (pid %" PRId64 ") and the %zu processes below it", first.comm,
+		snprintf(target, sizeof(target),
+			 "%s (pid %" PRId64 ") and the %zu processes below it", first.comm,
 			 members->items[0].pid, members->count - root_count);
 	else
-		snprintf(target, sizeof(target), "%zu hung processes, %s (pid %" PRId64 ") first, and the %zu below them",
-			 root_count, first.comm, members->items[0].pid, members->count - root_count);
-	if (!plan || json_set_string(plan, "target", target) < 0 || json_set(plan, "roots", members_json(members, root_count)) < 0 ||
+		snprintf(target, sizeof(target),
+			 "%zu hung processes, %s (pid %" PRId64 ") first, and the %zu below them",
+			 root_count, first.comm, members->items[0].pid,
+			 members->count - root_count);
+	if (!plan || json_set_string(plan, "target", target) < 0 ||
+	    json_set(plan, "roots", members_json(members, root_count)) < 0 ||
 	    json_set(plan, "processes", members_json(members, members->count)) < 0)
 		return -ENOMEM;
 	return plugin_answer(call, TAKE_PTR(plan));
@@ -286,11 +309,14 @@ static int plan(struct plugin_call *call)
 
 	if (!members)
 		return -ENOMEM;
-	/* A frozen filesystem wants thawing, and FUSE takes SIGKILL for a request to wait on (fs/fuse/dev.c). */
-	if (!streq_ptr(reason, "BlockedOnNFS") && !streq_ptr(reason, "BlockedOnLock") && !streq_ptr(reason, "BlockedOnIO"))
+	/* A frozen filesystem wants thawing, and FUSE takes SIGKILL for a request to wait on
+	 * (fs/fuse/dev.c). */
+	if (!streq_ptr(reason, "BlockedOnNFS") && !streq_ptr(reason, "BlockedOnLock") &&
+	    !streq_ptr(reason, "BlockedOnIO"))
 		return PLUGIN_NOT_MINE;
 	if (count == 0 || json_number(plugin_details(call), "tasks", (double)count) > (double)count)
-		return plugin_fail(PLUGIN_NOT_MINE, "more tasks hang than the Abnormal names: that is for a person");
+		return plugin_fail(PLUGIN_NOT_MINE,
+				   "more tasks hang than the Abnormal names: that is for a person");
 	int r = add_roots(call, waiters, count, members);
 	if (r != 0)
 		return r;
@@ -318,7 +344,8 @@ static bool is_still(const struct host *host, const struct member *member)
 {
 	struct process process;
 
-	return process_read_same(host, member->pid, member->start_time, &process) < 0 || strchr("TtDZXx", process.state);
+	return process_read_same(host, member->pid, member->start_time, &process) < 0 ||
+	       strchr("TtDZXx", process.state);
 }
 
 /* Stops the members and all that they fork until then. */
@@ -345,7 +372,8 @@ static int stop_tree(const struct host *host, struct members *members)
 		if (added == 0)
 			pause_ns(ROUND_NS);
 	}
-	return 0; /* one that will not stop yet is killed all the same, and verification looks again */
+	return 0; /* one that will not stop yet is killed all the same, and verification looks again
+		   */
 }
 
 static void resume_tree(const struct host *host, const struct members *members)
@@ -365,8 +393,7 @@ static int recover(struct plugin_call *call)
 
 	if (!members || !plan)
 		return -ENOMEM;
-	cJSON_ArrayForEach(item, json_at(plan, "roots"))
-	{
+	cJSON_ArrayForEach (item, json_at(plan, "roots")) {
 		int64_t pid = (int64_t)json_number(item, "pid", 0);
 		uint64_t start_time = (uint64_t)json_number(item, "startTime", 0);
 
@@ -379,7 +406,8 @@ static int recover(struct plugin_call *call)
 			return r;
 	}
 	if (members->count == 0) {
-		r = subject_report(call, "the hung processes have ended by themselves; nothing was killed");
+		r = subject_report(
+			call, "the hung processes have ended by themselves; nothing was killed");
 		return r < 0 ? r : PLUGIN_RECOGNISED;
 	}
 	r = stop_tree(call->host, members);
@@ -387,13 +415,16 @@ static int recover(struct plugin_call *call)
 		r = check_members(call, members); /* of those forked since the plan */
 	if (r != 0) {
 		resume_tree(call->host, members);
-		return r < 0 ? plugin_fail(r, "cannot stop the processes: %s; none was killed", strerror(-r)) : r;
+		return r < 0 ? plugin_fail(r, "cannot stop the processes: %s; none was killed",
+					   strerror(-r))
+			     : r;
 	}
 	for (size_t i = 0; i < members->count; i++) {
 		r = signal_member(call->host, &members->items[i], SIGKILL);
 		killed += r == 0;
 		if (r < 0 && r != -ESRCH)
-			return plugin_fail(r, "cannot kill process %" PRId64 ": %s", members->items[i].pid, strerror(-r));
+			return plugin_fail(r, "cannot kill process %" PRId64 ": %s",
+					   members->items[i].pid, strerror(-r));
 	}
 	if (json_set(plan, "processes", members_json(members, members->count)) < 0)
 		return -ENOMEM;
@@ -403,26 +434,31 @@ static int recover(struct plugin_call *call)
 
 static int verify(struct plugin_call *call)
 {
-	const cJSON *list = json_at(plugin_context_of(call, call->plugin->name), "processes"), *item;
+	const cJSON *list = json_at(plugin_context_of(call, call->plugin->name), "processes"),
+		    *item;
 	int all = cJSON_GetArraySize(list), left = 0;
 	int64_t example = 0;
 
 	if (all == 0)
-		return plugin_fail(-EINVAL, "status.context.%s.processes is missing: there is no plan", call->plugin->name);
-	cJSON_ArrayForEach(item, list)
-	{
+		return plugin_fail(-EINVAL,
+				   "status.context.%s.processes is missing: there is no plan",
+				   call->plugin->name);
+	cJSON_ArrayForEach (item, list) {
 		struct process process;
 		int64_t pid = (int64_t)json_number(item, "pid", 0);
 
 		/* A zombie is ended; it waits for its parent alone. */
-		if (process_read_same(call->host, pid, (uint64_t)json_number(item, "startTime", 0), &process) < 0 ||
+		if (process_read_same(call->host, pid, (uint64_t)json_number(item, "startTime", 0),
+				      &process) < 0 ||
 		    process.state == 'Z' || process.state == 'X')
 			continue;
 		left++;
 		example = pid;
 	}
 	if (left)
-		return plugin_fail(PLUGIN_NOT_MINE, "%d of %d processes are still there (pid %" PRId64 ")", left, all, example);
+		return plugin_fail(PLUGIN_NOT_MINE,
+				   "%d of %d processes are still there (pid %" PRId64 ")", left,
+				   all, example);
 	int r = all == 1 ? subject_report(call, "the process has ended")
 			 : subject_report(call, "all %d processes have ended", all);
 	return r < 0 ? r : PLUGIN_RECOGNISED;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Recoverer oom-settled: an OOM kill is itself the kernel's repair, so nothing is done here; it is
- * proven that the repair was one. It is when the workload runs again, or when what is left stays well
- * below the limit with no further kill; for a whole node, when there is memory again and tasks no longer
- * wait for it. A container that stopped and did not come back is not settled.
+ * proven that the repair was one. It is when the workload runs again, or when what is left stays
+ * well below the limit with no further kill; for a whole node, when there is memory again and tasks
+ * no longer wait for it. A container that stopped and did not come back is not settled.
  */
 #include <inttypes.h>
 
@@ -14,8 +14,8 @@
 #include "host/container.h"
 #include "host/pressure.h"
 
-#define WELL_BELOW 0.8		/* of the limit */
-#define NODE_AVAILABLE 0.1	/* of the node's memory */
+#define WELL_BELOW 0.8 /* of the limit */
+#define NODE_AVAILABLE 0.1 /* of the node's memory */
 #define NODE_PRESSURE_MOST 10.0 /* percent of the last 10 s */
 #define SETTLE_NS (2 * NS_PER_S) /* a group that is killed again at once has not settled */
 
@@ -49,7 +49,8 @@ static void read_victim(const struct plugin_call *call, struct victim *victim)
 	};
 	if (!victim->path)
 		victim->path = json_string(json_at(plugin_details(call), "limitCgroup"), "path");
-	victim->in_container = victim->path && container_from_cgroup(victim->path, &victim->container) &&
+	victim->in_container = victim->path &&
+			       container_from_cgroup(victim->path, &victim->container) &&
 			       victim->container.id[0];
 }
 
@@ -60,7 +61,8 @@ static size_t parent_length(const char *path)
 	return slash ? (size_t)(slash - path) : 0;
 }
 
-/* True if a process in PATH stands where the victim stood: its group, its pod, or a container beside. */
+/* True if a process in PATH stands where the victim stood: its group, its pod, or a container
+ * beside. */
 static bool is_same_place(const struct victim *victim, const char *path)
 {
 	struct container container;
@@ -78,7 +80,8 @@ static bool is_same_place(const struct victim *victim, const char *path)
 	       strncmp(path, victim->path, parent_length(path)) == 0;
 }
 
-/* The victim's successor: the same program, started after the kill, in the same place. 0 if none. */
+/* The victim's successor: the same program, started after the kill, in the same place. 0 if none.
+ */
 static int64_t find_successor(const struct plugin_call *call, const struct victim *victim)
 {
 	_cleanup_free_ struct process *processes = NULL;
@@ -147,31 +150,39 @@ static int verify_node(struct plugin_call *call, const struct victim *victim)
 
 	if (r < 0)
 		return plugin_fail(r, "cannot read /proc/meminfo: %s", strerror(-r));
-	double total = meminfo_bytes(text, "MemTotal:"), available = meminfo_bytes(text, "MemAvailable:");
+	double total = meminfo_bytes(text, "MemTotal:"),
+	       available = meminfo_bytes(text, "MemAvailable:");
 	size_format((uint64_t)available, a);
 	size_format((uint64_t)total, b);
 	if (available <= NODE_AVAILABLE * total)
-		return plugin_fail(PLUGIN_NOT_MINE, "only %s of %s are available on the node", a, b);
+		return plugin_fail(PLUGIN_NOT_MINE, "only %s of %s are available on the node", a,
+				   b);
 	if (cJSON_IsNumber(full) && full->valuedouble >= NODE_PRESSURE_MOST)
-		return plugin_fail(PLUGIN_NOT_MINE, "all tasks of the node waited for memory %.1f %% of the last 10 s",
-				   full->valuedouble);
+		return plugin_fail(
+			PLUGIN_NOT_MINE,
+			"all tasks of the node waited for memory %.1f %% of the last 10 s",
+			full->valuedouble);
 	int64_t successor = find_successor(call, victim);
 	if (successor)
-		r = subject_report(call, "%s of %s are available again, and %s runs again (pid %" PRId64 ")", a, b,
-				   victim->comm, successor);
+		r = subject_report(
+			call, "%s of %s are available again, and %s runs again (pid %" PRId64 ")",
+			a, b, victim->comm, successor);
 	else
-		r = subject_report(call, "%s of %s are available again; %s has not been started again", a, b,
-				   victim->comm ? victim->comm : "the killed process");
+		r = subject_report(call,
+				   "%s of %s are available again; %s has not been started again", a,
+				   b, victim->comm ? victim->comm : "the killed process");
 	return r < 0 ? r : PLUGIN_RECOGNISED;
 }
 
-static int verify_successor(struct plugin_call *call, const struct victim *victim, const char *where)
+static int verify_successor(struct plugin_call *call, const struct victim *victim,
+			    const char *where)
 {
 	int64_t successor = find_successor(call, victim);
 
 	if (!successor)
 		return PLUGIN_NOT_MINE;
-	int r = subject_report(call, "%s runs again (pid %" PRId64 ")%s", victim->comm, successor, where);
+	int r = subject_report(call, "%s runs again (pid %" PRId64 ")%s", victim->comm, successor,
+			       where);
 	return r < 0 ? r : PLUGIN_RECOGNISED;
 }
 
@@ -185,7 +196,9 @@ static int verify_group(struct plugin_call *call, const struct victim *victim)
 	size_t left = 0;
 
 	if (!path)
-		return plugin_fail(-EINVAL, "status.context.%s.limitCgroup is missing: there is no plan", call->plugin->name);
+		return plugin_fail(-EINVAL,
+				   "status.context.%s.limitCgroup is missing: there is no plan",
+				   call->plugin->name);
 	int r = cgroup_memory_read(call->host, path, &memory);
 	if (r < 0) {
 		int back = verify_successor(call, victim, ", in a new group");
@@ -193,9 +206,12 @@ static int verify_group(struct plugin_call *call, const struct victim *victim)
 		if (back != PLUGIN_NOT_MINE)
 			return back;
 		if (r == -ENOENT)
-			return plugin_fail(PLUGIN_NOT_MINE, "the group is gone with all that ran in it, and %s has not come back",
+			return plugin_fail(PLUGIN_NOT_MINE,
+					   "the group is gone with all that ran in it, and %s has "
+					   "not come back",
 					   victim->comm ? victim->comm : "the workload");
-		return plugin_fail(r, "cannot read the memory of control group %s: %s", path, strerror(-r));
+		return plugin_fail(r, "cannot read the memory of control group %s: %s", path,
+				   strerror(-r));
 	}
 	if ((double)memory.oom_kills > json_number(plan, "oomKills", (double)memory.oom_kills))
 		return plugin_fail(PLUGIN_NOT_MINE, "the kernel has killed in this group again");
@@ -205,19 +221,23 @@ static int verify_group(struct plugin_call *call, const struct victim *victim)
 		snprintf(where, sizeof(where), "; the group is at %s of %s", usage,
 			 size_format(memory.limit_bytes, limit));
 	else
-		snprintf(where, sizeof(where), "; the group is at %s and has no limit any more", usage);
+		snprintf(where, sizeof(where), "; the group is at %s and has no limit any more",
+			 usage);
 	r = verify_successor(call, victim, where);
 	if (r != PLUGIN_NOT_MINE)
 		return r;
 	if (limited && (double)memory.usage_bytes >= WELL_BELOW * (double)memory.limit_bytes)
-		return plugin_fail(PLUGIN_NOT_MINE, "the group is still at %s of its limit of %s", usage, limit);
-	if (cgroup_processes(call->host, "memory", victim->path ? victim->path : path, &pids, &left) < 0)
+		return plugin_fail(PLUGIN_NOT_MINE, "the group is still at %s of its limit of %s",
+				   usage, limit);
+	if (cgroup_processes(call->host, "memory", victim->path ? victim->path : path, &pids,
+			     &left) < 0)
 		left = 0;
 	if (left == 0 && victim->in_container)
-		return plugin_fail(PLUGIN_NOT_MINE, "the container has stopped and has not come back");
+		return plugin_fail(PLUGIN_NOT_MINE,
+				   "the container has stopped and has not come back");
 	if (left)
-		r = subject_report(call, "no further kill%s; %zu of its processes go%s on", where, left,
-				   left == 1 ? "es" : "");
+		r = subject_report(call, "no further kill%s; %zu of its processes go%s on", where,
+				   left, left == 1 ? "es" : "");
 	else
 		r = subject_report(call, "no further kill%s; nothing runs in it any more", where);
 	return r < 0 ? r : PLUGIN_RECOGNISED;
@@ -239,7 +259,8 @@ static int verify(struct plugin_call *call)
 
 PLUGIN(oom_settled_recoverer) = {
 	.name = "oom-settled",
-	.summary = "does nothing, and proves that an OOM kill has settled: the workload is back, or memory is free again",
+	.summary = "does nothing, and proves that an OOM kill has settled: the workload is back, "
+		   "or memory is free again",
 	.kind = PLUGIN_RECOVERER,
 	.order = 10,
 	.disturbs = DISTURBS_NONE,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Recoverer restart-unit: asks systemd to restart the service that the process belongs to, when that
- * is a service the operator listed (`units`, shell patterns; none by default), it hangs in a wait
- * that SIGKILL ends, or an OOM kill left it not running. What holds the node together is never
+ * Recoverer restart-unit: asks systemd to restart the service that the process belongs to, when
+ * that is a service the operator listed (`units`, shell patterns; none by default), it hangs in a
+ * wait that SIGKILL ends, or an OOM kill left it not running. What holds the node together is never
  * restarted, whatever the list says.
  */
 #include <fnmatch.h>
@@ -27,11 +27,26 @@ static const struct schema settings_schema =
 	SCHEMA("restart-unit", struct settings, settings_fields, .extra_offset = SCHEMA_STRICT);
 
 /* Restarting one of these ends what it carries: sessions, containers, the bus, this agent. */
-static const char *const never[] = {
-	"init.service",	  "dbus*.service",   "systemd-*.service", "user@*.service",    "user-runtime-dir@*.service",
-	"ssh.service",	  "sshd*.service",   "containerd*.service", "docker*.service", "crio*.service",
-	"cri-o*.service", "podman*.service", "kubelet*.service",  "k3s*.service",      "rke2*.service",
-	"k0s*.service",	  "lifeboat*.service", "*getty@*.service", "libvirtd*.service", "virtqemud*.service"};
+static const char *const never[] = {"init.service",
+				    "dbus*.service",
+				    "systemd-*.service",
+				    "user@*.service",
+				    "user-runtime-dir@*.service",
+				    "ssh.service",
+				    "sshd*.service",
+				    "containerd*.service",
+				    "docker*.service",
+				    "crio*.service",
+				    "cri-o*.service",
+				    "podman*.service",
+				    "kubelet*.service",
+				    "k3s*.service",
+				    "rke2*.service",
+				    "k0s*.service",
+				    "lifeboat*.service",
+				    "*getty@*.service",
+				    "libvirtd*.service",
+				    "virtqemud*.service"};
 
 static void bus_closep(sd_bus **bus)
 {
@@ -90,7 +105,8 @@ static int read_invocation(sd_bus *bus, struct unit *unit, sd_bus_error *error)
 	const void *bytes;
 	size_t size = 0;
 	int r = sd_bus_get_property(bus, "org.freedesktop.systemd1", unit->object_path,
-				    "org.freedesktop.systemd1.Unit", "InvocationID", error, &reply, "ay");
+				    "org.freedesktop.systemd1.Unit", "InvocationID", error, &reply,
+				    "ay");
 
 	if (r >= 0)
 		r = sd_bus_message_read_array(reply, 'y', &bytes, &size);
@@ -111,7 +127,8 @@ static int unit_read(sd_bus *bus, struct unit *unit, char *why, size_t why_size)
 	sd_bus_message *reply = NULL;
 	const char *path;
 	int r = sd_bus_call_method(bus, "org.freedesktop.systemd1", "/org/freedesktop/systemd1",
-				   "org.freedesktop.systemd1.Manager", "LoadUnit", &error, &reply, "s", unit->name);
+				   "org.freedesktop.systemd1.Manager", "LoadUnit", &error, &reply,
+				   "s", unit->name);
 
 	if (r >= 0)
 		r = sd_bus_message_read(reply, "o", &path);
@@ -121,12 +138,12 @@ static int unit_read(sd_bus *bus, struct unit *unit, char *why, size_t why_size)
 	}
 	if (r >= 0)
 		r = sd_bus_get_property_string(bus, "org.freedesktop.systemd1", unit->object_path,
-					       "org.freedesktop.systemd1.Unit", "ActiveState", &error,
-					       &unit->active_state);
+					       "org.freedesktop.systemd1.Unit", "ActiveState",
+					       &error, &unit->active_state);
 	if (r >= 0)
 		r = sd_bus_get_property_trivial(bus, "org.freedesktop.systemd1", unit->object_path,
-						"org.freedesktop.systemd1.Service", "MainPID", &error, 'u',
-						&unit->main_pid);
+						"org.freedesktop.systemd1.Service", "MainPID",
+						&error, 'u', &unit->main_pid);
 	if (r >= 0)
 		r = read_invocation(bus, unit, &error);
 	if (r < 0)
@@ -143,7 +160,8 @@ static bool unit_of_cgroup(const char *path, char name[UNIT_NAME_SIZE])
 		size_t length = strcspn(next, "/");
 
 		if (length > strlen(".service") && length < UNIT_NAME_SIZE &&
-		    memcmp(next + length - strlen(".service"), ".service", strlen(".service")) == 0) {
+		    memcmp(next + length - strlen(".service"), ".service", strlen(".service")) ==
+			    0) {
 			memcpy(name, next, length);
 			name[length] = '\0';
 			return true;
@@ -170,7 +188,8 @@ static bool is_oom(const struct plugin_call *call)
 
 static bool is_hang(const struct plugin_call *call)
 {
-	static const char *const reasons[] = {"FilesystemFrozen", "BlockedOnIO", "BlockedOnLock", "BlockedOnNFS"};
+	static const char *const reasons[] = {"FilesystemFrozen", "BlockedOnIO", "BlockedOnLock",
+					      "BlockedOnNFS"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(reasons); i++)
 		if (streq_ptr(call->abnormal->status.reason, reasons[i]))
@@ -178,7 +197,8 @@ static bool is_hang(const struct plugin_call *call)
 	return false;
 }
 
-/* The group that the process is, or was, in: of a victim, where it died; of a hung one, where it is. */
+/* The group that the process is, or was, in: of a victim, where it died; of a hung one, where it
+ * is. */
 static char *process_group(const struct plugin_call *call)
 {
 	const struct kernel_event *event = call->abnormal->spec.kernel_event;
@@ -200,20 +220,28 @@ static int choose_unit(struct plugin_call *call, char name[UNIT_NAME_SIZE])
 	struct container container;
 
 	if (!path)
-		return plugin_fail(PLUGIN_NOT_MINE, "the control group of the process is not known");
+		return plugin_fail(PLUGIN_NOT_MINE,
+				   "the control group of the process is not known");
 	if (container_from_cgroup(path, &container))
-		return plugin_fail(PLUGIN_NOT_MINE, "the process belongs to a container, not to a service");
+		return plugin_fail(PLUGIN_NOT_MINE,
+				   "the process belongs to a container, not to a service");
 	if (!unit_of_cgroup(path, name))
-		return plugin_fail(PLUGIN_NOT_MINE, "control group %s belongs to no service of systemd", path);
+		return plugin_fail(PLUGIN_NOT_MINE,
+				   "control group %s belongs to no service of systemd", path);
 	if (matches(never, ARRAY_SIZE(never), name))
-		return plugin_fail(PLUGIN_NOT_MINE, "%s is never restarted: too much depends on it", name);
-	if (!settings || !matches((const char *const *)settings->units.items, settings->units.count, name))
-		return plugin_fail(PLUGIN_NOT_MINE, "%s is not in the list `units` of the settings of recoverer restart-unit",
+		return plugin_fail(PLUGIN_NOT_MINE, "%s is never restarted: too much depends on it",
 				   name);
+	if (!settings ||
+	    !matches((const char *const *)settings->units.items, settings->units.count, name))
+		return plugin_fail(
+			PLUGIN_NOT_MINE,
+			"%s is not in the list `units` of the settings of recoverer restart-unit",
+			name);
 	return 0;
 }
 
-/* A service that hangs where no signal reaches it cannot be stopped, so restarting only adds a hung stop. */
+/* A service that hangs where no signal reaches it cannot be stopped, so restarting only adds a hung
+ * stop. */
 static int check_killable(struct plugin_call *call)
 {
 	struct subject_thread waiters[SUBJECT_WAITERS_MAX];
@@ -222,7 +250,9 @@ static int check_killable(struct plugin_call *call)
 	for (size_t i = 0; i < count; i++)
 		if (!waiters[i].killable)
 			return plugin_fail(PLUGIN_NOT_MINE,
-					   "%s (pid %" PRId64 ") is in a wait that SIGKILL does not end, so its service cannot be stopped",
+					   "%s (pid %" PRId64
+					   ") is in a wait that SIGKILL does not end, so its "
+					   "service cannot be stopped",
 					   waiters[i].comm, waiters[i].pid);
 	return count ? 0 : plugin_fail(PLUGIN_NOT_MINE, "the waiting tasks are not named");
 }
@@ -242,14 +272,18 @@ static int plan(struct plugin_call *call)
 		return r;
 	r = bus_open(call, &bus);
 	if (r < 0)
-		return plugin_fail(PLUGIN_NOT_MINE, "systemd cannot be asked over the system bus: %s; is this node run by systemd?",
+		return plugin_fail(PLUGIN_NOT_MINE,
+				   "systemd cannot be asked over the system bus: %s; is this node "
+				   "run by systemd?",
 				   strerror(-r));
 	r = unit_read(bus, &unit, why, sizeof(why));
 	if (r < 0)
 		return plugin_fail(r, "cannot read the state of %s: %s", unit.name, why);
-	if (is_oom(call) && (streq(unit.active_state, "active") || streq(unit.active_state, "activating") ||
-			     streq(unit.active_state, "reloading")))
-		return plugin_fail(PLUGIN_NOT_MINE, "%s is %s: it needs no restart", unit.name, unit.active_state);
+	if (is_oom(call) &&
+	    (streq(unit.active_state, "active") || streq(unit.active_state, "activating") ||
+	     streq(unit.active_state, "reloading")))
+		return plugin_fail(PLUGIN_NOT_MINE, "%s is %s: it needs no restart", unit.name,
+				   unit.active_state);
 	_cleanup_json_ cJSON *plan = cJSON_CreateObject();
 	snprintf(target, sizeof(target), "systemd unit %s", unit.name);
 	if (!plan || json_set_string(plan, "target", target) < 0 ||
@@ -267,7 +301,8 @@ static int planned_unit(const struct plugin_call *call, const cJSON **ret_plan, 
 	const char *name = json_string(plan, "unit");
 
 	if (!name || strlen(name) >= UNIT_NAME_SIZE)
-		return plugin_fail(-EINVAL, "status.context.%s.unit is missing: there is no plan", call->plugin->name);
+		return plugin_fail(-EINVAL, "status.context.%s.unit is missing: there is no plan",
+				   call->plugin->name);
 	memcpy(unit->name, name, strlen(name) + 1);
 	*ret_plan = plan;
 	return 0;
@@ -290,14 +325,17 @@ static int recover(struct plugin_call *call)
 		return r;
 	const char *invocation = json_string(plan, "invocation");
 	if (!streq(unit.invocation, invocation ? invocation : ""))
-		return plugin_fail(PLUGIN_NOT_MINE, "%s has been started again since; nothing was done", unit.name);
+		return plugin_fail(PLUGIN_NOT_MINE,
+				   "%s has been started again since; nothing was done", unit.name);
 	r = sd_bus_call_method(bus, "org.freedesktop.systemd1", "/org/freedesktop/systemd1",
-			       "org.freedesktop.systemd1.Manager", "RestartUnit", &error, NULL, "ss", unit.name, "replace");
+			       "org.freedesktop.systemd1.Manager", "RestartUnit", &error, NULL,
+			       "ss", unit.name, "replace");
 	snprintf(why, sizeof(why), "%s", error.message ? error.message : r < 0 ? strerror(-r) : "");
 	sd_bus_error_free(&error);
 	if (r < 0)
 		return plugin_fail(r, "systemd refused to restart %s: %s", unit.name, why);
-	r = subject_report(call, "asked systemd to restart %s, which was %s", unit.name, unit.active_state);
+	r = subject_report(call, "asked systemd to restart %s, which was %s", unit.name,
+			   unit.active_state);
 	return r < 0 ? r : PLUGIN_RECOGNISED;
 }
 
@@ -321,14 +359,16 @@ static int verify(struct plugin_call *call)
 	if (streq(unit.invocation, invocation ? invocation : "") ||
 	    (unit.main_pid && unit.main_pid == (uint32_t)json_number(plan, "mainPID", 0)))
 		return plugin_fail(PLUGIN_NOT_MINE, "%s is still the same run", unit.name);
-	r = unit.main_pid ? subject_report(call, "%s is active again (main pid %" PRIu32 ")", unit.name, unit.main_pid)
+	r = unit.main_pid ? subject_report(call, "%s is active again (main pid %" PRIu32 ")",
+					   unit.name, unit.main_pid)
 			  : subject_report(call, "%s is active again", unit.name);
 	return r < 0 ? r : PLUGIN_RECOGNISED;
 }
 
 PLUGIN(restart_unit_recoverer) = {
 	.name = "restart-unit",
-	.summary = "restarts a listed systemd service that hangs or that an OOM kill left not running",
+	.summary =
+		"restarts a listed systemd service that hangs or that an OOM kill left not running",
 	.kind = PLUGIN_RECOVERER,
 	.order = 30,
 	.sources = FOR_SOURCE(SOURCE_KERNEL_EVENT),

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Recoverer thaw-filesystem: thaws (FITHAW) the frozen filesystem that tasks hang on. A freeze can be a
- * snapshot that is being taken right now, and a snapshot of a filesystem that moves is worth nothing:
- * so it is off until the operator turns it on. What it never does is thaw another filesystem than the
- * one that was found: device and mount are compared on the opened mount point itself.
+ * Recoverer thaw-filesystem: thaws (FITHAW) the frozen filesystem that tasks hang on. A freeze can
+ * be a snapshot that is being taken right now, and a snapshot of a filesystem that moves is worth
+ * nothing: so it is off until the operator turns it on. What it never does is thaw another
+ * filesystem than the one that was found: device and mount are compared on the opened mount point
+ * itself.
  */
 #include <fcntl.h>
 #include <inttypes.h>
@@ -37,8 +38,7 @@ static int add_waiters(const struct plugin_call *call, cJSON *plan)
 
 	if (json_set(plan, "waiters", list) < 0)
 		return -ENOMEM;
-	cJSON_ArrayForEach(item, json_at(plugin_details(call), "waiters"))
-	{
+	cJSON_ArrayForEach (item, json_at(plugin_details(call), "waiters")) {
 		if (index++ >= count)
 			break;
 		cJSON *waiter = cJSON_CreateObject();
@@ -56,7 +56,8 @@ static int add_waiters(const struct plugin_call *call, cJSON *plan)
 
 static int make_plan(struct plugin_call *call, const cJSON *filesystem)
 {
-	unsigned major = (unsigned)json_number(filesystem, "major", 0), minor = (unsigned)json_number(filesystem, "minor", 0);
+	unsigned major = (unsigned)json_number(filesystem, "major", 0),
+		 minor = (unsigned)json_number(filesystem, "minor", 0);
 	struct subject_thread waiters[SUBJECT_WAITERS_MAX];
 	size_t count = subject_waiters(call, waiters);
 	int64_t pids[SUBJECT_WAITERS_MAX], pid;
@@ -68,16 +69,20 @@ static int make_plan(struct plugin_call *call, const cJSON *filesystem)
 	for (size_t i = 0; i < count; i++)
 		pids[i] = waiters[i].pid;
 	if (mounts_locate(call->host, major, minor, pids, count, &pid, &mounts) < 0)
-		return plugin_fail(PLUGIN_NOT_MINE, "device %u:%u is not mounted where this node or the waiting tasks can see it",
+		return plugin_fail(PLUGIN_NOT_MINE,
+				   "device %u:%u is not mounted where this node or the waiting "
+				   "tasks can see it",
 				   major, minor);
 	const struct mount *mount = mounts_find_device(mounts, major, minor);
 	snprintf(name, sizeof(name), "%u:%u", major, minor);
-	snprintf(target, sizeof(target), "%s on %s at %s", type ? type : mount->fs_type, id ? id : name,
-		 mount->mount_point);
-	if (!plan || json_set_string(plan, "target", target) < 0 || json_set_number(plan, "major", major) < 0 ||
+	snprintf(target, sizeof(target), "%s on %s at %s", type ? type : mount->fs_type,
+		 id ? id : name, mount->mount_point);
+	if (!plan || json_set_string(plan, "target", target) < 0 ||
+	    json_set_number(plan, "major", major) < 0 ||
 	    json_set_number(plan, "minor", minor) < 0 ||
 	    json_set_string(plan, "mountPoint", mount->mount_point) < 0 ||
-	    json_set_number(plan, "mountNamespaceOf", (double)pid) < 0 || add_waiters(call, plan) < 0)
+	    json_set_number(plan, "mountNamespaceOf", (double)pid) < 0 ||
+	    add_waiters(call, plan) < 0)
 		return -ENOMEM;
 	return plugin_answer(call, TAKE_PTR(plan));
 }
@@ -90,11 +95,17 @@ static int plan(struct plugin_call *call)
 	    !streq_ptr(json_string(details, "kind"), "frozen-filesystem"))
 		return PLUGIN_NOT_MINE;
 	if (!filesystem)
-		return plugin_fail(PLUGIN_NOT_MINE, "several filesystems are frozen, and which of them holds the tasks is not known");
+		return plugin_fail(PLUGIN_NOT_MINE, "several filesystems are frozen, and which of "
+						    "them holds the tasks is not known");
 	if (json_number(filesystem, "freezeLevel", FREEZE_COMPLETE) < FREEZE_COMPLETE)
-		return plugin_fail(PLUGIN_NOT_MINE, "the freeze is still under way, and only a complete one can be thawed");
-	if (is_suspended(call, (unsigned)json_number(filesystem, "major", 0), (unsigned)json_number(filesystem, "minor", 0)))
-		return plugin_fail(PLUGIN_NOT_MINE, "its device is suspended (dmsetup resume): thawing would not help");
+		return plugin_fail(
+			PLUGIN_NOT_MINE,
+			"the freeze is still under way, and only a complete one can be thawed");
+	if (is_suspended(call, (unsigned)json_number(filesystem, "major", 0),
+			 (unsigned)json_number(filesystem, "minor", 0)))
+		return plugin_fail(
+			PLUGIN_NOT_MINE,
+			"its device is suspended (dmsetup resume): thawing would not help");
 	return make_plan(call, filesystem);
 }
 
@@ -118,19 +129,20 @@ static size_t count_waiting(const struct plugin_call *call, const cJSON *plan)
 	const cJSON *waiter;
 	size_t waiting = 0;
 
-	cJSON_ArrayForEach(waiter, json_at(plan, "waiters"))
-	{
+	cJSON_ArrayForEach (waiter, json_at(plan, "waiters")) {
 		int64_t pid = (int64_t)json_number(waiter, "pid", 0);
 
-		waiting += subject_waits(call, pid, (uint64_t)json_number(waiter, "startTime", 0)) &&
-			   in_same_wait(call->host, pid, json_string(waiter, "function"));
+		waiting +=
+			subject_waits(call, pid, (uint64_t)json_number(waiter, "startTime", 0)) &&
+			in_same_wait(call->host, pid, json_string(waiter, "function"));
 	}
 	return waiting;
 }
 
-/* The mount that FD lies in, by its id in the namespace's table; for filesystems (btrfs) whose files
- * show another device number than the mount table does. */
-static bool is_of_mount(const struct plugin_call *call, int fd, int64_t pid, unsigned major, unsigned minor)
+/* The mount that FD lies in, by its id in the namespace's table; for filesystems (btrfs) whose
+ * files show another device number than the mount table does. */
+static bool is_of_mount(const struct plugin_call *call, int fd, int64_t pid, unsigned major,
+			unsigned minor)
 {
 	_cleanup_mounts_ struct mounts *mounts = NULL;
 	_cleanup_free_ char *text = NULL;
@@ -141,7 +153,8 @@ static bool is_of_mount(const struct plugin_call *call, int fd, int64_t pid, uns
 	if (file_read(AT_FDCWD, path, 4096, &text, NULL) < 0)
 		return false;
 	const char *line = strstr(text, "mnt_id:");
-	if (!line || sscanf(line, "mnt_id: %" SCNd64, &id) != 1 || mounts_read(call->host, pid, &mounts) < 0)
+	if (!line || sscanf(line, "mnt_id: %" SCNd64, &id) != 1 ||
+	    mounts_read(call->host, pid, &mounts) < 0)
 		return false;
 	for (size_t i = 0; i < mounts->count; i++)
 		if (mounts->items[i].id == id)
@@ -152,26 +165,32 @@ static bool is_of_mount(const struct plugin_call *call, int fd, int64_t pid, uns
 /* Opens a mount point, and proves that it is of the planned device. */
 static int open_mount(const struct plugin_call *call, const cJSON *plan)
 {
-	unsigned major = (unsigned)json_number(plan, "major", 0), minor = (unsigned)json_number(plan, "minor", 0);
+	unsigned major = (unsigned)json_number(plan, "major", 0),
+		 minor = (unsigned)json_number(plan, "minor", 0);
 	int64_t pid = (int64_t)json_number(plan, "mountNamespaceOf", 0);
 	const char *mount_point = json_string(plan, "mountPoint");
 	char path[PATH_MAX];
 	struct stat status;
 
 	if (!mount_point)
-		return plugin_fail(-EINVAL, "status.context.%s.mountPoint is missing: there is no plan", call->plugin->name);
+		return plugin_fail(-EINVAL,
+				   "status.context.%s.mountPoint is missing: there is no plan",
+				   call->plugin->name);
 	if (pid)
-		snprintf(path, sizeof(path), "%s/proc/%" PRId64 "/root%s", call->host->root, pid, mount_point);
+		snprintf(path, sizeof(path), "%s/proc/%" PRId64 "/root%s", call->host->root, pid,
+			 mount_point);
 	else
 		snprintf(path, sizeof(path), "%s", mount_point);
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return plugin_fail(-errno, "cannot open mount point %s: %s", path, strerror(errno));
 	if (fstat(fd, &status) < 0)
-		return plugin_fail(-errno, "cannot look at mount point %s: %s", path, strerror(errno));
+		return plugin_fail(-errno, "cannot look at mount point %s: %s", path,
+				   strerror(errno));
 	if (status.st_dev != makedev(major, minor) && !is_of_mount(call, fd, pid, major, minor))
-		return plugin_fail(-ESTALE, "%s is now of device %u:%u, not of %u:%u; nothing was thawed", path,
-				   major(status.st_dev), minor(status.st_dev), major, minor);
+		return plugin_fail(-ESTALE,
+				   "%s is now of device %u:%u, not of %u:%u; nothing was thawed",
+				   path, major(status.st_dev), minor(status.st_dev), major, minor);
 	return TAKE_FD(fd);
 }
 
@@ -190,11 +209,14 @@ static int recover(struct plugin_call *call)
 		return fd;
 	if (ioctl(fd, FITHAW, 0) < 0) {
 		if (errno != EINVAL) /* EINVAL: it is not frozen; somebody thawed it since */
-			return plugin_fail(-errno, "cannot thaw %s (FITHAW): %s", mount_point, strerror(errno));
+			return plugin_fail(-errno, "cannot thaw %s (FITHAW): %s", mount_point,
+					   strerror(errno));
 		int r = subject_report(call, "%s was thawed already", mount_point);
 		return r < 0 ? r : PLUGIN_RECOGNISED;
 	}
-	int r = subject_report(call, "thawed %s; a snapshot that was being taken of it is not consistent", mount_point);
+	int r = subject_report(call,
+			       "thawed %s; a snapshot that was being taken of it is not consistent",
+			       mount_point);
 	return r < 0 ? r : PLUGIN_RECOGNISED;
 }
 
@@ -205,7 +227,9 @@ static int verify(struct plugin_call *call)
 	size_t waiting = count_waiting(call, plan);
 
 	if (all == 0)
-		return plugin_fail(-EINVAL, "status.context.%s.waiters is missing: there is no plan", call->plugin->name);
+		return plugin_fail(-EINVAL,
+				   "status.context.%s.waiters is missing: there is no plan",
+				   call->plugin->name);
 	if (waiting)
 		return plugin_fail(PLUGIN_NOT_MINE, "%zu of %d tasks still wait", waiting, all);
 	int r = all == 1 ? subject_report(call, "the task that waited has moved on")
@@ -217,7 +241,8 @@ static const char *const detectors[] = {"hung_task", NULL};
 
 PLUGIN(thaw_filesystem_recoverer) = {
 	.name = "thaw-filesystem",
-	.summary = "thaws a frozen filesystem that tasks hang on (breaks a snapshot that is being taken of it)",
+	.summary = "thaws a frozen filesystem that tasks hang on (breaks a snapshot that is being "
+		   "taken of it)",
 	.kind = PLUGIN_RECOVERER,
 	.order = 20,
 	.sources = FOR_SOURCE(SOURCE_KERNEL_EVENT),

@@ -19,8 +19,10 @@ const char *size_format(uint64_t bytes, char text[SIZE_TEXT_SIZE])
 		value /= 1024;
 	unsigned long long tenths = (unsigned long long)(value * 10 + 0.5);
 	if (tenths >= 1000 || tenths % 10 == 0)
-		snprintf(text, SIZE_TEXT_SIZE, "%llu %s", (tenths + (tenths >= 1000 ? 5 : 0)) / 10, units[unit]);
+		snprintf(text, SIZE_TEXT_SIZE, "%llu %s", (tenths + (tenths >= 1000 ? 5 : 0)) / 10,
+			 units[unit]);
 	else
-		snprintf(text, SIZE_TEXT_SIZE, "%llu.%llu %s", tenths / 10, tenths % 10, units[unit]);
+		snprintf(text, SIZE_TEXT_SIZE, "%llu.%llu %s", tenths / 10, tenths % 10,
+			 units[unit]);
 	return text;
 }

@@ -42,8 +42,9 @@ int subject_process_read(const struct plugin_call *call, struct process *ret_pro
 
 	if (!subject_process(call->abnormal, &subject))
 		return -ENODATA;
-	int r = subject.start_time ? process_read_same(call->host, subject.pid, subject.start_time, &thread)
-				   : process_read(call->host, subject.pid, &thread);
+	int r = subject.start_time
+			? process_read_same(call->host, subject.pid, subject.start_time, &thread)
+			: process_read(call->host, subject.pid, &thread);
 	if (r < 0)
 		return r;
 	if (thread.tgid == thread.pid) {
@@ -58,8 +59,7 @@ size_t subject_waiters(const struct plugin_call *call, struct subject_thread *wa
 	const cJSON *list = json_at(plugin_details(call), "waiters"), *item;
 	size_t count = 0;
 
-	cJSON_ArrayForEach(item, list)
-	{
+	cJSON_ArrayForEach (item, list) {
 		const char *comm = json_string(item, "comm");
 		struct subject_thread waiter = {
 			.pid = (int64_t)json_number(item, "pid", 0),
@@ -79,7 +79,8 @@ bool subject_waits(const struct plugin_call *call, int64_t pid, uint64_t start_t
 {
 	struct process process;
 
-	return process_read_same(call->host, pid, start_time, &process) == 0 && process.state == 'D';
+	return process_read_same(call->host, pid, start_time, &process) == 0 &&
+	       process.state == 'D';
 }
 
 char *subject_cgroup(const struct plugin_call *call)

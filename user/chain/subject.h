@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What an Abnormal is about on this node, as built-in plug-ins need it: its process, those that wait with
- * it, its control group; and how they name it to a person.
+ * What an Abnormal is about on this node, as built-in plug-ins need it: its process, those that
+ * wait with it, its control group; and how they name it to a person.
  */
 #pragma once
 
@@ -12,8 +12,8 @@
 struct subject_thread {
 	int64_t pid, tgid;
 	uint64_t start_time; /* 0: not known */
-	const char *comm;    /* of the Abnormal; never NULL */
-	bool killable;	     /* a waiter that SIGKILL would end */
+	const char *comm; /* of the Abnormal; never NULL */
+	bool killable; /* a waiter that SIGKILL would end */
 };
 
 /*
@@ -23,8 +23,8 @@ struct subject_thread {
 bool subject_process(const struct abnormal *abnormal, struct subject_thread *ret_process);
 
 /*
- * Reads the subject's process, provided it is still the same one. Returns 0, -ENODATA if the Abnormal names
- * none, or -ESRCH if it has ended.
+ * Reads the subject's process, provided it is still the same one. Returns 0, -ENODATA if the
+ * Abnormal names none, or -ESRCH if it has ended.
  */
 int subject_process_read(const struct plugin_call *call, struct process *ret_process);
 
@@ -36,12 +36,15 @@ size_t subject_waiters(const struct plugin_call *call, struct subject_thread *wa
 /* True if the waiter is still the same thread and in uninterruptible sleep. */
 bool subject_waits(const struct plugin_call *call, int64_t pid, uint64_t start_time);
 
-/* The group whose limit was hit, the container's or the process's, whichever is known first; or NULL. */
+/* The group whose limit was hit, the container's or the process's, whichever is known first; or
+ * NULL. */
 char *subject_cgroup(const struct plugin_call *call);
 
-/* "container web of pod shop/cart-1", "container 3f4e8c1b2a7d (containerd)", "control group /demo"; PATH may be NULL. */
+/* "container web of pod shop/cart-1", "container 3f4e8c1b2a7d (containerd)", "control group /demo";
+ * PATH may be NULL. */
 #define SUBJECT_TEXT_SIZE 512
-const char *subject_container_text(const struct abnormal *abnormal, const char *path, char text[SUBJECT_TEXT_SIZE]);
+const char *subject_container_text(const struct abnormal *abnormal, const char *path,
+				   char text[SUBJECT_TEXT_SIZE]);
 
 /*
  * A recoverer's words on what it did or found, a clause without a full stop: kept as

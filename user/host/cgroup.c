@@ -75,7 +75,8 @@ static int open_group(const struct host *host, const struct mount *mount, const 
 	return fd < 0 ? -errno : fd;
 }
 
-/* True if the unified hierarchy has CONTROLLER; what is not a controller there is always at hand. */
+/* True if the unified hierarchy has CONTROLLER; what is not a controller there is always at hand.
+ */
 static bool unified_has(const struct host *host, const struct mount *mount, const char *controller)
 {
 	_cleanup_free_ char *text = NULL;
@@ -165,8 +166,10 @@ int cgroup_memory_read(const struct host *host, const char *path, struct cgroup_
 	if (fd < 0)
 		return fd;
 	bool v1 = memory.version == CGROUP_V1;
-	int r = file_read_u64(fd, v1 ? "memory.usage_in_bytes" : "memory.current", &memory.usage_bytes);
-	/* The root of v2, and a group whose parent does not delegate the controller, have no counters. */
+	int r = file_read_u64(fd, v1 ? "memory.usage_in_bytes" : "memory.current",
+			      &memory.usage_bytes);
+	/* The root of v2, and a group whose parent does not delegate the controller, have no
+	 * counters. */
 	if (r == -ENOENT && faccessat(fd, "cgroup.procs", F_OK, 0) == 0)
 		return -EOPNOTSUPP;
 	if (r < 0)
@@ -176,7 +179,8 @@ int cgroup_memory_read(const struct host *host, const char *path, struct cgroup_
 		return r == -ENODEV ? -ENOENT : r;
 	if (v1 && memory.limit_bytes > (uint64_t)V1_NO_LIMIT)
 		memory.limit_bytes = UINT64_MAX;
-	memory.oom_kills = keyed_number(fd, v1 ? "memory.oom_control" : "memory.events", "oom_kill", 0);
+	memory.oom_kills =
+		keyed_number(fd, v1 ? "memory.oom_control" : "memory.events", "oom_kill", 0);
 	if (!v1)
 		memory.fail_count = keyed_number(fd, "memory.events", "max", 0);
 	else if (file_read_u64(fd, "memory.failcnt", &memory.fail_count) < 0)
@@ -317,7 +321,8 @@ static int add_counters(int fd, const char *prefix, cJSON *result)
 		if (strncmp(entry->d_name, prefix, length) != 0 || entry->d_name[length] != '.')
 			continue;
 		const char *name = entry->d_name + length + 1;
-		if (streq(name, "pressure") || streq(name, "numa_stat") || endswith(name, "slabinfo"))
+		if (streq(name, "pressure") || streq(name, "numa_stat") ||
+		    endswith(name, "slabinfo"))
 			continue;
 		if (fstatat(fd, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) < 0 ||
 		    !S_ISREG(status.st_mode) || !(status.st_mode & S_IRUSR) ||
@@ -330,21 +335,22 @@ static int add_counters(int fd, const char *prefix, cJSON *result)
 	return 0;
 }
 
-static int add_controller(const struct host *host, const struct mounts *mounts, const char *controller,
-			  const char *path, cJSON *result)
+static int add_controller(const struct host *host, const struct mounts *mounts,
+			  const char *controller, const char *path, cJSON *result)
 {
 	static const char *const version_names[] = {"", "v1", "v2"};
 	_cleanup_json_ cJSON *counters = cJSON_CreateObject();
 	enum cgroup_version version = CGROUP_NONE;
-	_cleanup_close_ int fd = open_in(host, mounts, *controller ? controller : "", path, &version);
+	_cleanup_close_ int fd =
+		open_in(host, mounts, *controller ? controller : "", path, &version);
 
 	if (!counters)
 		return -ENOMEM;
 	if (fd < 0)
 		return 0; /* no such controller, or no such group in its hierarchy */
-	const char *prefix = !*controller ? "cgroup"
+	const char *prefix = !*controller				       ? "cgroup"
 			     : streq(controller, "io") && version == CGROUP_V1 ? "blkio"
-									     : controller;
+									       : controller;
 	int r = add_counters(fd, prefix, counters);
 	if (r < 0)
 		return r == -ENOMEM ? r : 0;
@@ -363,8 +369,8 @@ static int add_controller(const struct host *host, const struct mounts *mounts, 
 
 cJSON *cgroup_counters(const struct host *host, const char *path)
 {
-	static const char *const controllers[] = {
-		"memory", "pids", "cpu", "cpuacct", "io", "freezer", "hugetlb", "rdma", "misc", ""};
+	static const char *const controllers[] = {"memory",  "pids",	"cpu",	"cpuacct", "io",
+						  "freezer", "hugetlb", "rdma", "misc",	   ""};
 	_cleanup_json_ cJSON *result = cJSON_CreateObject();
 	_cleanup_mounts_ struct mounts *mounts = NULL;
 

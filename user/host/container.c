@@ -160,8 +160,8 @@ static void unescape(char *text)
 }
 
 /* One folder of the path; true when it is the container's. */
-static bool match_component(char *name, const char *parent, unsigned depth, bool in_ecs, bool in_pod,
-			    struct container *container)
+static bool match_component(char *name, const char *parent, unsigned depth, bool in_ecs,
+			    bool in_pod, struct container *container)
 {
 	char *colon = strchr(name, ':');
 
@@ -198,7 +198,8 @@ bool container_from_cgroup(const char *path, struct container *ret_container)
 
 		next += length + (next[length] == '/');
 		/* "/../.." stands before paths seen from another cgroup namespace. */
-		if (length == 0 || length >= sizeof(name) || (length == 2 && component[0] == '.' && component[1] == '.'))
+		if (length == 0 || length >= sizeof(name) ||
+		    (length == 2 && component[0] == '.' && component[1] == '.'))
 			continue;
 		memcpy(name, component, length);
 		name[length] = '\0';

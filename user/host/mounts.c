@@ -74,7 +74,8 @@ static int parse_line(char *line, struct mount *ret_mount)
 	if (asprintf(&mount.options, "%s%s%s", words[5], words[8] ? "," : "",
 		     words[8] ? words[8] : "") < 0)
 		mount.options = NULL;
-	if (!mount.root || !mount.mount_point || !mount.fs_type || !mount.source || !mount.options) {
+	if (!mount.root || !mount.mount_point || !mount.fs_type || !mount.source ||
+	    !mount.options) {
 		mount_clear(&mount);
 		return -ENOMEM;
 	}
@@ -147,7 +148,8 @@ int mounts_locate(const struct host *host, unsigned major, unsigned minor, const
 		int64_t pid = i < 2 ? (int64_t)i : pids[i - 2];
 
 		/* A process that ended meanwhile has no table (-ENOENT, or -EINVAL as a zombie). */
-		if (mounts_read(host, pid, &mounts) < 0 || !mounts_find_device(mounts, major, minor))
+		if (mounts_read(host, pid, &mounts) < 0 ||
+		    !mounts_find_device(mounts, major, minor))
 			continue;
 		*ret_pid = pid;
 		*ret_mounts = TAKE_PTR(mounts);

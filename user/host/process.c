@@ -49,7 +49,8 @@ static int parse_stat(const char *text, struct process *process)
 	for (int field = 4; field <= 24; field++) {
 		char *end;
 
-		numbers[field] = strtoull(next, &end, 10); /* negative ones wrap and are cast back */
+		numbers[field] =
+			strtoull(next, &end, 10); /* negative ones wrap and are cast back */
 		if (end == next)
 			return -EINVAL;
 		next = end;
@@ -124,7 +125,8 @@ int process_open(const struct host *host, int64_t pid, uint64_t start_time)
 	_cleanup_close_ int fd = pidfd_open((pid_t)pid, 0);
 	if (fd < 0)
 		return -errno;
-	/* In this order: the descriptor holds the pid, so the start time read now is of its process. */
+	/* In this order: the descriptor holds the pid, so the start time read now is of its
+	 * process. */
 	int r = process_read_same(host, pid, start_time, &process);
 	if (r < 0)
 		return r;
@@ -201,7 +203,8 @@ int process_tree(const struct host *host, int64_t pid, struct process **ret_proc
 			tree[count++] = all[i];
 	if (count == 0)
 		return -ESRCH;
-	/* A pid has one parent, so none is found twice; the root is kept from being its own child. */
+	/* A pid has one parent, so none is found twice; the root is kept from being its own child.
+	 */
 	for (size_t next = 0; next < count; next++)
 		for (size_t i = 0; i < all_count && count < all_count; i++)
 			if (all[i].ppid == tree[next].pid && all[i].pid != pid)

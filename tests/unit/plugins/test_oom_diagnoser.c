@@ -22,7 +22,7 @@
 	"1000,\"comm\":\"java\"}," rest "}},\"status\":{" status "}}"
 #define LIMIT(path)                                                                       \
 	"\"limitCgroup\":{\"path\":\"" path "\",\"limitBytes\":536870912,\"usageBytes\":" \
-					    "536866816}"
+	"536866816}"
 #define VICTIM(anon, shmem) \
 	"\"victim\":{\"anonBytes\":" #anon ",\"fileBytes\":4000000,\"shmemBytes\":" #shmem "}"
 #define GROUP(path, rest)                                                                      \
