@@ -18,16 +18,16 @@
 
 enum event_type {
 	EVENT_NONE,
-	EVENT_OOM_KILL,	   /* struct oom_event, ring */
+	EVENT_OOM_KILL, /* struct oom_event, ring */
 	EVENT_BLOCKED_TASK, /* struct blocked_task_event, iterator */
 	EVENT_FROZEN_FILESYSTEM, /* struct frozen_filesystem_event, iterator */
 	EVENT_TYPE_COUNT = 32, /* room in the per-CPU loss counters */
 };
 
 struct event_header {
-	__u16 type;    /* enum event_type */
+	__u16 type; /* enum event_type */
 	__u16 version; /* EVENTS_VERSION */
-	__u32 size;    /* of the whole record */
+	__u32 size; /* of the whole record */
 	__u32 cpu;
 	__u32 pad;
 	__u64 boot_ns; /* CLOCK_BOOTTIME */
@@ -37,8 +37,8 @@ _Static_assert(sizeof(struct event_header) == 24, "event_header is the wire form
 
 /* A task, with what is needed to name it and to tell it from a later one with the same pid. */
 struct event_task {
-	__u32 pid, tgid;	 /* in the initial pid namespace */
-	__u64 start_boot_ns;	 /* task_struct.start_boottime of the thread */
+	__u32 pid, tgid; /* in the initial pid namespace */
+	__u64 start_boot_ns; /* task_struct.start_boottime of the thread */
 	__u32 uid;
 	__u32 parent_tgid;
 	char comm[EVENT_COMM_SIZE];
@@ -64,7 +64,7 @@ struct oom_level {
 	__u64 cgroup_id;
 	__u64 usage, maximum;
 	__u64 swap_usage, swap_maximum; /* v1: of memory and swap together; v2: of swap alone */
-	__u32 oom_group;		/* all of its tasks die together (v2 memory.oom.group) */
+	__u32 oom_group; /* all of its tasks die together (v2 memory.oom.group) */
 	__u32 pad;
 };
 
@@ -72,30 +72,32 @@ struct oom_level {
 struct oom_event {
 	struct event_header header;
 	struct event_task victim;
-	struct event_task trigger;  /* whose allocation there was no memory for */
+	struct event_task trigger; /* whose allocation there was no memory for */
 	__s64 rss_file, rss_anon, rss_swap, rss_shmem; /* pages */
-	__u64 total_vm;				       /* pages */
+	__u64 total_vm; /* pages */
 	__s32 oom_score_adj;
-	__u32 hierarchy;	    /* of the memory controller; 0: v2 */
-	__u32 stack_depth;	    /* used in stack */
-	__u32 level_count;	    /* used in levels */
-	__u64 stack[OOM_STACK_DEPTH];	      /* kernel's, innermost first */
-	char message[OOM_MESSAGE_SIZE];	      /* of the kernel's log line, where the hook is given it */
-	struct oom_level levels[EVENT_CGROUP_LEVELS]; /* the victim's memory cgroup and those above it */
-	struct event_cgroup cgroup;		      /* the victim's, of the memory controller */
+	__u32 hierarchy; /* of the memory controller; 0: v2 */
+	__u32 stack_depth; /* used in stack */
+	__u32 level_count; /* used in levels */
+	__u64 stack[OOM_STACK_DEPTH]; /* kernel's, innermost first */
+	char message[OOM_MESSAGE_SIZE]; /* of the kernel's log line, where the hook is given it */
+	struct oom_level
+		levels[EVENT_CGROUP_LEVELS]; /* the victim's memory cgroup and those above it */
+	struct event_cgroup cgroup; /* the victim's, of the memory controller */
 };
 
 _Static_assert(sizeof(struct oom_level) == 48, "oom_level is the wire format");
-_Static_assert(sizeof(struct oom_event) == 24 + 2 * 56 + 56 + 8 * OOM_STACK_DEPTH + OOM_MESSAGE_SIZE +
-						   48 * EVENT_CGROUP_LEVELS + sizeof(struct event_cgroup),
+_Static_assert(sizeof(struct oom_event) == 24 + 2 * 56 + 56 + 8 * OOM_STACK_DEPTH +
+						   OOM_MESSAGE_SIZE + 48 * EVENT_CGROUP_LEVELS +
+						   sizeof(struct event_cgroup),
 	       "oom_event is the wire format");
 
 /* A super block. */
 struct event_filesystem {
-	__u32 known;		/* the rest is filled */
-	__u32 major, minor;	/* s_dev, as in mountinfo */
+	__u32 known; /* the rest is filled */
+	__u32 major, minor; /* s_dev, as in mountinfo */
 	__u32 device_major, device_minor; /* of s_bdev; 0:0 where it has none */
-	__u32 freeze_level;	/* SB_UNFROZEN 0 … SB_FREEZE_COMPLETE 4 */
+	__u32 freeze_level; /* SB_UNFROZEN 0 … SB_FREEZE_COMPLETE 4 */
 	char id[32];
 	char type[16];
 };
@@ -104,7 +106,7 @@ _Static_assert(sizeof(struct event_filesystem) == 72, "event_filesystem is the w
 
 enum blocked_flags {
 	BLOCKED_KERNEL_THREAD = 1 << 0,
-	BLOCKED_IO_WAIT = 1 << 1,  /* task_struct.in_iowait */
+	BLOCKED_IO_WAIT = 1 << 1, /* task_struct.in_iowait */
 	BLOCKED_DETAILED = 1 << 2, /* the record has its second half */
 };
 
@@ -119,22 +121,25 @@ struct blocked_task_event {
 	struct event_header header;
 	struct event_task task;
 	__u64 since_boot_ns; /* the first look that found it in this wait */
-	__u32 state;	     /* task_struct.__state */
-	__u32 flags;	     /* enum blocked_flags */
-	__u64 lock;	     /* address; 0 where the kernel does not tell */
-	__u32 lock_kind;     /* enum blocked_lock_kind */
-	__u32 owner_pid, owner_tgid; /* 0: unknown. The owner may have exited: to be checked by start time */
+	__u32 state; /* task_struct.__state */
+	__u32 flags; /* enum blocked_flags */
+	__u64 lock; /* address; 0 where the kernel does not tell */
+	__u32 lock_kind; /* enum blocked_lock_kind */
+	__u32 owner_pid,
+		owner_tgid; /* 0: unknown. The owner may have exited: to be checked by start time */
 	__u32 owner_state;
 	__u64 owner_start_boot_ns;
 	char owner_comm[EVENT_COMM_SIZE];
 
 	__s32 syscall; /* -1: none, or unknown */
-	__s32 fd;      /* the descriptor that the system call works on; -1: none */
-	struct event_filesystem file_filesystem;  /* of that descriptor */
+	__s32 fd; /* the descriptor that the system call works on; -1: none */
+	struct event_filesystem file_filesystem; /* of that descriptor */
 	struct event_filesystem stack_filesystem; /* innermost that the kernel stack refers to */
-	struct event_filesystem frozen_filesystem; /* innermost frozen one that the kernel stack refers to */
-	__u32 file_device_major, file_device_minor;   /* where the descriptor is a block device */
-	__u32 stack_device_major, stack_device_minor; /* of the innermost bio or buffer on the kernel stack */
+	struct event_filesystem
+		frozen_filesystem; /* innermost frozen one that the kernel stack refers to */
+	__u32 file_device_major, file_device_minor; /* where the descriptor is a block device */
+	__u32 stack_device_major,
+		stack_device_minor; /* of the innermost bio or buffer on the kernel stack */
 	__u32 scheduler_depth;
 	__u32 stack_depth;
 	/* Return addresses into mutex_lock, io_schedule and the like, which the kernel leaves out of a stack. */

@@ -102,8 +102,10 @@ static __always_inline __u32 bio_device(__u64 word)
  * verifier goes through once, and not at each of the calls in loops.
  */
 
-/* The super block that WORD is, or that the structure at WORD belongs to; 0 if it is no such
- * pointer. */
+/*
+ * The super block that WORD is, or that the structure at WORD belongs to; 0 if it is no such
+ * pointer.
+ */
 __noinline __u64 word_super_block(__u64 word)
 {
 	struct super_block *sb = (void *)word;
@@ -123,7 +125,8 @@ __noinline __u64 word_super_block(__u64 word)
 	return 0;
 }
 
-/* The number of the block device whose inode, buffer or bio is at WORD; 0 if it is none of these.
+/*
+ * The number of the block device whose inode, buffer or bio is at WORD; 0 if it is none of these.
  */
 __noinline __u64 word_device(__u64 word)
 {

@@ -44,8 +44,10 @@ struct scratch {
 	struct frozen_filesystem_event frozen;
 	struct blocked_wait fresh;
 	__u64 words[STACK_WORDS];
-	/* What stack_scan found. Not on the stack: the verifier would follow each of its values
-	 * through the loop. */
+	/*
+	 * What stack_scan found. Not on the stack: the verifier would follow each of its values
+	 * through the loop.
+	 */
 	__u64 in_scheduler, filesystem, frozen_filesystem, device;
 };
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* What hung_task.bpf.c and the agent share besides records: the control block and the map of waits.
+/*
+ * What hung_task.bpf.c and the agent share besides records: the control block and the map of waits.
  */
 #pragma once
 

@@ -4,7 +4,7 @@
  * limit was hit, the container's, and the process's own. The summary has those of memory by one set
  * of names for v1 and v2; the artifact has everything as the kernel calls it.
  */
-#include "chain/subject.h"
+#include "chain/plugin_subject.h"
 #include "host/cgroup.h"
 
 #define GROUPS_MAX 3
@@ -60,7 +60,8 @@ static const cJSON *find_counter(const cJSON *memory, const char *name)
 	return file ? file : json_at(memory, name);
 }
 
-/* One of the two names under which a counter goes, v2's first; the v1 totals count groups below in.
+/*
+ * One of the two names under which a counter goes, v2's first; the v1 totals count groups below in.
  */
 static double counter(const cJSON *memory, const char *v2, const char *v1, bool *ret_found)
 {

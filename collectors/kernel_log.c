@@ -7,7 +7,7 @@
 #include <inttypes.h>
 
 #include "base/buffer.h"
-#include "chain/subject.h"
+#include "chain/plugin_subject.h"
 
 #define WINDOW_US INT64_C(60000000)
 #define ARTIFACT_BYTES_MAX (256 * KIB)
@@ -66,8 +66,10 @@ static bool is_telling(unsigned priority, const char *message)
 	return false;
 }
 
-/* "6,339,5140900,-;message", of Documentation/ABI/testing/dev-kmsg; what follows it starts with a
- * space. */
+/*
+ * "6,339,5140900,-;message", of Documentation/ABI/testing/dev-kmsg; what follows it starts with a
+ * space.
+ */
 static int take_line(struct log_lines *lines, const char *line)
 {
 	const char *message = strchr(line, ';');

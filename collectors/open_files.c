@@ -10,7 +10,7 @@
 
 #include "base/buffer.h"
 #include "base/file.h"
-#include "chain/subject.h"
+#include "chain/plugin_subject.h"
 
 #define ARTIFACT_BYTES_MAX (256 * KIB)
 #define FILES_MAX 1000000

@@ -11,7 +11,7 @@
 
 #include "base/buffer.h"
 #include "base/file.h"
-#include "chain/subject.h"
+#include "chain/plugin_subject.h"
 #include "host/mounts.h"
 
 #define MESSAGE_BYTES_MAX (16 * KIB)
@@ -88,8 +88,10 @@ static void find_mount(struct evidence *evidence, unsigned major, unsigned minor
 	snprintf(evidence->source, sizeof(evidence->source), "%s", mount->source);
 }
 
-/* "dd (pid 12) has been waiting for 2m5s in openat", "3 tasks have been waiting for up to 2m5s, the
- * longest …" */
+/*
+ * "dd (pid 12) has been waiting for 2m5s in openat", "3 tasks have been waiting for up to 2m5s, the
+ * longest …"
+ */
 static void write_tasks(struct evidence *evidence)
 {
 	const struct kernel_event *event = evidence->call->abnormal->spec.kernel_event;
@@ -172,8 +174,7 @@ static int diagnose_frozen(struct evidence *evidence)
 	if (!filesystem) {
 		buffer_printf(&evidence->out,
 			      " on a frozen filesystem.\nEvidence: %d filesystems are frozen, and "
-			      "it cannot be told "
-			      "which of them holds the tasks.",
+			      "it cannot be told which of them holds the tasks.",
 			      frozen);
 		write_killable(evidence);
 		write_freezers(evidence);
@@ -195,17 +196,15 @@ static int diagnose_frozen(struct evidence *evidence)
 		buffer_printf(
 			&evidence->out,
 			" Its device-mapper device %s is suspended, which froze it (dmsetup "
-			"suspend, or an "
-			"LVM command that did not finish).\nAdvice: dmsetup resume %s, when no "
-			"LVM command is running; thawing alone would not help.",
+			"suspend, or an LVM command that did not finish).\nAdvice: dmsetup resume "
+			"%s, when no LVM command is running; thawing alone would not help.",
 			dm_name ? dm_name : id, dm_name ? dm_name : "NAME");
 	} else if (level < FREEZE_COMPLETE) {
 		buffer_append_text(&evidence->out,
 				   " The freeze itself is not complete: it is still writing back "
-				   "what was dirty, and "
-				   "cannot be thawed before it is through.\nAdvice: look at the "
-				   "device below it "
-				   "(is its I/O completing?) and at whoever runs fsfreeze.");
+				   "what was dirty, and cannot be thawed before it is "
+				   "through.\nAdvice: look at the device below it (is its I/O "
+				   "completing?) and at whoever runs fsfreeze.");
 	} else {
 		write_freezers(evidence);
 		buffer_printf(&evidence->out,
@@ -261,8 +260,7 @@ static int diagnose_io(struct evidence *evidence)
 	const char *name = json_string(device, "name");
 	double in_flight = json_number(device, "inFlight", -1);
 	const char *advice = "see kernel-log.txt for errors and timeouts of the device, and its "
-			     "health (smartctl -a, "
-			     "nvme smart-log, the storage system's own log).";
+			     "health (smartctl -a, nvme smart-log, the storage system's own log).";
 
 	if (!name)
 		name = json_string(filesystem, "id");
@@ -292,8 +290,8 @@ static int diagnose_io(struct evidence *evidence)
 	if ((suspended && streq(suspended, "1")) || json_bool(device, "suspended", false)) {
 		buffer_append_text(&evidence->out,
 				   " The device is suspended (dmsetup suspend, or an LVM or "
-				   "multipath command that "
-				   "did not finish): it keeps every request until it is resumed.");
+				   "multipath command that did not finish): it keeps every request "
+				   "until it is resumed.");
 		write_killable(evidence);
 		buffer_printf(
 			&evidence->out,
@@ -304,8 +302,8 @@ static int diagnose_io(struct evidence *evidence)
 	}
 	if (json_bool(device, "completing", false))
 		buffer_append_text(&evidence->out, " The device still completes requests: it is "
-						   "overloaded or slow, not dead, and "
-						   "these tasks may go on by themselves.");
+						   "overloaded or slow, not dead, and these tasks "
+						   "may go on by themselves.");
 	else if (device)
 		buffer_append_text(&evidence->out, " The device completes nothing.");
 	write_killable(evidence);
@@ -320,8 +318,8 @@ static int diagnose_io(struct evidence *evidence)
 		advice = "look at the filesystem that holds the backing file first.";
 	else if (dm_name)
 		advice = "see dmsetup table and status (multipath with queue_if_no_path keeps "
-			 "requests while it has no "
-			 "path: multipath -ll), and the devices below (lsblk -s).";
+			 "requests while it has no path: multipath -ll), and the devices below "
+			 "(lsblk -s).";
 	buffer_printf(&evidence->out, "\nAdvice: %s", advice);
 	return plugin_identify(evidence->call, "BlockedOnIO", "%s", buffer_text(&evidence->out));
 }
@@ -359,8 +357,7 @@ static int diagnose_lock(struct evidence *evidence)
 			&evidence->out,
 			" The kernel does not tell who holds it.\nAdvice: look for the one task in "
 			"kernel-stacks.txt or /proc/*/stack that is inside the same code and waits "
-			"for "
-			"something else; that is the holder.");
+			"for something else; that is the holder.");
 		return plugin_identify(evidence->call, "BlockedOnLock", "%s",
 				       buffer_text(&evidence->out));
 	}
@@ -372,8 +369,8 @@ static int diagnose_lock(struct evidence *evidence)
 		buffer_append_text(
 			&evidence->out,
 			", which has ended since: either the lock is free now, or a task died "
-			"holding it, "
-			"which only a reboot repairs.\nAdvice: see whether the tasks move again.");
+			"holding it, which only a reboot repairs.\nAdvice: see whether the tasks "
+			"move again.");
 		return plugin_identify(evidence->call, "BlockedOnLock", "%s",
 				       buffer_text(&evidence->out));
 	}
@@ -394,8 +391,8 @@ static int diagnose_lock(struct evidence *evidence)
 	write_frames(evidence, pid);
 	buffer_printf(&evidence->out,
 		      ". The others only queue behind it.\nAdvice: find out what %s (pid %" PRId64
-		      ") is waiting for or "
-		      "doing, and help or end that; ending the tasks in the queue frees nothing.",
+		      ") is waiting for or doing, and help or end that; ending the tasks in the "
+		      "queue frees nothing.",
 		      comm ? comm : "the holder", pid);
 	return plugin_identify(evidence->call, "BlockedOnLock", "%s", buffer_text(&evidence->out));
 }
@@ -424,8 +421,7 @@ static int diagnose_nfs(struct evidence *evidence)
 	write_killable(evidence);
 	buffer_printf(&evidence->out,
 		      "\nAdvice: bring the server or the way to it back, and the tasks go on where "
-		      "they were. To give "
-		      "it up: kill the tasks, then umount -f -l %s",
+		      "they were. To give it up: kill the tasks, then umount -f -l %s",
 		      *evidence->mount_point ? evidence->mount_point : "MOUNTPOINT");
 	return plugin_identify(evidence->call, "BlockedOnNFS", "%s", buffer_text(&evidence->out));
 }
@@ -464,8 +460,8 @@ static int diagnose_fuse(struct evidence *evidence)
 			      minor);
 	else
 		buffer_append_text(&evidence->out, "echo 1 > /sys/fs/fuse/connections/N/abort, "
-						   "with N whose `waiting` is not 0, "
-						   "ends every request with an error.");
+						   "with N whose `waiting` is not 0, ends every "
+						   "request with an error.");
 	return plugin_identify(evidence->call, "BlockedOnFUSE", "%s", buffer_text(&evidence->out));
 }
 
@@ -499,8 +495,10 @@ static int diagnose(struct plugin_call *call)
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
 		if (streq(kind, kinds[i].kind))
 			return kinds[i].diagnose(&evidence);
-	/* Calling it "hung" would add nothing; unrecognised, it gets the troubleshooting collectors
-	 * and a person. */
+	/*
+	 * Calling it "hung" would add nothing; unrecognised, it gets the troubleshooting collectors
+	 * and a person.
+	 */
 	return PLUGIN_NOT_MINE;
 }
 

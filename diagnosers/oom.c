@@ -10,7 +10,7 @@
 #include "base/buffer.h"
 #include "base/file.h"
 #include "base/size.h"
-#include "chain/subject.h"
+#include "chain/plugin_subject.h"
 #include "host/pressure.h"
 
 #define MESSAGE_BYTES_MAX (16 * KIB)
@@ -145,7 +145,8 @@ static void write_repeats(const struct evidence *evidence, struct buffer *out)
 				duration));
 }
 
-/* What used the memory up: the conclusion, the numbers that it rests on, and what to do about it.
+/*
+ * What used the memory up: the conclusion, the numbers that it rests on, and what to do about it.
  */
 struct shape {
 	const char *cause, *advice;
@@ -171,8 +172,8 @@ static void judge_shape(const struct evidence *evidence, struct shape *shape)
 		shape->cause = ": shared memory fills it";
 		snprintf(shape->numbers, sizeof(shape->numbers),
 			 " %s is shared memory: files in tmpfs (/dev/shm, a memory-backed "
-			 "emptyDir) count against the "
-			 "limit, and killing a process does not free them.",
+			 "emptyDir) count against the limit, and killing a process does not free "
+			 "them.",
 			 bytes(shared, a));
 		shape->advice = "delete or bound those files (mount the tmpfs with size=), or "
 				"raise the limit by what they need.";
@@ -184,9 +185,8 @@ static void judge_shape(const struct evidence *evidence, struct shape *shape)
 			 bytes(evidence->victim, a), evidence->victim / limit * 100,
 			 bytes(evidence->anon, b));
 		shape->advice = "look for a leak or an unbounded cache (a runtime's heap may not "
-				"know the limit: -Xmx, "
-				"GOMEMLIMIT, --max-old-space-size); if it needs that much, raise "
-				"the limit.";
+				"know the limit: -Xmx, GOMEMLIMIT, --max-old-space-size); if it "
+				"needs that much, raise the limit.";
 	} else if (kernel >= MUCH * limit) {
 		shape->cause = ": memory of the kernel fills it";
 		snprintf(shape->numbers, sizeof(shape->numbers),
@@ -267,8 +267,7 @@ static int diagnose_group(struct plugin_call *call, const struct evidence *evide
 					 "it could be read.");
 	buffer_printf(&out,
 		      "\nNext: nothing is changed for an OOM kill; it is checked whether the "
-		      "workload comes back or the "
-		      "group stays well below its limit.\nAdvice: %s%s",
+		      "workload comes back or the group stays well below its limit.\nAdvice: %s%s",
 		      shape.advice, limit_knob(evidence));
 	return plugin_identify(call, "ContainerOutOfMemory", "%s", buffer_text(&out));
 }
@@ -331,8 +330,8 @@ static int diagnose_node(struct plugin_call *call, const struct evidence *eviden
 		"\nNext: nothing is changed for an OOM kill; it is checked whether the node has "
 		"memory again.\n"
 		"Advice: give the largest consumers memory limits, so that they and not their "
-		"neighbours are killed; "
-		"move work away or add memory; protect what must live with a lower oom_score_adj.");
+		"neighbours are killed; move work away or add memory; protect what must live with "
+		"a lower oom_score_adj.");
 	return plugin_identify(call, "NodeOutOfMemory", "%s", buffer_text(&out));
 }
 

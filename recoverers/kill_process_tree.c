@@ -12,7 +12,7 @@
 #include <signal.h>
 #include <sys/pidfd.h>
 
-#include "chain/subject.h"
+#include "chain/plugin_subject.h"
 
 #define MEMBERS_MAX 4096
 #define SHOWN_MAX 256 /* in the plan; verification needs those that hang, and they come first */
@@ -30,7 +30,8 @@ static const struct field settings_fields[] = {
 static const struct schema settings_schema = SCHEMA("kill-process-tree", struct settings,
 						    settings_fields, .extra_offset = SCHEMA_STRICT);
 
-/* What carries others; init, kernel threads and this program's own ancestors are told apart by pid.
+/*
+ * What carries others; init, kernel threads and this program's own ancestors are told apart by pid.
  */
 static const char *const never[] = {
 	"systemd", "systemd-*", "init", "dbus-daemon", "dbus-broker*", "sshd",	   "containerd*",
@@ -84,8 +85,10 @@ static int add_descendants(const struct host *host, struct members *members)
 		size_t count;
 		int r = process_tree(host, members->items[i].pid, &tree, &count);
 
-		/* Another process under that pid, or none: it has ended, and its children with it
-		 * or adopted. */
+		/*
+		 * Another process under that pid, or none: it has ended, and its children with it
+		 * or adopted.
+		 */
 		if (r == -ESRCH || (r == 0 && tree[0].start_time != members->items[i].start_time))
 			continue;
 		if (r < 0)
@@ -190,8 +193,10 @@ static int64_t find_stuck_thread(const struct host *host, int64_t pid,
 	return 0;
 }
 
-/* SIGKILL is only taken by a task that wakes up, so one that does not is neither killed nor called
- * killed. */
+/*
+ * SIGKILL is only taken by a task that wakes up, so one that does not is neither killed nor called
+ * killed.
+ */
 static int check_stuck(const struct plugin_call *call, const struct members *members,
 		       const struct subject_thread *waiters, size_t waiter_count)
 {
@@ -309,8 +314,10 @@ static int plan(struct plugin_call *call)
 
 	if (!members)
 		return -ENOMEM;
-	/* A frozen filesystem wants thawing, and FUSE takes SIGKILL for a request to wait on
-	 * (fs/fuse/dev.c). */
+	/*
+	 * A frozen filesystem wants thawing, and FUSE takes SIGKILL for a request to wait on
+	 * (fs/fuse/dev.c).
+	 */
 	if (!streq_ptr(reason, "BlockedOnNFS") && !streq_ptr(reason, "BlockedOnLock") &&
 	    !streq_ptr(reason, "BlockedOnIO"))
 		return PLUGIN_NOT_MINE;

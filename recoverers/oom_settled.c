@@ -9,7 +9,7 @@
 
 #include "base/file.h"
 #include "base/size.h"
-#include "chain/subject.h"
+#include "chain/plugin_subject.h"
 #include "host/cgroup.h"
 #include "host/container.h"
 #include "host/pressure.h"
@@ -61,8 +61,10 @@ static size_t parent_length(const char *path)
 	return slash ? (size_t)(slash - path) : 0;
 }
 
-/* True if a process in PATH stands where the victim stood: its group, its pod, or a container
- * beside. */
+/*
+ * True if a process in PATH stands where the victim stood: its group, its pod, or a container
+ * beside.
+ */
 static bool is_same_place(const struct victim *victim, const char *path)
 {
 	struct container container;
@@ -80,7 +82,8 @@ static bool is_same_place(const struct victim *victim, const char *path)
 	       strncmp(path, victim->path, parent_length(path)) == 0;
 }
 
-/* The victim's successor: the same program, started after the kill, in the same place. 0 if none.
+/*
+ * The victim's successor: the same program, started after the kill, in the same place. 0 if none.
  */
 static int64_t find_successor(const struct plugin_call *call, const struct victim *victim)
 {

@@ -10,7 +10,7 @@
 #include <systemd/sd-bus.h>
 #include <systemd/sd-id128.h>
 
-#include "chain/subject.h"
+#include "chain/plugin_subject.h"
 #include "host/container.h"
 
 #define UNIT_NAME_SIZE 256 /* UNIT_NAME_MAX of systemd and a NUL */
@@ -197,8 +197,10 @@ static bool is_hang(const struct plugin_call *call)
 	return false;
 }
 
-/* The group that the process is, or was, in: of a victim, where it died; of a hung one, where it
- * is. */
+/*
+ * The group that the process is, or was, in: of a victim, where it died; of a hung one, where it
+ * is.
+ */
 static char *process_group(const struct plugin_call *call)
 {
 	const struct kernel_event *event = call->abnormal->spec.kernel_event;
@@ -240,8 +242,10 @@ static int choose_unit(struct plugin_call *call, char name[UNIT_NAME_SIZE])
 	return 0;
 }
 
-/* A service that hangs where no signal reaches it cannot be stopped, so restarting only adds a hung
- * stop. */
+/*
+ * A service that hangs where no signal reaches it cannot be stopped, so restarting only adds a hung
+ * stop.
+ */
 static int check_killable(struct plugin_call *call)
 {
 	struct subject_thread waiters[SUBJECT_WAITERS_MAX];

@@ -15,7 +15,7 @@
 #include <sys/sysmacros.h>
 
 #include "base/file.h"
-#include "chain/subject.h"
+#include "chain/plugin_subject.h"
 #include "host/mounts.h"
 
 #define FREEZE_COMPLETE 4 /* SB_FREEZE_COMPLETE of include/linux/fs.h: what FITHAW can end */
@@ -139,8 +139,10 @@ static size_t count_waiting(const struct plugin_call *call, const cJSON *plan)
 	return waiting;
 }
 
-/* The mount that FD lies in, by its id in the namespace's table; for filesystems (btrfs) whose
- * files show another device number than the mount table does. */
+/*
+ * The mount that FD lies in, by its id in the namespace's table; for filesystems (btrfs) whose
+ * files show another device number than the mount table does.
+ */
 static bool is_of_mount(const struct plugin_call *call, int fd, int64_t pid, unsigned major,
 			unsigned minor)
 {

@@ -79,7 +79,8 @@ static void process_prepare(void)
 	struct rlimit files;
 
 	signal(SIGPIPE, SIG_IGN);
-	/* One thread: one arena, and freed memory goes back, as the agent idles most of its life.
+	/*
+	 * One thread: one arena, and freed memory goes back, as the agent idles most of its life.
 	 */
 	mallopt(M_ARENA_MAX, 1);
 	mallopt(M_TRIM_THRESHOLD, 128 * 1024);
@@ -87,8 +88,10 @@ static void process_prepare(void)
 		files.rlim_cur = MIN(files.rlim_max, (rlim_t)OPEN_FILES);
 		setrlimit(RLIMIT_NOFILE, &files);
 	}
-	/* The one who is to explain an OOM kill should survive it; plug-ins put their own back to
-	 * 0. */
+	/*
+	 * The one who is to explain an OOM kill should survive it; plug-ins put their own back to
+	 * 0.
+	 */
 	_cleanup_close_ int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
 	if (fd < 0 || file_write_fd(fd, OOM_SCORE_ADJUST, strlen(OOM_SCORE_ADJUST)) < 0)
 		log_debug("Lowering the own OOM score failed: %s", strerror(errno));
@@ -101,19 +104,17 @@ static void host_complain(const struct agent *agent)
 
 	if (geteuid() != 0)
 		log_warning("This agent does not run as root: its detectors need CAP_BPF, "
-			    "CAP_PERFMON and "
-			    "CAP_SYS_PTRACE, and most repairs need root; Abnormals made by hand "
-			    "are still handled");
+			    "CAP_PERFMON and CAP_SYS_PTRACE, and most repairs need root; Abnormals "
+			    "made by hand are still handled");
 	if (access("/sys/kernel/btf/vmlinux", R_OK) < 0)
 		log_warning("The kernel offers no BTF (/sys/kernel/btf/vmlinux): detectors fall "
-			    "back to polling /proc; "
-			    "a kernel with CONFIG_DEBUG_INFO_BTF=y lets them see more");
+			    "back to polling /proc; a kernel with CONFIG_DEBUG_INFO_BTF=y lets "
+			    "them see more");
 	if (startswith(agent->config->bpffs, "/sys/fs/bpf") &&
 	    (statfs("/sys/fs/bpf", &status) < 0 || status.f_type != BPF_FS_MAGIC))
 		log_warning("No bpf file system is mounted on /sys/fs/bpf: nothing is pinned, so "
-			    "events during a restart "
-			    "of the agent are missed and bpftool can't show the maps; mount -t bpf "
-			    "bpf /sys/fs/bpf");
+			    "events during a restart of the agent are missed and bpftool can't "
+			    "show the maps; mount -t bpf bpf /sys/fs/bpf");
 }
 
 static void detectors_tell(const struct agent *agent)
@@ -281,8 +282,7 @@ static void on_store_refused(void *userdata, const char *reason)
 	struct agent *agent = userdata;
 
 	log_error("Another agent uses the state directory %s: %s; stop it first, or start this one "
-		  "with another "
-		  "--state-dir",
+		  "with another --state-dir",
 		  agent->config->state_directory, reason);
 	sd_event_exit(agent->event, EXIT_FAILURE);
 }

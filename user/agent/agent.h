@@ -15,6 +15,7 @@ struct agent_options {
 
 #define AGENT_CONFIG_DEFAULT "/etc/lifeboat/lifeboat.yaml"
 
-/* Runs the agent until SIGTERM or SIGINT. What went wrong has been logged. Returns the exit status.
+/*
+ * Runs the agent until SIGTERM or SIGINT. What went wrong has been logged. Returns the exit status.
  */
 int agent_run(const struct agent_options *options);

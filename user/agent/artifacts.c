@@ -38,7 +38,8 @@ int artifact_cleaner_new(sd_event *event, const char *root, struct artifact_clea
 	return 0;
 }
 
-/* A child that still removes goes on without us; what waits is an orphan on the disk, and says so.
+/*
+ * A child that still removes goes on without us; what waits is an orphan on the disk, and says so.
  */
 void artifact_cleaner_free(struct artifact_cleaner *cleaner)
 {

@@ -139,8 +139,10 @@ void config_free(struct config *config)
 
 /* --- Reading --- */
 
-/* Lays OVER (taken apart) over BASE; a key without a value counts as not given. Returns 0 or
- * -ENOMEM. */
+/*
+ * Lays OVER (taken apart) over BASE; a key without a value counts as not given. Returns 0 or
+ * -ENOMEM.
+ */
 static int lay_over(cJSON *base, cJSON *over)
 {
 	for (cJSON *child = over->child, *next; child; child = next) {

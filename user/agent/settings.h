@@ -20,8 +20,10 @@ void settings_pipeline(const struct config *config, struct pipeline_settings *re
 /* By enum plugin_kind; borrowed from CONFIG. */
 void settings_plugins(const struct config *config, const cJSON *ret_settings[3]);
 
-/* Ids of the users and groups that the API lets in. The caller frees both. Returns 0, -EINVAL or
- * -ENOMEM. */
+/*
+ * Ids of the users and groups that the API lets in. The caller frees both. Returns 0, -EINVAL or
+ * -ENOMEM.
+ */
 int settings_allowed(const struct config *config, uid_t **ret_users, gid_t **ret_groups,
 		     struct problem *problem);
 

@@ -43,8 +43,10 @@ struct api_options {
  */
 int api_reserve(const char *socket_path, int *ret_lock_fd, struct problem *problem);
 
-/* Returns 0, -EADDRINUSE if an agent answers on the socket already (PROBLEM says which pid), or a
- * negative errno. */
+/*
+ * Returns 0, -EADDRINUSE if an agent answers on the socket already (PROBLEM says which pid), or a
+ * negative errno.
+ */
 int api_start(const struct api_options *options, struct api **ret_api, struct problem *problem);
 void api_free(struct api *api);
 DEFINE_CLEANUP(struct api, api_free);

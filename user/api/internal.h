@@ -59,8 +59,10 @@ struct api {
 	struct log_limit refusal_log;
 };
 
-/* server.c: lets the daemon run once more from the loop, as it does not see what happens outside
- * it. */
+/*
+ * server.c: lets the daemon run once more from the loop, as it does not see what happens outside
+ * it.
+ */
 void api_kick(struct api *api);
 
 /* --- One request (request.c) --- */
@@ -133,8 +135,10 @@ int request_query_bool(struct request *request, const char *name, bool *ret_valu
 
 /* --- Answers without an end (stream.c) --- */
 
-/* Answers with a stream: lines of Abnormals as they change (NAMESPACE NULL: of all), or of
- * findings. */
+/*
+ * Answers with a stream: lines of Abnormals as they change (NAMESPACE NULL: of all), or of
+ * findings.
+ */
 void stream_abnormals(struct request *request, const char *namespace);
 void stream_findings(struct request *request);
 void stream_free(struct stream *stream);

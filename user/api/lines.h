@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A JSON list becomes lines, one an element, without being decoded: it may be as large as the
- * store. */
+/*
+ * A JSON list becomes lines, one an element, without being decoded: it may be as large as the
+ * store.
+ */
 #pragma once
 
 #include "base/buffer.h"

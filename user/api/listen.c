@@ -38,14 +38,14 @@ static int address_of(const char *path, struct sockaddr_un *ret_address, struct 
 	if (strlen(path) >= sizeof(ret_address->sun_path))
 		return problem_set(problem, -ENAMETOOLONG, NULL,
 				   "the socket's path %s is longer than the %zu characters that "
-				   "the kernel allows: "
-				   "choose a shorter one with --socket",
+				   "the kernel allows: choose a shorter one with --socket",
 				   path, sizeof(ret_address->sun_path) - 1);
 	memcpy(ret_address->sun_path, path, strlen(path));
 	return 0;
 }
 
-/* Returns 1 if somebody listens (ret_pid: who; 0 when the kernel does not tell), 0 if nobody does.
+/*
+ * Returns 1 if somebody listens (ret_pid: who; 0 when the kernel does not tell), 0 if nobody does.
  */
 static int listener_find(const struct sockaddr_un *address, pid_t *ret_pid)
 {
@@ -72,8 +72,7 @@ static int in_use(const char *path, pid_t pid, struct problem *problem)
 		snprintf(who, sizeof(who), " (pid %d)", (int)pid);
 	return problem_set(problem, -EADDRINUSE, NULL,
 			   "an agent%s answers on %s already: stop it first, or give this one "
-			   "another place with "
-			   "--socket, --state-dir and --bpffs",
+			   "another place with --socket, --state-dir and --bpffs",
 			   who, path);
 }
 
@@ -121,8 +120,7 @@ static int stale_remove(const char *path, const struct sockaddr_un *address,
 	if (!S_ISSOCK(status.st_mode))
 		return problem_set(problem, -EEXIST, NULL,
 				   "%s is in the way of the API's socket and is not a socket: "
-				   "remove it, or choose "
-				   "another place with --socket",
+				   "remove it, or choose another place with --socket",
 				   path);
 	int r = listener_find(address, &pid);
 	if (r > 0)

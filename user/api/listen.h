@@ -20,8 +20,10 @@ int listen_reserve(const char *path, int *ret_lock_fd, struct problem *problem);
  */
 int listen_unix(const char *path, mode_t mode, int *ret_fd, struct problem *problem);
 
-/* "127.0.0.1:9464", "[::1]:9464" or ":9464" (every address). Returns 0, -EINVAL or another negative
- * errno. */
+/*
+ * "127.0.0.1:9464", "[::1]:9464" or ":9464" (every address). Returns 0, -EINVAL or another negative
+ * errno.
+ */
 int listen_tcp(const char *address, int *ret_fd, struct problem *problem);
 
 struct peer_rules {

@@ -221,8 +221,10 @@ static void put_sample(struct writer *writer, const char *name, const char *cons
 	}
 	if (labels && labels[0])
 		put(writer, "}");
-	/* %.17g keeps every count below 2^53 whole and prints no superfluous digits for small
-	 * fractions. */
+	/*
+	 * %.17g keeps every count below 2^53 whole and prints no superfluous digits for small
+	 * fractions.
+	 */
 	if (writer->error == 0)
 		writer->error =
 			value == (double)(uint64_t)value

@@ -15,8 +15,10 @@ struct api_counts {
 	uint64_t timeouts;
 };
 
-/* How Abnormals ended, by what may be a label. A script can make up reasons, so their number is
- * capped. */
+/*
+ * How Abnormals ended, by what may be a label. A script can make up reasons, so their number is
+ * capped.
+ */
 #define ENDINGS_MAX 128
 #define ENDINGS_REMEMBERED 1024
 
@@ -27,13 +29,16 @@ struct metrics_endings {
 	} * items;
 	size_t count;
 	uint64_t other; /* those over the cap */
-	/* Hashes of the latest that were counted: a repeat folded into an ended one is no second
-	 * ending. */
+	/*
+	 * Hashes of the latest that were counted: a repeat folded into an ended one is no second
+	 * ending.
+	 */
 	uint64_t remembered[ENDINGS_REMEMBERED];
 	size_t next;
 };
 
-/* Counts ABNORMAL if it ended at or after SINCE and was not counted before. Returns 0 or -ENOMEM.
+/*
+ * Counts ABNORMAL if it ended at or after SINCE and was not counted before. Returns 0 or -ENOMEM.
  */
 int metrics_endings_add(struct metrics_endings *endings, const struct abnormal *abnormal,
 			int64_t since_realtime_ns);

@@ -13,8 +13,10 @@
 
 #include "base/json.h"
 
-/* After a body that is too large the rest is read and dropped, so that the peer hears why; up to
- * here. */
+/*
+ * After a body that is too large the rest is read and dropped, so that the peer hears why; up to
+ * here.
+ */
 #define BODY_DROPPED_MAX ((uint64_t)64 * MIB)
 
 /* --- Answers --- */
@@ -237,8 +239,10 @@ static void parameters_clear(struct request *request)
 	}
 }
 
-/* True if PATH fits PATTERN, whose {} stand for one segment each; those are copied into the
- * request. */
+/*
+ * True if PATH fits PATTERN, whose {} stand for one segment each; those are copied into the
+ * request.
+ */
 static bool path_match(struct request *request, const char *pattern, const char *path)
 {
 	size_t parameter = 0;
@@ -369,8 +373,10 @@ enum MHD_Result request_handle(void *userdata, struct MHD_Connection *http, cons
 	if (*data_size) {
 		int r = 0;
 
-		/* What is too large is answered when all is sent: only then does the library take
-		 * an answer. */
+		/*
+		 * What is too large is answered when all is sent: only then does the library take
+		 * an answer.
+		 */
 		if (request->body.cut)
 			request->body.cut += *data_size;
 		else

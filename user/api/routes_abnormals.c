@@ -172,8 +172,7 @@ static void submitted(void *userdata, int result, enum submit_result how, const 
 
 		problem_set(&problem, result, "spec.nodeName",
 			    "names another node, but this agent handles those of %s alone: leave "
-			    "it out, or hand it to "
-			    "that node's agent",
+			    "it out, or hand it to that node's agent",
 			    request->api->options.node_name);
 		request_answer_problem(request, MHD_HTTP_UNPROCESSABLE_CONTENT, &problem);
 		return;
@@ -181,8 +180,7 @@ static void submitted(void *userdata, int result, enum submit_result how, const 
 	if (result == -EDQUOT) {
 		request_answer_error(request, MHD_HTTP_TOO_MANY_REQUESTS,
 				     "too many Abnormals are being handled: wait until some have "
-				     "ended, or raise "
-				     "pipeline.liveMaximum");
+				     "ended, or raise pipeline.liveMaximum");
 		return;
 	}
 	if (result == -EAGAIN) {

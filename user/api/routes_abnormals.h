@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The routes that work with Abnormals: reading, submitting, deleting, and running one plug-in on
- * one. */
+/*
+ * The routes that work with Abnormals: reading, submitting, deleting, and running one plug-in on
+ * one.
+ */
 #pragma once
 
 #include "api/internal.h"

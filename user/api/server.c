@@ -181,8 +181,8 @@ static void peer_refuse(struct api *api, int error, const struct ucred *peer)
 			    strerror(-error));
 	else
 		log_warning("a connection to the API was refused: pid %d of user %u is not among "
-			    "api.allowedUsers "
-			    "and api.allowedGroups (%" PRIu32 " more since the last such message)",
+			    "api.allowedUsers and api.allowedGroups "
+			    "(%" PRIu32 " more since the last such message)",
 			    (int)peer->pid, peer->uid, suppressed);
 }
 

@@ -102,8 +102,8 @@ static void stream_push(struct stream *stream, const char *line, size_t length)
 	    buffer_append(&stream->queue, line, length) < 0) {
 		stream->request->api->counts.watchers_closed++;
 		stream_end(stream, "{\"type\":\"ERROR\",\"object\":{\"message\":\"more has "
-				   "happened than this watcher has "
-				   "read: list again, and watch from there\"}}\n");
+				   "happened than this watcher has read: list again, and watch "
+				   "from there\"}}\n");
 		return;
 	}
 	request_wake(stream->request);

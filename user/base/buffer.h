@@ -38,7 +38,8 @@ void buffer_consume(struct buffer *buffer, size_t length);
 /* The content as text, "" when empty; valid until the next change. */
 const char *buffer_text(const struct buffer *buffer);
 
-/* Hands the content over (never NULL on success); the buffer is empty then. Returns NULL on ENOMEM.
+/*
+ * Hands the content over (never NULL on success); the buffer is empty then. Returns NULL on ENOMEM.
  */
 char *buffer_take(struct buffer *buffer);
 

@@ -13,28 +13,28 @@
 #define _cleanup_(function) __attribute__((cleanup(function)))
 
 /* Evaluates to the pointer and leaves NULL behind: the caller now owns it. */
-#define TAKE_PTR(pointer)                                                                          \
-	({                                                                                         \
-		__auto_type taken_ptr_ = (pointer);                                                \
-		(pointer) = NULL;                                                                  \
-		taken_ptr_;                                                                        \
+#define TAKE_PTR(pointer)                           \
+	({                                          \
+		__auto_type taken_ptr_ = (pointer); \
+		(pointer) = NULL;                   \
+		taken_ptr_;                         \
 	})
 
 /* Evaluates to the descriptor and leaves -1 behind. */
-#define TAKE_FD(fd)                                                                                \
-	({                                                                                         \
-		int taken_fd_ = (fd);                                                              \
-		(fd) = -1;                                                                         \
-		taken_fd_;                                                                         \
+#define TAKE_FD(fd)                   \
+	({                            \
+		int taken_fd_ = (fd); \
+		(fd) = -1;            \
+		taken_fd_;            \
 	})
 
 /* Defines NAMEp, the cleanup function of a type whose destructor is NAME(type *). */
-#define DEFINE_CLEANUP(type, name)                                                                 \
-	static inline void name##p(type **pointer)                                                 \
-	{                                                                                          \
-		if (*pointer)                                                                      \
-			name(*pointer);                                                            \
-	}                                                                                          \
+#define DEFINE_CLEANUP(type, name)                 \
+	static inline void name##p(type **pointer) \
+	{                                          \
+		if (*pointer)                      \
+			name(*pointer);            \
+	}                                          \
 	struct cleanup_semicolon_
 
 static inline void freep(void *pointer)

@@ -43,12 +43,18 @@ const char *time_format(int64_t realtime_ns, char text[TIME_TEXT_SIZE]);
 /* Any RFC 3339 time, with an offset or Z, with up to nine decimals. Returns 0 or -EINVAL. */
 int time_parse(const char *text, int64_t *ret_realtime_ns);
 
-/* "500ms", "90s", "1.5h", "2h", "7d" and sums of these as "1m30s"; a bare number is refused. 0 or
- * -EINVAL/-ERANGE. */
+/*
+ * "500ms", "90s", "1.5h", "2h", "7d" and sums of these as "1m30s"; a bare number is refused. 0 or
+ * -EINVAL/-ERANGE.
+ */
 int duration_parse(const char *text, uint64_t *ret_ns);
-/* The two greatest units, as kubectl prints ages: "850ms", "12s", "3m5s", "2h10m", "4d3h". Returns
- * TEXT. */
+/*
+ * The two greatest units, as kubectl prints ages: "850ms", "12s", "3m5s", "2h10m", "4d3h". Returns
+ * TEXT.
+ */
 const char *duration_format(uint64_t ns, char text[TIME_TEXT_SIZE]);
-/* Without loss, as Go prints durations: "1m30s", "12.345s", "850ms"; duration_parse gives NS again.
- * Returns TEXT. */
+/*
+ * Without loss, as Go prints durations: "1m30s", "12.345s", "850ms"; duration_parse gives NS again.
+ * Returns TEXT.
+ */
 const char *duration_format_exact(uint64_t ns, char text[TIME_TEXT_SIZE]);

@@ -16,8 +16,10 @@ int file_read(int dir_fd, const char *path, size_t maximum, char **ret_text, siz
 /* The same for an open descriptor, from its current offset. */
 int file_read_fd(int fd, size_t maximum, char **ret_text, size_t *ret_length);
 
-/* One number alone in a small file of /proc or /sys ("max" gives UINT64_MAX). 0 or a negative
- * errno. */
+/*
+ * One number alone in a small file of /proc or /sys ("max" gives UINT64_MAX). 0 or a negative
+ * errno.
+ */
 int file_read_u64(int dir_fd, const char *path, uint64_t *ret_value);
 
 /*
@@ -26,12 +28,15 @@ int file_read_u64(int dir_fd, const char *path, uint64_t *ret_value);
  */
 int file_read_keyed_u64(int dir_fd, const char *path, const char *key, uint64_t *ret_value);
 
-/* Writes all of DATA to FD, resuming after EINTR and short writes. Returns 0 or a negative errno.
+/*
+ * Writes all of DATA to FD, resuming after EINTR and short writes. Returns 0 or a negative errno.
  */
 int file_write_fd(int fd, const void *data, size_t length);
 
-/* Replaces PATH by way of a temporary file beside it, synced, with MODE. Returns 0 or a negative
- * errno. */
+/*
+ * Replaces PATH by way of a temporary file beside it, synced, with MODE. Returns 0 or a negative
+ * errno.
+ */
 int file_write_atomic(const char *path, const void *data, size_t length, mode_t mode);
 
 /* Creates PATH and its parents with MODE where they are missing. Returns 0 or a negative errno. */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Short spellings for work with cJSON values. Text is read by json_parse.c, written by
- * json_print.c. */
+/*
+ * Short spellings for work with cJSON values. Text is read by json_parse.c, written by
+ * json_print.c.
+ */
 #include "base/json.h"
 
 #include "base/clock.h"
@@ -28,8 +30,10 @@ static cJSON **sorted_members(const cJSON *object, size_t *ret_count)
 	return members;
 }
 
-/* By sorting: comparing each pair would let an object of many members hold the agent up for
- * minutes. */
+/*
+ * By sorting: comparing each pair would let an object of many members hold the agent up for
+ * minutes.
+ */
 int json_find_duplicate(const cJSON *object, const char **ret_name)
 {
 	size_t count;

@@ -25,13 +25,17 @@ static inline void json_freep(cJSON **json)
  */
 int json_parse(const char *text, size_t length, cJSON **ret_json, struct problem *problem);
 
-/* Compact text, the caller's to free; NULL when out of memory. Bytes that are not UTF-8 become
- * U+FFFD. */
+/*
+ * Compact text, the caller's to free; NULL when out of memory. Bytes that are not UTF-8 become
+ * U+FFFD.
+ */
 char *json_print(const cJSON *json);
 /* Indented by two spaces, as kubectl prints. */
 char *json_print_pretty(const cJSON *json);
-/* Appends the compact text to OUT. Returns 0, -ENOBUFS when it would pass the buffer's cap, or
- * -ENOMEM. */
+/*
+ * Appends the compact text to OUT. Returns 0, -ENOBUFS when it would pass the buffer's cap, or
+ * -ENOMEM.
+ */
 int json_print_to(const cJSON *json, struct buffer *out);
 
 /* A member that is a string, or NULL. The string belongs to JSON. */
@@ -42,8 +46,10 @@ bool json_bool(const cJSON *json, const char *name, bool fallback);
 /* A member by a dotted path ("spec.kernelEvent.process"), or NULL. */
 cJSON *json_at(const cJSON *json, const char *path);
 
-/* Sets (replaces or adds) a member, which JSON then owns, and on failure is freed. Returns 0 or
- * -ENOMEM. */
+/*
+ * Sets (replaces or adds) a member, which JSON then owns, and on failure is freed. Returns 0 or
+ * -ENOMEM.
+ */
 int json_set(cJSON *json, const char *name, cJSON *value);
 int json_set_string(cJSON *json, const char *name, const char *value); /* NULL: nothing is set */
 int json_set_number(cJSON *json, const char *name, double value);

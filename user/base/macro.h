@@ -50,16 +50,16 @@ static inline bool endswith(const char *text, const char *suffix)
  * Registration without a list: a part places a const descriptor in a section named after its kind,
  * and whoever runs the parts walks the section. The linker defines __start_ and __stop_ for it.
  */
-#define REGISTER(kind, descriptor_type, symbol)                                                    \
-	static const descriptor_type symbol;                                                       \
-	static const descriptor_type *const symbol##_registered                                    \
-		__attribute__((used, retain, section("lifeboat_" #kind))) = &symbol;               \
+#define REGISTER(kind, descriptor_type, symbol)                                      \
+	static const descriptor_type symbol;                                         \
+	static const descriptor_type *const symbol##_registered                      \
+		__attribute__((used, retain, section("lifeboat_" #kind))) = &symbol; \
 	static const descriptor_type symbol
 
-#define DECLARE_REGISTRY(kind, descriptor_type)                                                    \
-	extern const descriptor_type *const __start_lifeboat_##kind[] __attribute__((weak));       \
+#define DECLARE_REGISTRY(kind, descriptor_type)                                              \
+	extern const descriptor_type *const __start_lifeboat_##kind[] __attribute__((weak)); \
 	extern const descriptor_type *const __stop_lifeboat_##kind[] __attribute__((weak))
 
-#define FOREACH_REGISTERED(kind, descriptor_type, item)                                            \
-	for (const descriptor_type *const *item##_slot = __start_lifeboat_##kind, *item = NULL;    \
+#define FOREACH_REGISTERED(kind, descriptor_type, item)                                         \
+	for (const descriptor_type *const *item##_slot = __start_lifeboat_##kind, *item = NULL; \
 	     item##_slot < __stop_lifeboat_##kind && (item = *item##_slot, true); item##_slot++)

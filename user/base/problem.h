@@ -14,8 +14,10 @@ struct problem {
 	char text[448];
 };
 
-/* Fills PROBLEM (which may be NULL) and returns CODE, so that a caller can `return
- * problem_set(...)`. */
+/*
+ * Fills PROBLEM (which may be NULL) and returns CODE, so that a caller can `return
+ * problem_set(...)`.
+ */
 int problem_set(struct problem *problem, int code, const char *field, const char *format, ...)
 	_printf_(4, 5);
 

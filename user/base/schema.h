@@ -135,8 +135,10 @@ void *schema_copy(const struct schema *schema, const void *object);
 /* Frees what the object owns, and the object itself; NULL is fine. */
 void schema_free(const struct schema *schema, void *object);
 
-/* Frees what the object owns and sets every field absent; for FIELD_STRUCT members and stack
- * objects. */
+/*
+ * Frees what the object owns and sets every field absent; for FIELD_STRUCT members and stack
+ * objects.
+ */
 void schema_clear(const struct schema *schema, void *object);
 
 /* Appends one element, every field absent, to a list of SCHEMA and returns it, or NULL. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Typed objects to JSON: the fields in the order of their table, then what the table does not know.
+/*
+ * Typed objects to JSON: the fields in the order of their table, then what the table does not know.
  */
 #include "base/clock.h"
 #include "base/schema.h"

@@ -5,6 +5,7 @@
 #include "base/macro.h"
 
 #define SIZE_TEXT_SIZE 24
-/* "512 B", "31.9 MiB", "20 MiB", "1.5 GiB": one decimal below 100 unless it is zero. Returns TEXT.
+/*
+ * "512 B", "31.9 MiB", "20 MiB", "1.5 GiB": one decimal below 100 unless it is zero. Returns TEXT.
  */
 const char *size_format(uint64_t bytes, char text[SIZE_TEXT_SIZE]);

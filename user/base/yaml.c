@@ -38,8 +38,10 @@ static bool is_one_of(const char *text, const char *const *words)
 	return false;
 }
 
-/* [-+]? ( \. [0-9]+ | [0-9]+ ( \. [0-9]* )? ) ( [eE] [-+]? [0-9]+ )? of the core schema; whole
- * numbers too. */
+/*
+ * [-+]? ( \. [0-9]+ | [0-9]+ ( \. [0-9]* )? ) ( [eE] [-+]? [0-9]+ )? of the core schema; whole
+ * numbers too.
+ */
 static bool is_decimal(const char *text)
 {
 	size_t whole, decimals = 0;
@@ -400,8 +402,10 @@ int yaml_read(const char *text, size_t length, size_t maximum, cJSON **ret_docum
 	if (length > maximum)
 		return problem_set(problem, -EFBIG, NULL,
 				   "is %zu bytes long; at most %zu are accepted", length, maximum);
-	/* JSON is YAML but for libyaml, which takes neither tabs for indentation nor surrogate
-	 * pairs. */
+	/*
+	 * JSON is YAML but for libyaml, which takes neither tabs for indentation nor surrogate
+	 * pairs.
+	 */
 	while (space < length && memchr(" \t\r\n", text[space], 4))
 		space++;
 	if (space < length && (text[space] == '{' || text[space] == '[') &&

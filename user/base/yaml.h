@@ -14,6 +14,8 @@
 int yaml_read(const char *text, size_t length, size_t maximum, cJSON **ret_documents,
 	      struct problem *problem);
 
-/* Writes one value as YAML, block style, keys in their order; strings quoted where they must be.
- * Returns text for the caller to free, or NULL when out of memory. */
+/*
+ * Writes one value as YAML, block style, keys in their order; strings quoted where they must be.
+ * Returns text for the caller to free, or NULL when out of memory.
+ */
 char *yaml_write(const cJSON *json);

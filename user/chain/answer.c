@@ -47,8 +47,8 @@ static bool difference_find(const cJSON *sent, const cJSON *answer, const char *
 		}
 	}
 	problem_set(problem, -EINVAL, path,
-		    "was %s, but a plug-in may change only status.message, reason, "
-		    "output, context, identifiable and recoverable",
+		    "was %s, but a plug-in may change only status.message, reason, output, "
+		    "context, identifiable and recoverable",
 		    !sent     ? "added"
 		    : !answer ? "removed"
 			      : "changed");

@@ -115,9 +115,8 @@ static int not_identified(struct handling *handling)
 	tell_collected(handling, &text);
 	buffer_printf(&text,
 		      " It needs a person: read what was collected with `lifeboat describe "
-		      "abnormals %s -n %s`; once "
-		      "you know the cause, a script in the diagnosers folder lets lifeboat "
-		      "recognise it the next time.",
+		      "abnormals %s -n %s`; once you know the cause, a script in the diagnosers "
+		      "folder lets lifeboat recognise it the next time.",
 		      abnormal->metadata.name, abnormal->metadata.namespace);
 	if (string_set(&abnormal->status.message, buffer_text(&text)) < 0 ||
 	    string_set(&abnormal->status.reason, "NotIdentified") < 0)

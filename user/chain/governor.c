@@ -78,8 +78,10 @@ void governor_forget(struct governor *governor, const char *recoverer, const cha
 		}
 }
 
-/* How many deeds of RECOVERER and SUBJECT (NULL: any) lie less than PERIOD_NS back, and the first
- * of them. */
+/*
+ * How many deeds of RECOVERER and SUBJECT (NULL: any) lie less than PERIOD_NS back, and the first
+ * of them.
+ */
 static uint64_t deeds_within(const struct governor *governor, const char *recoverer,
 			     const char *subject, int64_t period_ns, int64_t now_ns,
 			     int64_t *ret_first_ns)
@@ -115,8 +117,7 @@ int governor_check(const struct governor *governor, const struct plugin_entry *e
 	if (deeds_within(governor, entry->name, subject, cooldown_ns, now_boot_ns, &first_ns)) {
 		snprintf(reason, reason_size,
 			 "%s acted on this subject %s ago and its cooldown of %s is not over: wait "
-			 "another %s, or "
-			 "lower recoverers.%s.cooldown",
+			 "another %s, or lower recoverers.%s.cooldown",
 			 entry->name, duration_format((uint64_t)(now_boot_ns - first_ns), ago),
 			 duration_format(entry->cooldown_ns, period),
 			 duration_format((uint64_t)(first_ns + cooldown_ns - now_boot_ns), wait),
@@ -137,8 +138,7 @@ int governor_check(const struct governor *governor, const struct plugin_entry *e
 		snprintf(reason, reason_size,
 			 "all recoverers of this node together may act %" PRIu64
 			 " times in an hour and have: the next is free in %s; look at what keeps "
-			 "failing before "
-			 "raising pipeline.actionsPerHour",
+			 "failing before raising pipeline.actionsPerHour",
 			 actions_per_hour,
 			 duration_format((uint64_t)(first_ns + HOUR_NS - now_boot_ns), wait));
 		return -EAGAIN;

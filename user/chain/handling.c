@@ -185,8 +185,10 @@ static void write_succeeded(struct write *write)
 		handling_go(handling, write->next);
 }
 
-/* The store keeps troubles of the disk from its callers; what comes here passes, so it is tried
- * again. */
+/*
+ * The store keeps troubles of the disk from its callers; what comes here passes, so it is tried
+ * again.
+ */
 static void write_failed(struct write *write, int error)
 {
 	struct handling *handling = write->handling;
@@ -248,8 +250,8 @@ static int commit_try(struct handling *handling)
 		return 0;
 	if (log_limit_pass(&handling->pipeline->trouble_limit, 10, 60 * NS_PER_S, &suppressed))
 		log_warning("Writing %s to the store failed: %s; nothing is done for it until that "
-			    "has succeeded, "
-			    "the next try is in a second (%u such messages were left out)",
+			    "has succeeded, the next try is in a second (%u such messages were "
+			    "left out)",
 			    handling_name(handling), strerror(-r), suppressed);
 	return handling_wait(handling, RETRY_NS, commit_try);
 }

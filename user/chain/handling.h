@@ -142,13 +142,16 @@ int handling_new(struct pipeline *pipeline, struct abnormal *abnormal,
 struct handling *handling_ref(struct handling *handling);
 void handling_unref(struct handling *handling);
 DEFINE_CLEANUP(struct handling, handling_unref);
-/* Ends whatever is under way: calls, timers; answers who started something by hand with -ECANCELED.
+/*
+ * Ends whatever is under way: calls, timers; answers who started something by hand with -ECANCELED.
  */
 void handling_stop(struct handling *handling);
 
 void handling_go(struct handling *handling, handling_step step);
-/* Makes the Abnormal durable, with TRANSITION (or NULL) for the history, and then takes NEXT.
- * Returns 0. */
+/*
+ * Makes the Abnormal durable, with TRANSITION (or NULL) for the history, and then takes NEXT.
+ * Returns 0.
+ */
 int handling_commit(struct handling *handling, const char *transition, handling_step next);
 /* Takes the state machine's step, makes it durable, and goes on with the phase that it led to. */
 int handling_take(struct handling *handling, enum transition transition, const char *reason,
@@ -194,7 +197,8 @@ int diagnosis_record(struct abnormal *abnormal, const struct plugin_entry *entry
 int recoverer_chain_run(struct handling *handling);
 /* handling->by_hand alone: plan, limits, journal, action, verification; then by_hand_finish. */
 int recoverer_run_by_hand(struct handling *handling);
-/* An action of an ended Abnormal that a restart cut off: its outcome is unknown, and is written so.
+/*
+ * An action of an ended Abnormal that a restart cut off: its outcome is unknown, and is written so.
  */
 int recoverer_give_up_unfinished(struct handling *handling);
 
@@ -218,7 +222,8 @@ bool pipeline_subject_busy(const struct pipeline *pipeline, const char *subject)
 
 /* --- by_hand.c --- */
 
-/* Answers whoever started it: RESULT and EXPLANATION (may be NULL), with the Abnormal as it is now.
+/*
+ * Answers whoever started it: RESULT and EXPLANATION (may be NULL), with the Abnormal as it is now.
  */
 int by_hand_finish(struct handling *handling, int result, const char *explanation);
 void errand_begin(struct pipeline *pipeline, struct errand *errand,

@@ -217,8 +217,7 @@ static int not_collected(struct handling *handling, const struct collection *fai
 
 	snprintf(text, sizeof(text),
 		 "The collector %s is required and failed: %.300s. Without it nothing is diagnosed "
-		 "or repaired; find "
-		 "out why it fails, or make it not required",
+		 "or repaired; find out why it fails, or make it not required",
 		 failed->entry->name,
 		 information->reason ? information->reason : "it gave no reason");
 	if (string_set(&handling->abnormal->status.message, text) < 0 ||

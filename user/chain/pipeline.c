@@ -378,8 +378,7 @@ static void resume_failed(const struct abnormal *abnormal, int error)
 {
 	if (error < 0)
 		log_error("Taking up %s/%s again failed: %s; it stays in the store, and the next "
-			  "start of the agent "
-			  "tries again",
+			  "start of the agent tries again",
 			  abnormal ? abnormal->metadata.namespace : "?",
 			  abnormal ? abnormal->metadata.name : "?", strerror(-error));
 }
@@ -417,8 +416,7 @@ void pipeline_rewrite(struct pipeline *pipeline)
 
 		if (r < 0)
 			log_error("Writing %s to the store in memory failed: %s; it goes on and is "
-				  "written with its "
-				  "next step",
+				  "written with its next step",
 				  handling_name(handling), strerror(-r));
 	}
 }

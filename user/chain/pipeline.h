@@ -14,11 +14,11 @@
 struct pipeline;
 
 struct pipeline_settings {
-	bool dry_run;		       /* nothing is done by any recoverer */
-	uint64_t cooldown_ns;	       /* after an end, before the same fault opens a new Abnormal */
-	unsigned parallel;	       /* Abnormals handled at once; more wait as Created */
-	unsigned live_maximum;	       /* live ones; a sighting over it is refused and counted */
-	uint64_t actions_per_hour;     /* of all recoverers on this node together */
+	bool dry_run; /* nothing is done by any recoverer */
+	uint64_t cooldown_ns; /* after an end, before the same fault opens a new Abnormal */
+	unsigned parallel; /* Abnormals handled at once; more wait as Created */
+	unsigned live_maximum; /* live ones; a sighting over it is refused and counted */
+	uint64_t actions_per_hour; /* of all recoverers on this node together */
 };
 
 struct pipeline_options {
@@ -28,7 +28,8 @@ struct pipeline_options {
 	struct registry *registry;
 	struct call_pool *pool;
 	const char *node_name;
-	const char *artifact_root; /* folder; one folder an Abnormal below it, by uid; NULL: none are kept */
+	const char *
+		artifact_root; /* folder; one folder an Abnormal below it, by uid; NULL: none are kept */
 	struct pipeline_settings settings;
 };
 
@@ -53,14 +54,16 @@ void pipeline_rewrite(struct pipeline *pipeline);
 
 enum submit_result {
 	SUBMIT_CREATED,
-	SUBMIT_FOLDED,	 /* into the live Abnormal of the same fault */
+	SUBMIT_FOLDED, /* into the live Abnormal of the same fault */
 	SUBMIT_COOLDOWN, /* the same fault ended a moment ago: counted in that Abnormal's occurrences */
 };
-/* RESULT 0 or a negative errno (-EEXIST: another spec under that name; -EDQUOT: too many live). NAME is the
- * Abnormal's own or that of the one it was folded into; NULL with an error. Applying the same name
- * and spec again changes nothing and answers SUBMIT_FOLDED. */
-typedef void (*pipeline_submitted)(void *userdata, int result, enum submit_result how, const char *namespace,
-				   const char *name);
+/*
+ * RESULT 0 or a negative errno (-EEXIST: another spec under that name; -EDQUOT: too many live).
+ * NAME is the Abnormal's own or that of the one it was folded into; NULL with an error. Applying
+ * the same name and spec again changes nothing and answers SUBMIT_FOLDED.
+ */
+typedef void (*pipeline_submitted)(void *userdata, int result, enum submit_result how,
+				   const char *namespace, const char *name);
 
 /*
  * Takes ABNORMAL (always) into the pipeline: defaults are filled in (name, namespace "default", uid,
@@ -69,7 +72,8 @@ typedef void (*pipeline_submitted)(void *userdata, int result, enum submit_resul
  * a negative errno, then without a callback: -EXDEV (spec.nodeName is another node's), -EDQUOT,
  * -EAGAIN (before pipeline_resume), -ENOMEM …
  */
-int pipeline_submit(struct pipeline *pipeline, struct abnormal *abnormal, pipeline_submitted callback, void *userdata);
+int pipeline_submit(struct pipeline *pipeline, struct abnormal *abnormal,
+		    pipeline_submitted callback, void *userdata);
 
 /*
  * Its detector no longer sees the fault of FINGERPRINT. Evidence and diagnosis under way are finished,
@@ -79,16 +83,18 @@ int pipeline_submit(struct pipeline *pipeline, struct abnormal *abnormal, pipeli
 void pipeline_cleared(struct pipeline *pipeline, const char *fingerprint, int64_t realtime_ns);
 
 /* Removes it, live or ended; a running plug-in is ended first. RESULT of the callback: 0, -ENOENT … */
-int pipeline_delete(struct pipeline *pipeline, const char *namespace, const char *name, store_written callback,
-		    void *userdata);
+int pipeline_delete(struct pipeline *pipeline, const char *namespace, const char *name,
+		    store_written callback, void *userdata);
 
 /* A live Abnormal, borrowed, or NULL. */
-const struct abnormal *pipeline_find(const struct pipeline *pipeline, const char *namespace, const char *name);
+const struct abnormal *pipeline_find(const struct pipeline *pipeline, const char *namespace,
+				     const char *name);
 
 /* "ADDED", "MODIFIED", "DELETED": called after each became durable. */
 typedef void (*pipeline_watcher)(void *userdata, const char *type, const struct abnormal *abnormal);
 struct pipeline_watch;
-int pipeline_watch(struct pipeline *pipeline, pipeline_watcher watcher, void *userdata, struct pipeline_watch **ret_watch);
+int pipeline_watch(struct pipeline *pipeline, pipeline_watcher watcher, void *userdata,
+		   struct pipeline_watch **ret_watch);
 void pipeline_unwatch(struct pipeline_watch *watch);
 
 /*
@@ -104,9 +110,11 @@ void pipeline_unwatch(struct pipeline_watch *watch);
  * Returns 0, or without a callback -ENOENT: no such plug-in; -EACCES: a script that is refused; -EBUSY: the
  * Abnormal or its subject is being handled; -EINVAL: no name; -EAGAIN: before pipeline_resume.
  */
-typedef void (*pipeline_answered)(void *userdata, int result, const struct abnormal *abnormal, const char *explanation);
+typedef void (*pipeline_answered)(void *userdata, int result, const struct abnormal *abnormal,
+				  const char *explanation);
 int pipeline_run_plugin(struct pipeline *pipeline, enum plugin_kind kind, const char *name,
-			const struct abnormal *abnormal, bool dry_run, pipeline_answered callback, void *userdata);
+			const struct abnormal *abnormal, bool dry_run, pipeline_answered callback,
+			void *userdata);
 
 struct pipeline_counts {
 	uint64_t live, waiting, created, folded, in_cooldown, refused;

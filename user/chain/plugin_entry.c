@@ -233,8 +233,7 @@ int plugin_entry_new_script(enum plugin_kind kind, const char *directory, const 
 	int r = string_set(&entry->path, path);
 	if (r == 0 && !named)
 		r = refuse(entry, "its name must be of at most 63 of a-z A-Z 0-9 . _ -, and begin "
-				  "with a letter "
-				  "or digit");
+				  "with a letter or digit");
 	if (r == 0 && script_trust(path, NULL, resolved, &problem) < 0)
 		r = refuse(entry, problem.text);
 	else if (r == 0)

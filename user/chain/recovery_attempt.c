@@ -22,8 +22,10 @@ static int64_t now_realtime(const struct handling *handling)
 	return clock_realtime(handling->pipeline->options.clock);
 }
 
-/* One that only confirms that a fault is over has nothing that a limit or a dry run could hold
- * back. */
+/*
+ * One that only confirms that a fault is over has nothing that a limit or a dry run could hold
+ * back.
+ */
 static bool only_confirms(const struct plugin_entry *entry)
 {
 	return entry->builtin && !entry->builtin->recover;
@@ -137,8 +139,10 @@ static int attempt_over(struct handling *handling, enum attempt_end end, const c
 	return handling_commit(handling, NULL, answer_by_hand);
 }
 
-/* Merges ANSWER but for the diagnosis; what the recoverer said comes out in ret_words (NULL:
- * nothing new). */
+/*
+ * Merges ANSWER but for the diagnosis; what the recoverer said comes out in ret_words (NULL:
+ * nothing new).
+ */
 static int merge(struct handling *handling, const struct abnormal *answer, char **ret_words)
 {
 	bool identifiable = handling->abnormal->status.identifiable;
@@ -445,8 +449,8 @@ static int planned_again(struct handling *handling, struct call_result *result)
 		return act_again(handling);
 	return outcome_unknown(
 		handling,
-		"the agent was restarted while this was done, and the recoverer no longer "
-		"finds its target");
+		"the agent was restarted while this was done, and the recoverer no longer finds "
+		"its target");
 }
 
 static struct plugin_entry *journalled_recoverer(const struct handling *handling)

@@ -152,8 +152,7 @@ static void on_folder_changed(void *userdata)
 
 	if (r < 0)
 		log_error("Cannot read the folder of %s scripts again: %s; the chain stays as it "
-			  "was, until "
-			  "the folder changes again",
+			  "was, until the folder changes again",
 			  plugin_kind_names[kind->kind], strerror(-r));
 }
 

@@ -50,7 +50,8 @@ static int label_set(struct abnormal *abnormal, const char *name, const char *va
 	return *labels ? json_set_string(*labels, name, value) : -ENOMEM;
 }
 
-/* Without a name, a label or a subject, what says that two are the same is that they say the same.
+/*
+ * Without a name, a label or a subject, what says that two are the same is that they say the same.
  */
 static int fingerprint_of_spec(const struct abnormal *abnormal, char fingerprint[FINGERPRINT_SIZE])
 {
@@ -188,10 +189,9 @@ static int refuse(struct pipeline *pipeline, const struct abnormal *abnormal)
 	pipeline->counts.refused++;
 	if (log_limit_pass(&pipeline->refused_limit, 3, 60 * NS_PER_S, &suppressed))
 		log_warning("A fault of \"%s\" is not taken up: %" PRIu64
-			    " Abnormals are live, the most that "
-			    "pipeline.liveMaximum allows (%u more were refused); delete or repair "
-			    "some, see "
-			    "`lifeboat get abnormals`",
+			    " Abnormals are live, the most that pipeline.liveMaximum allows (%u "
+			    "more were refused); delete or repair some, see `lifeboat get "
+			    "abnormals`",
 			    abnormal_subject(abnormal), pipeline->counts.live, suppressed);
 	return -EDQUOT;
 }

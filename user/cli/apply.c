@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* lifeboat apply: Abnormals that a person or a program wrote, into the same pipeline as all others.
+/*
+ * lifeboat apply: Abnormals that a person or a program wrote, into the same pipeline as all others.
  */
 #include <errno.h>
 
@@ -56,7 +57,8 @@ static int apply_one(const struct apply *apply, cJSON *document, int number)
 	return report_error(r, &whole);
 }
 
-/* All are checked before the first is sent, so that a mistake in the last leaves nothing half done.
+/*
+ * All are checked before the first is sent, so that a mistake in the last leaves nothing half done.
  */
 static int apply_file(const struct apply *apply)
 {

@@ -58,7 +58,8 @@ void command_help_print(FILE *out, const struct command *command);
 
 enum output { OUTPUT_TABLE, OUTPUT_WIDE, OUTPUT_JSON, OUTPUT_YAML, OUTPUT_NAME };
 
-/* Parses the argument of -o; ALLOWED is a mask of 1 << enum output. On error it has been reported.
+/*
+ * Parses the argument of -o; ALLOWED is a mask of 1 << enum output. On error it has been reported.
  */
 int output_parse(const char *command, const char *text, unsigned allowed, enum output *ret_output);
 
@@ -84,8 +85,10 @@ struct resource_words {
 };
 extern const struct resource_words resource_words[RESOURCE_COUNT];
 
-/* Parses "abnormals", "abnormal", "abn", or "abnormal/NAME" (ret_name; NULL otherwise). On error it
- * has been reported. */
+/*
+ * Parses "abnormals", "abnormal", "abn", or "abnormal/NAME" (ret_name; NULL otherwise). On error it
+ * has been reported.
+ */
 int resource_parse(const char *command, const char *text, enum resource *ret_resource,
 		   const char **ret_name);
 

@@ -73,14 +73,12 @@ static int client_connect(struct problem *problem)
 		return problem_set(
 			problem, -EACCES, NULL,
 			"user %u may not use the agent's socket %s: run this as root, or let the "
-			"agent's "
-			"configuration name you in api.allowedUsers or api.allowedGroups",
+			"agent's configuration name you in api.allowedUsers or api.allowedGroups",
 			(unsigned)geteuid(), path);
 	if (errno == ENOENT || errno == ECONNREFUSED || errno == ENOTDIR)
 		return problem_set(problem, -ECONNREFUSED, NULL,
 				   "no agent answers on %s: start one with `lifeboat agent` or "
-				   "name its socket with "
-				   "--socket",
+				   "name its socket with --socket",
 				   path);
 	return problem_set(problem, -errno, NULL, "cannot connect to the agent on %s: %s", path,
 			   strerror(errno));
@@ -197,8 +195,8 @@ int client_open(const char *method, const char *path, const char *body, struct c
 	if (r == -ECONNRESET)
 		return problem_set(problem, r, NULL,
 				   "the agent on %s closed the connection without an answer: it "
-				   "refuses user %u (see "
-				   "api.allowedUsers), or is ending; its log tells",
+				   "refuses user %u (see api.allowedUsers), or is ending; its log "
+				   "tells",
 				   client_socket(), (unsigned)geteuid());
 	if (r < 0)
 		return problem_set(problem, r, NULL, "cannot talk to the agent on %s: %s",
@@ -207,7 +205,8 @@ int client_open(const char *method, const char *path, const char *body, struct c
 	return 0;
 }
 
-/* Takes a chunk's size line from the input. Returns 1, 0 if more must be read first, or -EBADMSG.
+/*
+ * Takes a chunk's size line from the input. Returns 1, 0 if more must be read first, or -EBADMSG.
  */
 static int chunk_begin(struct client *client)
 {

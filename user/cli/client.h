@@ -49,12 +49,16 @@ ssize_t client_read(struct client *client, struct buffer *out, int timeout_ms);
 int client_call(const char *method, const char *path, const cJSON *body, int *ret_status,
 		cJSON **ret_json, struct problem *problem);
 
-/* Appends TEXT to URL, percent-encoded as one path segment or query value. Returns 0 or a negative
- * errno. */
+/*
+ * Appends TEXT to URL, percent-encoded as one path segment or query value. Returns 0 or a negative
+ * errno.
+ */
 int url_append(struct buffer *url, const char *text);
 
-/* A stream of lines. Returns 1 with a line (the caller's to free), 0 at the end, -ETIMEDOUT, or a
- * negative errno. */
+/*
+ * A stream of lines. Returns 1 with a line (the caller's to free), 0 at the end, -ETIMEDOUT, or a
+ * negative errno.
+ */
 struct client_lines {
 	struct client *client;
 	struct buffer pending;

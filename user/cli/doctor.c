@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* lifeboat doctor: what this host offers, what the agent makes of it, and what to do about the
- * rest. */
+/*
+ * lifeboat doctor: what this host offers, what the agent makes of it, and what to do about the
+ * rest.
+ */
 #include <errno.h>
 
 #include "cli/cli.h"
@@ -70,8 +72,8 @@ static void look_at_agent(struct doctor *doctor)
 		 json_number(json, "abnormals", 0));
 	if (store->state == CHECK_MISSING)
 		snprintf(store->next, sizeof(store->next),
-			 "make the state folder writable, with room; the agent tries it "
-			 "again by itself, and keeps everything in memory until then");
+			 "make the state folder writable, with room; the agent tries it again by "
+			 "itself, and keeps everything in memory until then");
 }
 
 /* --- Output --- */

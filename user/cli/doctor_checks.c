@@ -69,8 +69,8 @@ static void check_btf(const struct host *host, struct check *check)
 	}
 	found(check, CHECK_MISSING, "/sys/kernel/btf/vmlinux: %s", strerror(errno));
 	next(check, "use a kernel built with CONFIG_DEBUG_INFO_BTF=y (those of Debian 11, Ubuntu "
-		    "20.10, RHEL 8.2 and later "
-		    "are); without it the detectors poll /proc and see less");
+		    "20.10, RHEL 8.2 and later are); without it the detectors poll /proc and see "
+		    "less");
 }
 
 static void check_bpffs(const struct host *host, struct check *check)
@@ -116,8 +116,7 @@ static void check_capabilities(const struct host *host, struct check *check)
 	}
 	found(check, CHECK_MISSING, "this process lacks%s", lacking);
 	next(check, geteuid() == 0 ? "give the container or unit these capabilities (Kubernetes: "
-				     "securityContext, systemd: "
-				     "CapabilityBoundingSet=)"
+				     "securityContext, systemd: CapabilityBoundingSet=)"
 				   : "run this as root: sudo lifeboat doctor");
 }
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Files that a person writes: YAML or JSON, one or several documents, each an Abnormal or a List of
- * them. */
+/*
+ * Files that a person writes: YAML or JSON, one or several documents, each an Abnormal or a List of
+ * them.
+ */
 #pragma once
 
 #include "base/json.h"

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The program's entry: finds the subcommand and lets it run. Agent, workers and command line are
- * one binary. */
+/*
+ * The program's entry: finds the subcommand and lets it run. Agent, workers and command line are
+ * one binary.
+ */
 #include <errno.h>
 #include <locale.h>
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `lifeboat plugin-supervisor --fd N`: what the agent starts for each call of a plug-in. Not for
- * people. */
+/*
+ * `lifeboat plugin-supervisor --fd N`: what the agent starts for each call of a plug-in. Not for
+ * people.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 

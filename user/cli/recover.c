@@ -28,8 +28,10 @@ static int call(const struct recover *recover, bool dry_run, cJSON **ret_answer)
 	return r < 0 ? report_error(r, &problem) : EXIT_OK;
 }
 
-/* Tells the last action of this recoverer. Returns the exit status: an error if it did not do what
- * was asked. */
+/*
+ * Tells the last action of this recoverer. Returns the exit status: an error if it did not do what
+ * was asked.
+ */
 static int tell(const struct recover *recover, const cJSON *answer)
 {
 	const cJSON *action, *last = NULL;
@@ -130,8 +132,7 @@ static int recover_run(int argc, char **argv)
 		return usage_error("recover", "name the Abnormal with --abnormal");
 	if (!recover.dry_run && !recover.yes && !isatty(STDIN_FILENO))
 		return usage_error("recover", "there is nobody to ask: --yes acts without asking, "
-					      "--dry-run shows what would "
-					      "be done");
+					      "--dry-run shows what would be done");
 	recover.recoverer = argv[optind];
 	return recover_execute(&recover);
 }

@@ -51,8 +51,7 @@ int resource_parse(const char *command, const char *text, enum resource *ret_res
 	else
 		usage_error(command,
 			    "there are no \"%s\", but abnormals, detectors, collectors, "
-			    "diagnosers, recoverers "
-			    "and sources",
+			    "diagnosers, recoverers and sources",
 			    word);
 	return -EINVAL;
 }

@@ -11,6 +11,8 @@ int selector_parse(const char *text, struct selector **ret_selector, struct prob
 void selector_free(struct selector *selector);
 DEFINE_CLEANUP(struct selector, selector_free);
 
-/* True if LABELS (an object of strings, or NULL) fit all of SELECTOR; a NULL selector fits
- * everything. */
+/*
+ * True if LABELS (an object of strings, or NULL) fit all of SELECTOR; a NULL selector fits
+ * everything.
+ */
 bool selector_matches(const struct selector *selector, const cJSON *labels);

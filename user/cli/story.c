@@ -218,8 +218,8 @@ static void print_next(const struct story *story)
 		print_command(story, "lifeboat delete abnormal ", "# so that it is seen anew");
 	} else {
 		print_advice(story, "A person has to act: nothing was repaired. `lifeboat get "
-				    "recoverers` shows which "
-				    "repairs are off; to see what one would do, name it:");
+				    "recoverers` shows which repairs are off; to see what one "
+				    "would do, name it:");
 		print_command(story, "lifeboat recover RECOVERER --dry-run --abnormal ", "");
 	}
 	print_command(story, "lifeboat get -o yaml abnormal ", "# everything that is known");

@@ -13,8 +13,10 @@
 int story_print(const struct terminal *terminal, const cJSON *abnormal, const cJSON *history,
 		int64_t now_realtime_ns);
 
-/* Appends what was seen, in lines, to TEXT: the event, its process and container, its details, its
- * stack. */
+/*
+ * Appends what was seen, in lines, to TEXT: the event, its process and container, its details, its
+ * stack.
+ */
 int story_append_sighting(struct buffer *text, const cJSON *abnormal);
 
 /* "dd (pid 812, uid 0)". Returns 0 or -ENOMEM. */

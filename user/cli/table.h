@@ -19,8 +19,10 @@ struct table {
 void table_clear(struct table *table);
 #define _cleanup_table_ _cleanup_(table_clear)
 
-/* Adds the next cell, from left to right, row by row. NULL or "" shows as <none>. Returns 0 or
- * -ENOMEM. */
+/*
+ * Adds the next cell, from left to right, row by row. NULL or "" shows as <none>. Returns 0 or
+ * -ENOMEM.
+ */
 int table_add(struct table *table, enum colour colour, const char *text);
 
 /*

@@ -49,8 +49,10 @@ void terminal_wrap(const struct terminal *terminal, enum colour colour, unsigned
 /* Columns that TEXT takes. */
 unsigned text_width(const char *text);
 
-/* At most WIDTH columns of TEXT, its middle replaced by "…": both ends of a path tell most. Caller
- * frees; NULL: ENOMEM. */
+/*
+ * At most WIDTH columns of TEXT, its middle replaced by "…": both ends of a path tell most. Caller
+ * frees; NULL: ENOMEM.
+ */
 char *text_shorten(const char *text, unsigned width);
 
 /* "12 KiB", "512 MiB", "1.5 GiB". Returns TEXT. */

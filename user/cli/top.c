@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* lifeboat top: what is happening now, drawn anew each second; once when the output is no terminal.
+/*
+ * lifeboat top: what is happening now, drawn anew each second; once when the output is no terminal.
  */
 #include <errno.h>
 #include <poll.h>

@@ -16,8 +16,10 @@ struct top_model {
 int top_model_start(struct top_model *model);
 void top_model_clear(struct top_model *model);
 
-/* Takes in one line of a watch, TYPE "ADDED", "MODIFIED" or "DELETED". OBJECT is taken. Returns 0
- * or -ENOMEM. */
+/*
+ * Takes in one line of a watch, TYPE "ADDED", "MODIFIED" or "DELETED". OBJECT is taken. Returns 0
+ * or -ENOMEM.
+ */
 int top_model_change(struct top_model *model, const char *type, cJSON *object);
 
 /* Prints one picture. Returns 0 or -ENOMEM. */

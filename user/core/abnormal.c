@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The Abnormal as a whole: made, read, written, and the few changes that several parts make to it.
+/*
+ * The Abnormal as a whole: made, read, written, and the few changes that several parts make to it.
  */
 #include "core/abnormal.h"
 

@@ -65,8 +65,7 @@ int check_namespace(const void *value, struct problem *problem)
 		return 0;
 	return problem_set(problem, -EINVAL, NULL,
 			   "\"%.80s\" is not a namespace: at most 63 of a-z, 0-9 and '-', with a "
-			   "letter or digit "
-			   "at each end",
+			   "letter or digit at each end",
 			   name);
 }
 
@@ -82,8 +81,7 @@ int check_word(const void *value, struct problem *problem)
 		return 0;
 	return problem_set(problem, -EINVAL, NULL,
 			   "\"%.80s\" is not a name: at most 253 letters, digits and -_.:@, not "
-			   "starting with '.' "
-			   "or '-'",
+			   "starting with '.' or '-'",
 			   word);
 }
 
@@ -127,8 +125,8 @@ int check_labels(const void *value, struct problem *problem)
 		if (*label->valuestring && !is_qualified_part(label->valuestring))
 			return problem_set(problem, -EINVAL, label->string,
 					   "\"%.80s\" is not the value of a label: at most 63 "
-					   "letters, digits and "
-					   "-_., with a letter or digit at each end",
+					   "letters, digits and -_., with a letter or digit at "
+					   "each end",
 					   label->valuestring);
 	}
 	return 0;
@@ -156,8 +154,10 @@ int check_absolute_path(const void *value, struct problem *problem)
 	return problem_set(problem, -EINVAL, NULL, "must be an absolute path, not \"%.80s\"", path);
 }
 
-/* The name of a port (RFC 6335, as Kubernetes has it): at most 15 of a-z, 0-9 and '-', one of them
- * a letter. */
+/*
+ * The name of a port (RFC 6335, as Kubernetes has it): at most 15 of a-z, 0-9 and '-', one of them
+ * a letter.
+ */
 static bool is_port_name(const char *text)
 {
 	bool letter = false;
@@ -267,8 +267,7 @@ int check_spec(const void *object, struct problem *problem)
 		if (!spec->node_probe == !spec->pod_probe)
 			return problem_set(problem, -EINVAL, NULL,
 					   "must have exactly one of nodeProbe and podProbe when "
-					   "source is Probe, "
-					   "not %s",
+					   "source is Probe, not %s",
 					   spec->node_probe ? "both" : "none");
 		return 0;
 	case SOURCE_CUSTOM:

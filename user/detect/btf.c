@@ -5,7 +5,8 @@
 /* struct → anonymous union → anonymous struct …: as deep as the kernel nests them, and some. */
 #define ANONYMOUS_DEPTH_MAX 8
 
-/* The function prototype of a tracepoint's probes, or NULL; parameter 0 is the probe's own void *.
+/*
+ * The function prototype of a tracepoint's probes, or NULL; parameter 0 is the probe's own void *.
  */
 static const struct btf_type *tracepoint_prototype(const struct btf *btf, const char *name)
 {

@@ -26,8 +26,10 @@ struct detect_options {
 	const struct clock *clock;
 	const char *bpffs; /* folder for pins; NULL: nothing is pinned */
 	size_t ring_bytes; /* a power of two of pages; 0: 256 KiB */
-	/* {NAME: {enabled, hook, …}}: the configuration's `detectors`, checked by
-	 * detect_check_settings; or NULL. */
+	/*
+	 * {NAME: {enabled, hook, …}}: the configuration's `detectors`, checked by
+	 * detect_check_settings; or NULL.
+	 */
 	const cJSON *settings;
 	void (*on_finding)(void *userdata, struct finding *finding);
 	void *userdata;
@@ -39,15 +41,19 @@ struct detect_options {
  */
 int detect_check_settings(const cJSON *settings, struct problem *problem);
 
-/* Starts every enabled detector. Detectors that fail are reported by detect_status, not here. 0 or
- * -ENOMEM. */
+/*
+ * Starts every enabled detector. Detectors that fail are reported by detect_status, not here. 0 or
+ * -ENOMEM.
+ */
 int detect_start(const struct detect_options *options, struct detect **ret_detect);
 /* A finding that was held back is handed over first: what on_finding uses must still be there. */
 void detect_free(struct detect *detect);
 DEFINE_CLEANUP(struct detect, detect_free);
 
-/* Stops and starts the detectors whose settings differ. SETTINGS must have been checked. 0 or
- * -ENOMEM. */
+/*
+ * Stops and starts the detectors whose settings differ. SETTINGS must have been checked. 0 or
+ * -ENOMEM.
+ */
 int detect_reconfigure(struct detect *detect, const cJSON *settings);
 
 /*

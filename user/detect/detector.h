@@ -20,8 +20,10 @@ struct finding {
 	const char *detector; /* static strings */
 	const char *type; /* "OOMKill", "HungTask", "Cleared" … */
 	bool cleared; /* the fault of this subject is over */
-	/* What it is about, for a person and for the fingerprint: the same subject is the same
-	 * fault. */
+	/*
+	 * What it is about, for a person and for the fingerprint: the same subject is the same
+	 * fault.
+	 */
 	char *subject;
 	cJSON *event; /* spec.kernelEvent of an Abnormal */
 };
@@ -139,8 +141,10 @@ int event_check(const void *record, size_t length, size_t size_min);
 /* Clock ticks since boot (field 22 of proc_pid_stat(5)) of a kernel's start_boottime. */
 uint64_t event_start_time(uint64_t start_boot_ns);
 
-/* A copy of TEXT (at most SIZE bytes, or up to its NUL) that is UTF-8 without control characters:
- * others are '?'. */
+/*
+ * A copy of TEXT (at most SIZE bytes, or up to its NUL) that is UTF-8 without control characters:
+ * others are '?'.
+ */
 char *event_text(const char *text, size_t size);
 
 /* {pid, tgid, startTime (clock ticks), comm, uid, parent} of spec.kernelEvent.process, or NULL. */

@@ -108,7 +108,8 @@ cJSON *event_container_json_of_path(const char *path, uint64_t cgroup_id)
 			return NULL;
 		if (container.id[0] && json_set_string(json, "id", container.id) < 0)
 			return NULL;
-		/* The pod's uid, until somebody who can read the OCI configuration knows its name.
+		/*
+		 * The pod's uid, until somebody who can read the OCI configuration knows its name.
 		 */
 		if (container.pod_uid[0] && json_set_string(json, "pod", container.pod_uid) < 0)
 			return NULL;

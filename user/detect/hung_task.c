@@ -400,8 +400,8 @@ static const struct hook hooks[] = {
 	 .degraded = true,
 	 .shortfall =
 		 "reads /proc: sees only the function a task sleeps in (nothing on 5.10 kernels), "
-		 "not what it waits "
-		 "for, who holds a lock, which filesystem is frozen, or waits for a FUSE server",
+		 "not what it waits for, who holds a lock, which filesystem is frozen, or waits "
+		 "for a FUSE server",
 	 .start = start_proc},
 	{0},
 };

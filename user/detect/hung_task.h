@@ -55,11 +55,15 @@ int devices_sample(struct devices *devices, const struct host *host, uint64_t no
 void devices_clear(struct devices *devices);
 const struct device_progress *devices_find(const struct devices *devices, unsigned major,
 					   unsigned minor);
-/* The boot time since which no disk at all has completed anything; UINT64_MAX if there are no
- * disks. */
+/*
+ * The boot time since which no disk at all has completed anything; UINT64_MAX if there are no
+ * disks.
+ */
 uint64_t devices_all_quiet_since(const struct devices *devices);
-/* The one disk that has requests in flight and completed none since SINCE_NS, or is suspended; NULL
- * if not just one. */
+/*
+ * The one disk that has requests in flight and completed none since SINCE_NS, or is suspended; NULL
+ * if not just one.
+ */
 const struct device_progress *devices_stalled(const struct devices *devices, uint64_t since_ns);
 
 /* --- What a stack waits for --- */
@@ -88,8 +92,10 @@ struct wait_class {
 void wait_classify(const char *const *names, size_t depth, bool io_wait, bool fuse_or_nfs,
 		   struct wait_class *ret_class);
 
-/* True if NAME ("submit_bio_wait+0x5a") is of a function in which the kernel wakes a waiter for
- * nothing. */
+/*
+ * True if NAME ("submit_bio_wait+0x5a") is of a function in which the kernel wakes a waiter for
+ * nothing.
+ */
 bool wait_is_ticking(const char *name);
 /* For kallsyms_ranges; ended by NULL. */
 extern const char *const ticking_functions[];
@@ -165,8 +171,10 @@ void groups_begin(struct groups *groups);
 void groups_see_task(struct groups *groups, const struct blocked_task_event *event,
 		     const char *wchan);
 void groups_see_frozen(struct groups *groups, const struct event_filesystem *filesystem);
-/* FROZEN_KNOWN: all frozen file systems were seen in this look. SAMPLE: disks are worth a look, as
- * somebody waits. */
+/*
+ * FROZEN_KNOWN: all frozen file systems were seen in this look. SAMPLE: disks are worth a look, as
+ * somebody waits.
+ */
 void groups_end(struct groups *groups, uint64_t now_ns, bool frozen_known, bool sample);
 /* The look failed half-way: nobody is taken to have moved on. */
 void groups_abandon(struct groups *groups);
@@ -189,7 +197,9 @@ struct proc_look;
 struct proc_look *proc_look_new(const struct host *host, bool kernel_threads, uint64_t tick_ns);
 void proc_look_free(struct proc_look *look);
 DEFINE_CLEANUP(struct proc_look, proc_look_free);
-/* Hands every task that is in one wait for longer than THRESHOLD_NS to GROUPS. Returns how many
- * wait at all, or a negative errno. */
+/*
+ * Hands every task that is in one wait for longer than THRESHOLD_NS to GROUPS. Returns how many
+ * wait at all, or a negative errno.
+ */
 ssize_t proc_look_run(struct proc_look *look, struct groups *groups, uint64_t threshold_ns,
 		      uint64_t now_ns);

@@ -8,8 +8,10 @@
 /* Waits that say nothing of what makes them end: these many frames are looked at for who waits. */
 #define CALLERS_LOOKED_AT 8
 
-/* An owner that runs, a busy queue or a remote server may keep a waiter for this long with nothing
- * being wrong. */
+/*
+ * An owner that runs, a busy queue or a remote server may keep a waiter for this long with nothing
+ * being wrong.
+ */
 #define LOCK_FLOOR_NS (30 * NS_PER_S)
 #define UNKNOWN_FLOOR_NS (30 * NS_PER_S)
 #define SINGLE_FLOOR_NS (30 * NS_PER_S)
@@ -57,8 +59,10 @@ static const struct known primitives[] = {
 };
 
 static const struct known table[] = {
-	/* Not a fault. The parent of a vfork, and a process that dumps core, wait for another to
-	   live on. */
+	/*
+	 * Not a fault. The parent of a vfork, and a process that dumps core, wait for another to
+	 * live on.
+	 */
 	{"kernel_clone", WAIT_NORMAL},
 	{"_do_fork", WAIT_NORMAL},
 	{"wait_for_vfork_done", WAIT_NORMAL},
@@ -79,8 +83,10 @@ static const struct known table[] = {
 
 	{"percpu_rwsem_wait", WAIT_FREEZE},
 
-	/* A client of a FUSE server; a lock that another client holds and a CUSE device may take
-	   for ever. */
+	/*
+	 * A client of a FUSE server; a lock that another client holds and a CUSE device may take
+	 * for ever.
+	 */
 	{"fuse_setlk", WAIT_NORMAL},
 	{"fuse_file_lock", WAIT_NORMAL},
 	{"fuse_file_flock", WAIT_NORMAL},
@@ -278,15 +284,20 @@ void wait_classify(const char *const *names, size_t depth, bool io_wait, bool fu
 				class.caller = names[i];
 			continue;
 		}
-		/* Whoever wants a lock may be doing anything: nobody further out decides, but for
-		 * vfork. */
+		/*
+		 * Whoever wants a lock may be doing anything: nobody further out decides, but for
+		 * vfork.
+		 */
 		if (known->kind == WAIT_NORMAL && class.kind == WAIT_LOCK)
 			continue;
-		/* These are of a wait only as its direct caller; a whole program runs below them
-		 * otherwise. */
+		/*
+		 * These are of a wait only as its direct caller; a whole program runs below them
+		 * otherwise.
+		 */
 		if (known->kind == WAIT_NORMAL && i > first + 2 && class.kind != WAIT_FUSE)
 			continue;
-		/* Below the first caller the names of a file system alone tell nothing of the wait.
+		/*
+		 * Below the first caller the names of a file system alone tell nothing of the wait.
 		 */
 		if ((known->kind == WAIT_FUSE || known->kind == WAIT_NFS) && i > first + 2)
 			continue;

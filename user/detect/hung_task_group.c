@@ -101,8 +101,10 @@ void groups_see_task(struct groups *groups, const struct blocked_task_event *eve
 		waiter->look = groups->look;
 		return;
 	}
-	/* Another wait of the same task has its own second half in one of its first looks, or is
-	 * not known. */
+	/*
+	 * Another wait of the same task has its own second half in one of its first looks, or is
+	 * not known.
+	 */
 	if (!(event->flags & BLOCKED_DETAILED))
 		return;
 	if (groups->waiters >= WAITERS_MAX || !(waiter = calloc(1, sizeof(*waiter)))) {
@@ -183,8 +185,10 @@ static void add_name(struct groups *groups, struct waiter *waiter, uint64_t addr
 {
 	const char *name = symbols_name(groups->symbols, address);
 
-	/* No call returns to a function's first byte: that was a function's pointer, on the stack
-	 * by itself. */
+	/*
+	 * No call returns to a function's first byte: that was a function's pointer, on the stack
+	 * by itself.
+	 */
 	if (!name || (scheduler && strstr(name, "+0x0")))
 		return;
 	waiter->names[waiter->depth++] = name;
@@ -348,8 +352,7 @@ static void warn_of_cap(struct groups *groups)
 	if (groups->waiters_over_cap &&
 	    log_limit_pass(&groups->cap_limit, 1, CAP_WARNING_INTERVAL_NS, &suppressed))
 		log_warning("looking for hung tasks: over %d wait too long; the others are not "
-			    "told of (left out %llu times "
-			    "so far)",
+			    "told of (left out %llu times so far)",
 			    WAITERS_MAX, (unsigned long long)groups->waiters_over_cap);
 }
 

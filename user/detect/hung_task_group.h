@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What hung_task_group.c, which keeps waiters and groups, and hung_task_judge.c share, and nobody
- * else. */
+/*
+ * What hung_task_group.c, which keeps waiters and groups, and hung_task_judge.c share, and nobody
+ * else.
+ */
 #pragma once
 
 #include "detect/hung_task.h"
@@ -56,8 +58,10 @@ static inline uint64_t waiter_age(const struct waiter *waiter, uint64_t now_ns)
 struct waiter *waiter_find(const struct groups *groups, uint32_t pid, uint64_t start_boot_ns);
 
 struct group *group_find(const struct groups *groups, const char *subject);
-/* The group of that subject (KERNEL_PREFIX comes by itself), made if there is none; NULL if there
- * is no room. */
+/*
+ * The group of that subject (KERNEL_PREFIX comes by itself), made if there is none; NULL if there
+ * is no room.
+ */
 struct group *group_obtain(struct groups *groups, bool kernel_threads, const char *kind,
 			   uint64_t now_ns, const char *format, ...) _printf_(5, 6);
 /* The group like MODEL for waiters of this sort: kernel threads and others are kept apart. */

@@ -10,8 +10,10 @@
 #include "host/process.h"
 
 #define JOIN_PASSES_MAX 16
-/* A lock's owner that sleeps too gets this much longer to be judged, so that its waiters can join
- * it. */
+/*
+ * A lock's owner that sleeps too gets this much longer to be judged, so that its waiters can join
+ * it.
+ */
 #define OWNER_PATIENCE 2
 #define LOCK_PATIENCE_NS (30 * NS_PER_S)
 
@@ -245,7 +247,8 @@ static const char *lock_kind_name(const struct waiter *waiter)
 	return waiter->event.lock ? names[waiter->event.lock_kind & 3] : NULL;
 }
 
-/* The group that the same lock, or its owner, or without a known owner the same file system, is in.
+/*
+ * The group that the same lock, or its owner, or without a known owner the same file system, is in.
  */
 static struct group *lock_group(const struct groups *groups, const struct waiter *waiter,
 				bool *ret_via)

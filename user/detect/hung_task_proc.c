@@ -137,8 +137,10 @@ static struct proc_wait *wait_obtain(struct proc_look *look, uint32_t pid)
 	return wait;
 }
 
-/* The same wait as at the last look, or one that only the kernel's tick went through (see
- * hung_task.bpf.c). */
+/*
+ * The same wait as at the last look, or one that only the kernel's tick went through (see
+ * hung_task.bpf.c).
+ */
 static bool is_same_wait(const struct proc_look *look, const struct proc_wait *wait,
 			 uint64_t start_ticks, uint64_t switches, const char *function,
 			 uint64_t now_ns)
@@ -254,8 +256,7 @@ ssize_t proc_look_run(struct proc_look *look, struct groups *groups, uint64_t th
 	if (look->over_cap &&
 	    log_limit_pass(&look->cap_limit, 1, CAP_WARNING_INTERVAL_NS, &suppressed))
 		log_warning("looking for hung tasks: over %d tasks wait at once; the others are "
-			    "not timed (left out %llu "
-			    "times so far)",
+			    "not timed (left out %llu times so far)",
 			    WAITS_MAX, (unsigned long long)look->over_cap);
 	return waiting;
 }

@@ -231,8 +231,8 @@ static const struct hook hooks[] = {
 		.name = HOOK_POLL "vmstat",
 		.degraded = true,
 		.shortfall = "Sees that something was killed and in which cgroup, some seconds "
-			     "later, but not which "
-			     "process, and nothing about cgroups that are gone by then",
+			     "later, but not which process, and nothing about cgroups that are "
+			     "gone by then",
 		.probe = probe_vmstat,
 		.start = start_vmstat,
 	},

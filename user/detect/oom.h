@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The oom detector's parts: what a kill means (oom_judge.c), and the poor man's rung (oom_poll.c).
+/*
+ * The oom detector's parts: what a kill means (oom_judge.c), and the poor man's rung (oom_poll.c).
  */
 #pragma once
 

@@ -28,7 +28,8 @@ static bool on_stack(const struct oom_event *event, const struct oom_symbols *sy
 {
 	size_t depth = MIN(event->stack_depth, (uint32_t)OOM_STACK_DEPTH);
 
-	/* What is on a stack are return addresses: behind the first byte, and perhaps at the end.
+	/*
+	 * What is on a stack are return addresses: behind the first byte, and perhaps at the end.
 	 */
 	for (size_t i = 0; i < depth; i++)
 		if (event->stack[i] > symbols->range[symbol].start &&
@@ -56,7 +57,8 @@ static uint64_t level_headroom(const struct oom_event *event, size_t i, uint64_t
 	uint64_t memory = is_limit(level->maximum, page_bytes)
 				  ? headroom(level->usage, level->maximum)
 				  : UINT64_MAX;
-	/* In v2 the swap counter has a limit of its own, whose end stops swapping and kills nobody.
+	/*
+	 * In v2 the swap counter has a limit of its own, whose end stops swapping and kills nobody.
 	 */
 	uint64_t swap = event->hierarchy != 0 && is_limit(level->swap_maximum, page_bytes)
 				? headroom(level->swap_usage, level->swap_maximum)

@@ -172,7 +172,8 @@ static void report(struct walk *walk, struct detector_run *run, const char *scop
 	detector_report(run, &finding);
 }
 
-/* KILLS more in the group at DEPTH: it or the nearest above it whose limit was hit is the subject.
+/*
+ * KILLS more in the group at DEPTH: it or the nearest above it whose limit was hit is the subject.
  */
 static void report_group(struct walk *walk, size_t depth, uint64_t kills)
 {
@@ -191,7 +192,8 @@ static void report_group(struct walk *walk, size_t depth, uint64_t kills)
 	report(walk, walk->poll->run, "node", "node", kills, &walk->levels[depth], NULL);
 }
 
-/* Reads the counters of the group whose folder is FD. Returns the kills in it since the last look.
+/*
+ * Reads the counters of the group whose folder is FD. Returns the kills in it since the last look.
  */
 static uint64_t read_group(struct walk *walk, int fd, struct level *level)
 {
@@ -299,7 +301,8 @@ void oom_poll_look(struct oom_poll *poll)
 		return;
 	uint64_t told = walk_groups(poll, false);
 
-	/* Kills in a cgroup that is gone: whether its limit or the node was at fault went with it.
+	/*
+	 * Kills in a cgroup that is gone: whether its limit or the node was at fault went with it.
 	 */
 	if (told < grown)
 		report(NULL, poll->run, "unknown", "unknown", grown - told, NULL, NULL);

@@ -34,8 +34,7 @@ int probe_capabilities(char *reason, size_t reason_size)
 	missing = bpf ? "CAP_PERFMON" : perfmon ? "CAP_BPF" : "CAP_BPF and CAP_PERFMON";
 	snprintf(reason, reason_size,
 		 "loading BPF programs needs %s, which this process does not have: run it as root, "
-		 "or with "
-		 "AmbientCapabilities=CAP_BPF CAP_PERFMON in its systemd unit",
+		 "or with AmbientCapabilities=CAP_BPF CAP_PERFMON in its systemd unit",
 		 missing);
 	return -EPERM;
 }

@@ -35,8 +35,7 @@ void ring_take(struct ring *ring, const void *record, size_t length)
 	ring->malformed++;
 	if (log_limit_pass(&ring->log_limit, 5, 60 * NS_PER_S, &suppressed))
 		log_warning("dropped a ring record of type %u and %zu bytes: %s; the detectors "
-			    "loaded are not those "
-			    "of this agent (%u such messages were left out)",
+			    "loaded are not those of this agent (%u such messages were left out)",
 			    type, length,
 			    r == -EPROTO    ? "it has another version"
 			    : r == -ENOTSUP ? "no detector reads that type"

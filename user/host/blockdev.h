@@ -12,8 +12,10 @@ struct blockdev {
 	bool suspended; /* a device-mapper device that somebody suspended */
 };
 
-/* Every whole disk in /sys/block (nothing here waits for a device). The caller frees. 0 or a
- * negative errno. */
+/*
+ * Every whole disk in /sys/block (nothing here waits for a device). The caller frees. 0 or a
+ * negative errno.
+ */
 int blockdev_list(const struct host *host, struct blockdev **ret_devices, size_t *ret_count);
 
 /*

@@ -75,7 +75,8 @@ static int open_group(const struct host *host, const struct mount *mount, const 
 	return fd < 0 ? -errno : fd;
 }
 
-/* True if the unified hierarchy has CONTROLLER; what is not a controller there is always at hand.
+/*
+ * True if the unified hierarchy has CONTROLLER; what is not a controller there is always at hand.
  */
 static bool unified_has(const struct host *host, const struct mount *mount, const char *controller)
 {
@@ -168,8 +169,10 @@ int cgroup_memory_read(const struct host *host, const char *path, struct cgroup_
 	bool v1 = memory.version == CGROUP_V1;
 	int r = file_read_u64(fd, v1 ? "memory.usage_in_bytes" : "memory.current",
 			      &memory.usage_bytes);
-	/* The root of v2, and a group whose parent does not delegate the controller, have no
-	 * counters. */
+	/*
+	 * The root of v2, and a group whose parent does not delegate the controller, have no
+	 * counters.
+	 */
 	if (r == -ENOENT && faccessat(fd, "cgroup.procs", F_OK, 0) == 0)
 		return -EOPNOTSUPP;
 	if (r < 0)

@@ -15,20 +15,21 @@ enum cgroup_version { CGROUP_NONE, CGROUP_V1, CGROUP_V2 };
  * hierarchy) by way of mountinfo. Returns a directory descriptor, -ENOENT if the group is gone,
  * -EOPNOTSUPP if no hierarchy has that controller, or a negative errno.
  */
-int cgroup_open(const struct host *host, const char *controller, const char *path, enum cgroup_version *ret_version);
+int cgroup_open(const struct host *host, const char *controller, const char *path,
+		enum cgroup_version *ret_version);
 
 struct cgroup_memory {
 	enum cgroup_version version;
 	uint64_t usage_bytes, limit_bytes; /* limit UINT64_MAX: none */
-	uint64_t oom_kills, fail_count;	   /* fail_count: v1 memory.failcnt, v2 memory.events max */
+	uint64_t oom_kills, fail_count; /* fail_count: v1 memory.failcnt, v2 memory.events max */
 };
 
 /* Returns 0, -ENOENT if the group is gone, or a negative errno. */
 int cgroup_memory_read(const struct host *host, const char *path, struct cgroup_memory *ret_memory);
 
 /* Process ids in the group itself and below. The caller frees. Returns 0, -ENOENT or a negative errno. */
-int cgroup_processes(const struct host *host, const char *controller, const char *path, int64_t **ret_pids,
-		     size_t *ret_count);
+int cgroup_processes(const struct host *host, const char *controller, const char *path,
+		     int64_t **ret_pids, size_t *ret_count);
 
 /* All counters of the group, every controller: {memory: {…}, pids: {…}, cpu: …, pressure: …}, or NULL. */
 cJSON *cgroup_counters(const struct host *host, const char *path);

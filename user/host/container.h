@@ -8,9 +8,10 @@
 #include "base/json.h"
 
 struct container {
-	const char *runtime; /* "containerd", "cri-o", "docker", "podman", or "" when the path does not tell */
-	char id[65];	     /* 64 hexadecimal digits, or the name that plain `ctr` gave; "" if none */
-	char pod_uid[37];    /* with dashes; "" if none */
+	const char *
+		runtime; /* "containerd", "cri-o", "docker", "podman", or "" when the path does not tell */
+	char id[65]; /* 64 hexadecimal digits, or the name that plain `ctr` gave; "" if none */
+	char pod_uid[37]; /* with dashes; "" if none */
 };
 
 /*

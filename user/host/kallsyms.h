@@ -20,12 +20,15 @@ struct kernel_range {
 	uint64_t start, end; /* end: start of the next symbol. Both 0: there is no such function */
 };
 
-/* The ranges of COUNT functions. Returns 0, -EPERM where the kernel hides addresses, or a negative
- * errno. */
+/*
+ * The ranges of COUNT functions. Returns 0, -EPERM where the kernel hides addresses, or a negative
+ * errno.
+ */
 int kallsyms_ranges(const struct host *host, const char *const *names, size_t count,
 		    struct kernel_range *ret_ranges);
 
-/* Start and end (start of the next symbol) of a function. 0, -ENOENT, -EPERM or a negative errno.
+/*
+ * Start and end (start of the next symbol) of a function. 0, -ENOENT, -EPERM or a negative errno.
  */
 int kallsyms_range(const struct host *host, const char *name, uint64_t *ret_start,
 		   uint64_t *ret_end);

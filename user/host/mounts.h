@@ -34,5 +34,5 @@ const struct mount *mounts_find_device(const struct mounts *mounts, unsigned maj
  * this order. ret_pid is 0, 1 or the pid whose /proc/PID/root leads to its mount points. Returns 0 or
  * -ENOENT.
  */
-int mounts_locate(const struct host *host, unsigned major, unsigned minor, const int64_t *pids, size_t count,
-		  int64_t *ret_pid, struct mounts **ret_mounts);
+int mounts_locate(const struct host *host, unsigned major, unsigned minor, const int64_t *pids,
+		  size_t count, int64_t *ret_pid, struct mounts **ret_mounts);

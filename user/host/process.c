@@ -125,8 +125,10 @@ int process_open(const struct host *host, int64_t pid, uint64_t start_time)
 	_cleanup_close_ int fd = pidfd_open((pid_t)pid, 0);
 	if (fd < 0)
 		return -errno;
-	/* In this order: the descriptor holds the pid, so the start time read now is of its
-	 * process. */
+	/*
+	 * In this order: the descriptor holds the pid, so the start time read now is of its
+	 * process.
+	 */
 	int r = process_read_same(host, pid, start_time, &process);
 	if (r < 0)
 		return r;
@@ -203,7 +205,8 @@ int process_tree(const struct host *host, int64_t pid, struct process **ret_proc
 			tree[count++] = all[i];
 	if (count == 0)
 		return -ESRCH;
-	/* A pid has one parent, so none is found twice; the root is kept from being its own child.
+	/*
+	 * A pid has one parent, so none is found twice; the root is kept from being its own child.
 	 */
 	for (size_t next = 0; next < count; next++)
 		for (size_t i = 0; i < all_count && count < all_count; i++)

@@ -13,7 +13,7 @@
 struct process {
 	int64_t pid, tgid, ppid, uid;
 	uint64_t start_time; /* clock ticks since boot */
-	char state;	     /* R S D T t Z X I, as /proc tells */
+	char state; /* R S D T t Z X I, as /proc tells */
 	char comm[32];
 	bool kernel_thread;
 	int64_t threads;
@@ -24,7 +24,8 @@ struct process {
 int process_read(const struct host *host, int64_t pid, struct process *ret_process);
 
 /* The same, and -ESRCH also if the start time is another: the pid has been reused. */
-int process_read_same(const struct host *host, int64_t pid, uint64_t start_time, struct process *ret_process);
+int process_read_same(const struct host *host, int64_t pid, uint64_t start_time,
+		      struct process *ret_process);
 
 /*
  * Opens a pidfd and then checks the start time, so that the descriptor is proven to be of that
@@ -36,7 +37,8 @@ int process_open(const struct host *host, int64_t pid, uint64_t start_time);
 int process_list(const struct host *host, struct process **ret_processes, size_t *ret_count);
 
 /* The process and all below it, parents first. Returns 0, -ESRCH or a negative errno. */
-int process_tree(const struct host *host, int64_t pid, struct process **ret_processes, size_t *ret_count);
+int process_tree(const struct host *host, int64_t pid, struct process **ret_processes,
+		 size_t *ret_count);
 
 /* Target of /proc/PID/exe, or NULL. */
 char *process_exe(const struct host *host, int64_t pid);

@@ -6,7 +6,7 @@
 #include "detect/detect.h"
 
 struct source {
-	const char *name;    /* "kernel-events" */
+	const char *name; /* "kernel-events" */
 	const char *summary; /* one line for `lifeboat get sources` */
 	enum abnormal_source kind;
 };
@@ -23,4 +23,5 @@ cJSON *sources_list(void);
  */
 int kernel_events_submit(struct pipeline *pipeline, const struct finding *finding);
 /* The Abnormal that a finding makes, without submitting it. Pure. */
-int kernel_events_abnormal(const struct finding *finding, struct abnormal **ret_abnormal, struct problem *problem);
+int kernel_events_abnormal(const struct finding *finding, struct abnormal **ret_abnormal,
+			   struct problem *problem);

@@ -128,8 +128,8 @@ int database_explain(struct database *database, int error, struct problem *probl
 	case -EPERM:
 		return problem_set(
 			problem, error, "",
-			"cannot write %s: permission denied; the agent's user must own it and "
-			"its directory",
+			"cannot write %s: permission denied; the agent's user must own it and its "
+			"directory",
 			database->path);
 	case -EBUSY:
 		return problem_set(problem, error, "",
@@ -210,8 +210,8 @@ static int lock_refuse(int dir_fd, const char *directory, struct problem *proble
 			worker, directory);
 	return problem_set(
 		problem, -EADDRINUSE, "",
-		"another agent uses %s (pid %d); stop it, or give this one a state directory "
-		"of its own",
+		"another agent uses %s (pid %d); stop it, or give this one a state directory of "
+		"its own",
 		directory, agent);
 }
 
@@ -290,8 +290,8 @@ static int database_prepare_schema(struct database *database, struct problem *pr
 	if (version > DATABASE_VERSION)
 		return problem_set(
 			problem, -EPROTONOSUPPORT, "",
-			"%s was written by a newer lifeboat (schema version %ld, this one knows "
-			"up to %d); upgrade lifeboat, or move the file away",
+			"%s was written by a newer lifeboat (schema version %ld, this one knows up "
+			"to %d); upgrade lifeboat, or move the file away",
 			database->path, version, DATABASE_VERSION);
 	r = database_execute(database, "BEGIN IMMEDIATE");
 	if (r == 0 && version == 0)

@@ -63,8 +63,7 @@ static int handle_state(struct store *store, struct frame *frame)
 			    &problem);
 	if (r < 0 && r != -ENOMEM) {
 		log_warning("loading an Abnormal from %s: %s; it stays there and is not handled: "
-			    "delete it, or "
-			    "upgrade lifeboat",
+			    "delete it, or upgrade lifeboat",
 			    store->directory, problem_line(&problem, line, sizeof(line)));
 		r = 0;
 	}

@@ -403,8 +403,7 @@ int store_worker_main(int argc, char **argv)
 	}
 	if (fd < 0 || fd > INT_MAX || fcntl((int)fd, F_SETFD, FD_CLOEXEC) < 0) {
 		log_error("starting the store's worker: --fd names no open socket; lifeboat agent "
-			  "runs this "
-			  "command, it is not for people");
+			  "runs this command, it is not for people");
 		return 64;
 	}
 	/* Ctrl-C and a stopping service manager mean the agent; the worker ends with it. */

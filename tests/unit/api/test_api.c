@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The API on a real socket, over a real pipeline and store, with clients that behave and clients
- * that do not. */
+/*
+ * The API on a real socket, over a real pipeline and store, with clients that behave and clients
+ * that do not.
+ */
 #include "../chain/pipeline_fixture.h"
 
 #include <grp.h>
@@ -90,8 +92,10 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* --- A client without manners
- * ---------------------------------------------------------------------- */
+/*
+ * --- A client without manners
+ * ----------------------------------------------------------------------
+ */
 
 static int dial(struct api_bench *bench)
 {
@@ -104,7 +108,8 @@ static int dial(struct api_bench *bench)
 	return fd;
 }
 
-/* Sends all of TEXT, letting the server run where it must; stops when the server no longer listens.
+/*
+ * Sends all of TEXT, letting the server run where it must; stops when the server no longer listens.
  */
 static void say(struct api_bench *bench, int fd, const char *text, size_t length)
 {
@@ -194,8 +199,10 @@ static void await_text(struct api_bench *bench, int fd, const char *words)
 		 (hear(bench, fd), strstr(buffer_text(&bench->answer), words)));
 }
 
-/* --- Tests
- * ------------------------------------------------------------------------------------------- */
+/*
+ * --- Tests
+ * -------------------------------------------------------------------------------------------
+ */
 
 static void what_is_submitted_can_be_listed_read_and_deleted(void **state)
 {
@@ -549,8 +556,10 @@ static void a_socket_left_behind_is_replaced_and_a_file_in_the_way_is_not(void *
 	assert_int_equal(access(bench->socket, F_OK), 0);
 }
 
-/* Connects as another user with GROUP as its supplementary one. Returns 1 if it was answered, 0 if
- * not. */
+/*
+ * Connects as another user with GROUP as its supplementary one. Returns 1 if it was answered, 0 if
+ * not.
+ */
 static int ask_as(struct api_bench *bench, gid_t group)
 {
 	static const char health[] =

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The metrics as a scraper reads them: every line is checked against the OpenMetrics 1.0 text
- * format. */
+/*
+ * The metrics as a scraper reads them: every line is checked against the OpenMetrics 1.0 text
+ * format.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -191,8 +191,10 @@ static void a_file_is_replaced_with_its_mode_and_nothing_left_beside_it(void **s
 	assert_int_equal(status.st_mode & 07777, 0640);
 	assert_int_equal(file_read(AT_FDCWD, in_directory("file"), 100, &text, NULL), 0);
 	assert_string_equal(text, "new");
-	/* A folder of that name cannot be replaced; the temporary file must be gone (see
-	 * remove_directory). */
+	/*
+	 * A folder of that name cannot be replaced; the temporary file must be gone (see
+	 * remove_directory).
+	 */
 	assert_int_equal(mkdir(in_directory("a"), 0700), 0);
 	assert_int_equal(file_write_atomic(in_directory("a"), "x", 1, 0600), -EISDIR);
 	assert_int_equal(rmdir(in_directory("a")), 0);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* YAML is read as JSON would be, dangerous parts of it are refused, and what is written reads back.
+/*
+ * YAML is read as JSON would be, dangerous parts of it are refused, and what is written reads back.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -20,7 +20,8 @@
 		SUPERVISOR_OR_RETURN(argc, argv);                       \
 	} while (0)
 
-/* --- Built-ins -----------------------------------------------------------------------------------
+/*
+ * --- Built-ins -----------------------------------------------------------------------------------
  */
 
 static inline const char *told(const struct plugin_call *call, const char *step)
@@ -176,7 +177,8 @@ PLUGIN(builtin_blind) = {
 	.recover = test_recover,
 };
 
-/* --- The fixture ---------------------------------------------------------------------------------
+/*
+ * --- The fixture ---------------------------------------------------------------------------------
  */
 
 struct bench {
@@ -264,8 +266,10 @@ static inline void bench_start(struct bench *bench)
 	WAIT_FOR(&bench->base, "the store to be ready", bench->ready);
 }
 
-/* As a crash leaves it, but for what the store was still writing: running plug-ins die in the
- * middle. */
+/*
+ * As a crash leaves it, but for what the store was still writing: running plug-ins die in the
+ * middle.
+ */
 static inline void bench_stop(struct bench *bench)
 {
 	pipeline_free(TAKE_PTR(bench->pipeline));
@@ -334,8 +338,10 @@ static inline cJSON *parsed(const char *text)
 	return json;
 }
 
-/* An Abnormal NAME (NULL: none) about SUBJECT (NULL: none) whose plug-ins do as WORDS (members of
- * spec.context) tell. */
+/*
+ * An Abnormal NAME (NULL: none) about SUBJECT (NULL: none) whose plug-ins do as WORDS (members of
+ * spec.context) tell.
+ */
 static inline struct abnormal *fault(struct bench *bench, const char *source, const char *name,
 				     const char *subject, const char *words, const char *more_spec)
 {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The way of an Abnormal through collecting, diagnosing and recovering, and every end that it can
- * have. */
+/*
+ * The way of an Abnormal through collecting, diagnosing and recovering, and every end that it can
+ * have.
+ */
 #include "pipeline_fixture.h"
 
 static void a_recognised_fault_is_recovered_verified_and_keeps_its_diagnosis(void **state)
@@ -151,8 +153,10 @@ static void skip_diagnosis_goes_straight_to_recovery(void **state)
 	assert_int_equal(calls(bench, "holmes.diagnose"), 0);
 }
 
-/* --- Recovery
- * -------------------------------------------------------------------------------------- */
+/*
+ * --- Recovery
+ * --------------------------------------------------------------------------------------
+ */
 
 static void what_is_not_verified_escalates_to_the_next_recoverer(void **state)
 {
@@ -283,8 +287,10 @@ static void a_dry_run_tells_the_target_and_does_nothing(void **state)
 	assert_int_equal(pipeline_counts(bench->pipeline)->actions_dry_run, 1);
 }
 
-/* --- Cleared
- * ----------------------------------------------------------------------------------------- */
+/*
+ * --- Cleared
+ * -----------------------------------------------------------------------------------------
+ */
 
 static void clear_fault(struct bench *bench, const char *subject)
 {

@@ -5,8 +5,10 @@
 #define REPAIR "\"gentle\":{\"plan\":\"yes\",\"recover\":\"yes\",\"verify\":\"yes\"}"
 #define HOUR_NS ((int64_t)(3600 * NS_PER_S))
 
-/* --- Coming in
- * -------------------------------------------------------------------------------------- */
+/*
+ * --- Coming in
+ * --------------------------------------------------------------------------------------
+ */
 
 static void the_same_name_and_spec_again_changes_nothing(void **state)
 {
@@ -71,8 +73,10 @@ static void without_a_name_the_same_words_are_the_same_fault(void **state)
 	wait_ended(bench, other.name);
 }
 
-/* --- Folding
- * ---------------------------------------------------------------------------------------- */
+/*
+ * --- Folding
+ * ----------------------------------------------------------------------------------------
+ */
 
 static int64_t count_of(struct bench *bench, const char *name)
 {
@@ -123,8 +127,10 @@ static void in_the_cooldown_a_fault_is_counted_and_after_it_it_is_a_new_one(void
 	wait_ended(bench, after.name);
 }
 
-/* --- Turns and limits
- * --------------------------------------------------------------------------------- */
+/*
+ * --- Turns and limits
+ * ---------------------------------------------------------------------------------
+ */
 
 #define HANGS "\"holmes\":{\"diagnose\":\"hang\"}"
 
@@ -228,8 +234,10 @@ static void the_nodes_actions_in_an_hour_are_limited(void **state)
 	assert_action(bench, "d", 0, "gentle", "Done", "Verified");
 }
 
-/* --- Deletion
- * ------------------------------------------------------------------------------------------ */
+/*
+ * --- Deletion
+ * ------------------------------------------------------------------------------------------
+ */
 
 struct deleted {
 	unsigned times;
@@ -296,8 +304,10 @@ static void a_name_is_free_once_it_is_deleted(void **state)
 	assert_end(bench, "a", "Failed", "TestFault");
 }
 
-/* --- By hand
- * -------------------------------------------------------------------------------------------- */
+/*
+ * --- By hand
+ * --------------------------------------------------------------------------------------------
+ */
 
 struct answered {
 	unsigned times;

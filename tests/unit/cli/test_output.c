@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a person sees: tables, selectors, wrapping, and the story of an Abnormal, letter by letter.
+/*
+ * What a person sees: tables, selectors, wrapping, and the story of an Abnormal, letter by letter.
  */
 #include <setjmp.h>
 #include <stdarg.h>

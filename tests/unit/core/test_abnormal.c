@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The Abnormal's codec and validation: nothing is lost on the way, and each error names its field.
+/*
+ * The Abnormal's codec and validation: nothing is lost on the way, and each error names its field.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,8 +11,10 @@
 
 #include "core/abnormal.h"
 
-/* Every field there is, each with a value that is not its absence, and an unknown member at each
- * level. */
+/*
+ * Every field there is, each with a value that is not its absence, and an unknown member at each
+ * level.
+ */
 static const char full[] =
 	"{\"apiVersion\":\"lifeboat.dev/v1alpha1\",\"kind\":\"Abnormal\",\"metadata\":{"
 	"\"name\":\"hung-task-0123abcd-t3x1\",\"namespace\":\"default\",\"uid\":\"7c8d\","
@@ -102,8 +105,10 @@ static void every_field_and_unknown_member_survives_a_round_trip(void **state)
 	_cleanup_free_ char *text = NULL;
 
 	assert_int_equal(abnormal_print(abnormal, &text), 0);
-	/* The same members in the same order, but for what is unknown, which comes last: as written
-	 * above. */
+	/*
+	 * The same members in the same order, but for what is unknown, which comes last: as written
+	 * above.
+	 */
 	_cleanup_free_ char *expected_text = json_print(expected);
 	assert_string_equal(text, expected_text);
 	assert_int_equal(abnormal_encode(abnormal, &encoded), 0);

@@ -12,8 +12,10 @@
 #define PHASES (PHASE_UNKNOWN + 1)
 #define ILLEGAL (-1)
 
-/* Where each transition leads, without flags; written out, so that the table under test is not its
- * own judge. */
+/*
+ * Where each transition leads, without flags; written out, so that the table under test is not its
+ * own judge.
+ */
 static const int expected[PHASES][TRANSITION_COUNT] = {
 	[PHASE_CREATED] =
 		{

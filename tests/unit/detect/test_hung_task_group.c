@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Who is told of, when, and under which subject: looks made up by hand, with a clock of the test's
- * own. */
+/*
+ * Who is told of, when, and under which subject: looks made up by hand, with a clock of the test's
+ * own.
+ */
 #include "../host/fake_root.h"
 
 #include "detect/hung_task.h"
@@ -319,8 +321,10 @@ static void a_group_is_told_again_only_when_it_doubles_or_after_long(void **stat
 	struct event_filesystem frozen = filesystem(7, 0, 4);
 	uint64_t begin_s = fixture->now_s;
 
-	/* One waiter, then two, three, and four: told at one, two and four; and after ten
-	 * thresholds. */
+	/*
+	 * One waiter, then two, three, and four: told at one, two and four; and after ten
+	 * thresholds.
+	 */
 	for (unsigned look = 0; look < 30; look++) {
 		begin(fixture);
 		for (uint32_t pid = 0; pid < MIN(look / 2 + 1, 4u); pid++) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The oom detector without a kernel: records as the kernel writes them, and the counters it polls.
+/*
+ * The oom detector without a kernel: records as the kernel writes them, and the counters it polls.
  */
 #include "../host/fake_root.h"
 

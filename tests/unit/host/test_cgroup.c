@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Control groups of hosts with v1, v2 and both, and a real one; mount tables and pressure with
- * them. */
+/*
+ * Control groups of hosts with v1, v2 and both, and a real one; mount tables and pressure with
+ * them.
+ */
 #include "fake_root.h"
 
 #include <signal.h>

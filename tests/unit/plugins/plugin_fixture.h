@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Calls a built-in's functions directly, on a canned Abnormal and a root of the test's own (or the
- * real one). */
+/*
+ * Calls a built-in's functions directly, on a canned Abnormal and a root of the test's own (or the
+ * real one).
+ */
 #pragma once
 
 #include "../host/fake_root.h"

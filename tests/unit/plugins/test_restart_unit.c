@@ -137,7 +137,8 @@ static int teardown(void **state)
 	return plugin_fixture_teardown(&fixture);
 }
 
-/* Plans for the victim of an OOM kill in the group PATH, with the settings' `units` being PATTERN.
+/*
+ * Plans for the victim of an OOM kill in the group PATH, with the settings' `units` being PATTERN.
  */
 static int plan(struct bus *bus, const char *path, const char *pattern, void **ret_settings)
 {

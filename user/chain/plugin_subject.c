@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What an Abnormal is about on this node. */
-#include "chain/subject.h"
+#include "chain/plugin_subject.h"
 
 #include <stdarg.h>
 

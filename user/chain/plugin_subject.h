@@ -36,12 +36,16 @@ size_t subject_waiters(const struct plugin_call *call, struct subject_thread *wa
 /* True if the waiter is still the same thread and in uninterruptible sleep. */
 bool subject_waits(const struct plugin_call *call, int64_t pid, uint64_t start_time);
 
-/* The group whose limit was hit, the container's or the process's, whichever is known first; or
- * NULL. */
+/*
+ * The group whose limit was hit, the container's or the process's, whichever is known first; or
+ * NULL.
+ */
 char *subject_cgroup(const struct plugin_call *call);
 
-/* "container web of pod shop/cart-1", "container 3f4e8c1b2a7d (containerd)", "control group /demo";
- * PATH may be NULL. */
+/*
+ * "container web of pod shop/cart-1", "container 3f4e8c1b2a7d (containerd)", "control group /demo";
+ * PATH may be NULL.
+ */
 #define SUBJECT_TEXT_SIZE 512
 const char *subject_container_text(const struct abnormal *abnormal, const char *path,
 				   char text[SUBJECT_TEXT_SIZE]);
