@@ -207,11 +207,12 @@ static int diagnose_frozen(struct evidence *evidence)
 				   "completing?) and at whoever runs fsfreeze.");
 	} else {
 		write_freezers(evidence);
-		buffer_printf(&evidence->out,
-			      "\nNext: the recoverer thaw-filesystem thaws it where the operator "
-			      "has turned that on.\n"
-			      "Advice: once no snapshot is being taken, fsfreeze --unfreeze %s",
-			      *evidence->mount_point ? evidence->mount_point : "MOUNTPOINT");
+		buffer_printf(
+			&evidence->out,
+			"\nRepair: the recoverer thaw-filesystem thaws it, where the operator "
+			"has turned that on.\n"
+			"Advice: once no snapshot is being taken, fsfreeze --unfreeze %s",
+			*evidence->mount_point ? evidence->mount_point : "MOUNTPOINT");
 	}
 	return plugin_identify(evidence->call, "FilesystemFrozen", "%s",
 			       buffer_text(&evidence->out));

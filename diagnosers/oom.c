@@ -27,7 +27,7 @@ struct evidence {
 	const cJSON *details;
 	const cJSON *group; /* summary of the limit's group by the collector cgroup, or NULL */
 	const char *limit_path;
-	double victim, anon, shmem, file; /* bytes of the victim */
+	double victim, anon, shmem; /* bytes of the victim */
 	double limit, usage;
 	double node_total, node_free; /* when it happened, as far as the detector told */
 	double available, total, swap_total, swap_free; /* now */
@@ -78,9 +78,9 @@ static void gather(const struct plugin_call *call, struct evidence *evidence)
 	evidence->abnormal = call->abnormal;
 	evidence->details = details;
 	evidence->anon = json_number(victim, "anonBytes", 0);
-	evidence->file = json_number(victim, "fileBytes", 0);
 	evidence->shmem = json_number(victim, "shmemBytes", 0);
-	evidence->victim = evidence->anon + evidence->file + evidence->shmem;
+	/* Its file pages do not count: most are shared, often with other groups, and can be dropped. */
+	evidence->victim = evidence->anon + evidence->shmem;
 	evidence->limit_path = json_string(limit, "path");
 	evidence->group = find_group(call, evidence->limit_path);
 	evidence->limit =
@@ -153,13 +153,29 @@ struct shape {
 	char numbers[256];
 };
 
+#define SHARE_TEXT_SIZE 32
+
+/*
+ * " (94 % of the limit)"; nothing when it is more than that: the kernel's counters of a process lag,
+ * and what it brought along from another group is not counted in this one.
+ */
+static const char *share_of(double bytes_used, double limit, char text[SHARE_TEXT_SIZE])
+{
+	double percent = bytes_used / limit * 100;
+
+	text[0] = '\0';
+	if (percent <= 100)
+		snprintf(text, SHARE_TEXT_SIZE, " (%.0f %% of the limit)", percent);
+	return text;
+}
+
 static void judge_shape(const struct evidence *evidence, struct shape *shape)
 {
 	double limit = evidence->limit,
 	       shared = MAX(json_number(evidence->group, "shmemBytes", 0), evidence->shmem);
 	double kernel = json_number(evidence->group, "kernelBytes", 0);
 	double rest = (evidence->usage > 0 ? evidence->usage : limit) - evidence->victim;
-	char a[SIZE_TEXT_SIZE], b[SIZE_TEXT_SIZE];
+	char a[SIZE_TEXT_SIZE], b[SIZE_TEXT_SIZE], share[SHARE_TEXT_SIZE];
 
 	*shape = (struct shape){
 		.cause = "",
@@ -179,11 +195,8 @@ static void judge_shape(const struct evidence *evidence, struct shape *shape)
 				"raise the limit by what they need.";
 	} else if (evidence->victim >= MOST * limit) {
 		shape->cause = ": this one process outgrew it";
-		snprintf(shape->numbers, sizeof(shape->numbers),
-			 " The victim alone held %s (%.0f %% of the limit), %s of it private "
-			 "memory.",
-			 bytes(evidence->victim, a), evidence->victim / limit * 100,
-			 bytes(evidence->anon, b));
+		snprintf(shape->numbers, sizeof(shape->numbers), " The victim alone held %s%s.",
+			 bytes(evidence->victim, a), share_of(evidence->victim, limit, share));
 		shape->advice = "look for a leak or an unbounded cache (a runtime's heap may not "
 				"know the limit: -Xmx, GOMEMLIMIT, --max-old-space-size); if it "
 				"needs that much, raise the limit.";
@@ -198,9 +211,8 @@ static void judge_shape(const struct evidence *evidence, struct shape *shape)
 	} else if (evidence->victim > 0) {
 		shape->cause = ": many processes share it, and the largest was killed";
 		snprintf(shape->numbers, sizeof(shape->numbers),
-			 " The victim held only %s (%.0f %% of the limit), the others in the group "
-			 "about %s together.",
-			 bytes(evidence->victim, a), evidence->victim / limit * 100,
+			 " The victim held only %s%s, the others in the group about %s together.",
+			 bytes(evidence->victim, a), share_of(evidence->victim, limit, share),
 			 bytes(rest, b));
 		shape->advice =
 			"run fewer workers, or raise the limit to what all of them need together.";
@@ -266,7 +278,7 @@ static int diagnose_group(struct plugin_call *call, const struct evidence *evide
 		buffer_append_text(&out, " nothing but the kill itself; the group was gone before "
 					 "it could be read.");
 	buffer_printf(&out,
-		      "\nNext: nothing is changed for an OOM kill; it is checked whether the "
+		      "\nRepair: nothing is changed for an OOM kill; it is checked whether the "
 		      "workload comes back or the group stays well below its limit.\nAdvice: %s%s",
 		      shape.advice, limit_knob(evidence));
 	return plugin_identify(call, "ContainerOutOfMemory", "%s", buffer_text(&out));
@@ -327,7 +339,7 @@ static int diagnose_node(struct plugin_call *call, const struct evidence *eviden
 	write_largest(call->host, &out);
 	buffer_append_text(
 		&out,
-		"\nNext: nothing is changed for an OOM kill; it is checked whether the node has "
+		"\nRepair: nothing is changed for an OOM kill; it is checked whether the node has "
 		"memory again.\n"
 		"Advice: give the largest consumers memory limits, so that they and not their "
 		"neighbours are killed; move work away or add memory; protect what must live with "

@@ -73,6 +73,16 @@ static const char *reason_not_recovered(const struct handling *handling)
 	return "OutcomeUnknown";
 }
 
+/* How it went is the last line of status.message. */
+static int add_result(struct handling *handling, const struct buffer *text)
+{
+	_cleanup_free_ char *line = NULL;
+
+	if (asprintf(&line, "Result: %s", buffer_text(text)) < 0)
+		return -ENOMEM;
+	return handling_add_message(handling, line);
+}
+
 /* The buffers' caps only shorten these texts, so their errors are nothing to act on. */
 static int end_not_recovered(struct handling *handling)
 {
@@ -81,17 +91,17 @@ static int end_not_recovered(struct handling *handling)
 	const struct action *items = actions->items;
 
 	for (size_t i = 0; i < actions->count; i++) {
-		buffer_append_text(&text, i ? "; " : "Tried: ");
+		buffer_append_text(&text, i ? "; " : "");
 		tell_action(&items[i], &text);
 	}
 	if (!actions->count && json_at(handling->abnormal->status.context, CONTEXT_RECOVERY_ERRORS))
-		buffer_append_text(&text, "The recoverers that were asked failed "
+		buffer_append_text(&text, "the recoverers that were asked failed "
 					  "(status.context." CONTEXT_RECOVERY_ERRORS ")");
 	else if (!actions->count)
 		buffer_append_text(&text,
-				   "No recoverer that is enabled on this node takes this fault");
+				   "no recoverer that is enabled on this node takes this fault");
 	buffer_append_text(&text, ". It is left to a person.");
-	if (handling_add_message(handling, buffer_text(&text)) < 0)
+	if (add_result(handling, &text) < 0)
 		return -ENOMEM;
 	return handling_take(handling, TRANSITION_NOT_RECOVERED, reason_not_recovered(handling),
 			     buffer_text(&text));
@@ -102,9 +112,9 @@ static int end_dry_run(struct handling *handling)
 	_cleanup_buffer_ struct buffer text = BUFFER(TEXT_MAXIMUM);
 	const struct action *action = recovery_last_action(handling);
 
-	buffer_printf(&text, "Dry run: %s would have acted on %s; nothing was done.",
+	buffer_printf(&text, "dry run; %s would have acted on %s, and nothing was done.",
 		      action->recoverer, action->target);
-	if (handling_add_message(handling, buffer_text(&text)) < 0 ||
+	if (add_result(handling, &text) < 0 ||
 	    string_set(&handling->abnormal->status.reason, "DryRun") < 0)
 		return -ENOMEM;
 	return handling_take(handling, TRANSITION_NOT_RECOVERED, "DryRun", buffer_text(&text));
@@ -121,9 +131,9 @@ static int end_recovered(struct handling *handling)
 	if (!status->recoverer || string_set(&status->recoverer->name, action->recoverer) < 0)
 		return -ENOMEM;
 	status->recoverable = true;
-	tell_action(action, &text);
-	buffer_append_text(&text, ".");
-	if (handling_add_message(handling, buffer_text(&text)) < 0)
+	buffer_printf(&text, "%s, verified, by %s.",
+		      action->message ? action->message : "the fault is gone", action->recoverer);
+	if (add_result(handling, &text) < 0)
 		return -ENOMEM;
 	return handling_take(handling, TRANSITION_RECOVERED, "Verified", buffer_text(&text));
 }

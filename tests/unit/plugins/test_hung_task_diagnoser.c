@@ -40,27 +40,23 @@ static void mounts(const struct plugin_fixture *fixture)
 static void a_forgotten_freeze_is_told_with_its_mount_point(void **state)
 {
 	mounts(*state);
-	diagnose(
-		*state,
-		EVENT("HungTask", "{\"kind\":\"frozen-filesystem\",\"longestSeconds\":125.4,"
-				  "\"tasks\":3,\"filesystem\":"
-				  "{\"major\":7,\"minor\":0,\"id\":\"loop0\",\"type\":\"ext4\","
-				  "\"freezeLevel\":4},"
-				  "\"waiters\":[" WAITER(100, "dd", false) "," WAITER(
-					  101, "cp", false) "," WAITER(102, "cp", false) "]}"),
-		"FilesystemFrozen",
-		"3 tasks have been waiting for up to 2m5s, the longest dd (pid 100) in openat "
-		"because "
-		"filesystem ext4 on loop0 mounted at /mnt/a is frozen: whatever writes to it waits "
-		"until it is thawed.\n"
-		"Evidence: SIGKILL does not end them: the wait must end first. No snapshot or "
-		"backup "
-		"tool that is known to freeze runs here now, so a forgotten fsfreeze, or a tool "
-		"that "
-		"died before it thawed, is likely.\n"
-		"Next: the recoverer thaw-filesystem thaws it where the operator has turned that "
-		"on.\n"
-		"Advice: once no snapshot is being taken, fsfreeze --unfreeze /mnt/a");
+	diagnose(*state,
+		 EVENT("HungTask", "{\"kind\":\"frozen-filesystem\",\"longestSeconds\":125.4,"
+				   "\"tasks\":3,\"filesystem\":"
+				   "{\"major\":7,\"minor\":0,\"id\":\"loop0\",\"type\":\"ext4\","
+				   "\"freezeLevel\":4},"
+				   "\"waiters\":[" WAITER(100, "dd", false) "," WAITER(
+					   101, "cp", false) "," WAITER(102, "cp", false) "]}"),
+		 "FilesystemFrozen",
+		 "3 tasks have been waiting for up to 2m5s, the longest dd (pid 100) in openat "
+		 "because filesystem ext4 on loop0 mounted at /mnt/a is frozen: whatever writes to "
+		 "it waits until it is thawed.\n"
+		 "Evidence: SIGKILL does not end them: the wait must end first. No snapshot or "
+		 "backup tool that is known to freeze runs here now, so a forgotten fsfreeze, or a "
+		 "tool that died before it thawed, is likely.\n"
+		 "Repair: the recoverer thaw-filesystem thaws it, where the operator has turned "
+		 "that on.\n"
+		 "Advice: once no snapshot is being taken, fsfreeze --unfreeze /mnt/a");
 }
 
 static void a_backup_agent_is_named_as_a_possible_freezer(void **state)
@@ -81,10 +77,9 @@ static void a_backup_agent_is_named_as_a_possible_freezer(void **state)
 		"mounted at /mnt/a is frozen: whatever writes to it waits until it is thawed.\n"
 		"Evidence: SIGKILL does not end it: the wait must end first. qemu-ga (pid 77) runs "
 		"here, which lets backups of this virtual machine freeze its filesystems. Ask it, "
-		"or "
-		"its log, whether a snapshot is being taken right now.\n"
-		"Next: the recoverer thaw-filesystem thaws it where the operator has turned that "
-		"on.\n"
+		"or its log, whether a snapshot is being taken right now.\n"
+		"Repair: the recoverer thaw-filesystem thaws it, where the operator has turned "
+		"that on.\n"
 		"Advice: once no snapshot is being taken, fsfreeze --unfreeze /mnt/a");
 }
 
@@ -105,13 +100,10 @@ static void a_suspended_device_is_resumed_not_thawed(void **state)
 		 "dd (pid 100) has been waiting for 2m5s in openat because filesystem xfs on dm-0 "
 		 "mounted at /mnt/a is frozen: whatever writes to it waits until it is thawed.\n"
 		 "Evidence: SIGKILL does not end it: the wait must end first. Its device-mapper "
-		 "device "
-		 "vg-data is suspended, which froze it (dmsetup suspend, or an LVM command that "
-		 "did not "
-		 "finish).\n"
+		 "device vg-data is suspended, which froze it (dmsetup suspend, or an LVM command "
+		 "that did not finish).\n"
 		 "Advice: dmsetup resume vg-data, when no LVM command is running; thawing alone "
-		 "would "
-		 "not help.");
+		 "would not help.");
 }
 
 static void one_of_several_frozen_filesystems_is_not_guessed(void **state)
@@ -127,10 +119,8 @@ static void one_of_several_frozen_filesystems_is_not_guessed(void **state)
 		"dd (pid 100) has been waiting for 2m5s in openat on a frozen filesystem.\n"
 		"Evidence: 2 filesystems are frozen, and it cannot be told which of them holds the "
 		"tasks. SIGKILL does not end it: the wait must end first. No snapshot or backup "
-		"tool "
-		"that is known to freeze runs here now, so a forgotten fsfreeze, or a tool that "
-		"died "
-		"before it thawed, is likely.\n"
+		"tool that is known to freeze runs here now, so a forgotten fsfreeze, or a tool "
+		"that died before it thawed, is likely.\n"
 		"Advice: thaw each that no snapshot needs (fsfreeze --unfreeze MOUNTPOINT).");
 }
 
@@ -153,10 +143,8 @@ static void a_filesystem_mounted_only_in_a_container_is_found(void **state)
 		"mounted at /proc/100/root/data is frozen: whatever writes to it waits until it is "
 		"thawed.\n"
 		"Evidence: SIGKILL does not end it: the wait must end first. The freeze itself is "
-		"not "
-		"complete: it is still writing back what was dirty, and cannot be thawed before it "
-		"is "
-		"through.\n"
+		"not complete: it is still writing back what was dirty, and cannot be thawed "
+		"before it is through.\n"
 		"Advice: look at the device below it (is its I/O completing?) and at whoever runs "
 		"fsfreeze.");
 }
@@ -178,11 +166,9 @@ static void a_dead_device_is_told_from_a_slow_one(void **state)
 		"dd (pid 100) has been waiting for 2m5s in openat for I/O on loop0, mounted at "
 		"/mnt/a.\n"
 		"Evidence: 5 requests are in flight there. The device completes nothing. SIGKILL "
-		"would "
-		"end it, though not the cause. loop0 is a loop device over the file /srv/disk.img, "
-		"in "
-		"nfs4 (filer:/export) at /srv: if that is frozen, full or hung, so is the loop "
-		"device.\n"
+		"would end it, though not the cause. loop0 is a loop device over the file "
+		"/srv/disk.img, in nfs4 (filer:/export) at /srv: if that is frozen, full or hung, "
+		"so is the loop device.\n"
 		"Advice: look at the filesystem that holds the backing file first.");
 	diagnose(fixture,
 		 EVENT("HungTask",
@@ -192,11 +178,9 @@ static void a_dead_device_is_told_from_a_slow_one(void **state)
 		       "\"waiters\":[" WAITER(100, "dd", true) "," WAITER(101, "dd", false) "]}"),
 		 "BlockedOnIO",
 		 "2 tasks have been waiting for up to 2m5s, the longest dd (pid 100) in openat for "
-		 "I/O "
-		 "on sda.\n"
+		 "I/O on sda.\n"
 		 "Evidence: 1 request is in flight there. The device still completes requests: it "
-		 "is "
-		 "overloaded or slow, not dead, and these tasks may go on by themselves.\n"
+		 "is overloaded or slow, not dead, and these tasks may go on by themselves.\n"
 		 "Advice: see kernel-log.txt for errors and timeouts of the device, and its health "
 		 "(smartctl -a, nvme smart-log, the storage system's own log).");
 }
@@ -217,10 +201,8 @@ static void a_suspended_device_keeps_every_request(void **state)
 		 "dd (pid 100) has been waiting for 2m5s in openat for I/O on dm-0 (device-mapper "
 		 "stall).\n"
 		 "Evidence: 1 request is in flight there. The device is suspended (dmsetup "
-		 "suspend, or "
-		 "an LVM or multipath command that did not finish): it keeps every request until "
-		 "it is "
-		 "resumed. SIGKILL would end it, though not the cause.\n"
+		 "suspend, or an LVM or multipath command that did not finish): it keeps every "
+		 "request until it is resumed. SIGKILL would end it, though not the cause.\n"
 		 "Advice: dmsetup resume stall, when no LVM or multipath command is running.");
 }
 
@@ -231,25 +213,21 @@ static void the_owner_of_a_lock_is_named_with_what_it_does(void **state)
 	fake_process(&fixture->root, 55, 1, "writer", 'D', 900, false);
 	fake_file(&fixture->root, "proc/55/stack",
 		  "[<0>] rpc_wait_bit_killable+0x1d/0x90\n[<0>] nfs_wait+0x1/0x2\n");
-	diagnose(
-		fixture,
-		EVENT("HungTask",
-		      "{\"kind\":\"lock\",\"longestSeconds\":125.4,\"tasks\":2,\"lock\":{\"kind\":"
-		      "\"rwsem-write\","
-		      "\"address\":\"0xffff888100000000\",\"owner\":{\"pid\":55,\"tgid\":55,"
-		      "\"startTime\":900,\"comm\":\"writer\"}},"
-		      "\"waiters\":[" WAITER(100, "dd", false) "," WAITER(101, "dd", false) "]}"),
-		"BlockedOnLock",
-		"2 tasks have been waiting for up to 2m5s, the longest dd (pid 100) in openat for "
-		"a "
-		"lock of the kernel (rwsem-write at 0xffff888100000000).\n"
-		"Evidence: SIGKILL does not end them: the wait must end first. It is held by "
-		"writer "
-		"(pid 55), which itself waits in rpc_wait_bit_killable < nfs_wait. The others only "
-		"queue behind it.\n"
-		"Advice: find out what writer (pid 55) is waiting for or doing, and help or end "
-		"that; "
-		"ending the tasks in the queue frees nothing.");
+	diagnose(fixture,
+		 EVENT("HungTask",
+		       "{\"kind\":\"lock\",\"longestSeconds\":125.4,\"tasks\":2,\"lock\":{\"kind\":"
+		       "\"rwsem-write\","
+		       "\"address\":\"0xffff888100000000\",\"owner\":{\"pid\":55,\"tgid\":55,"
+		       "\"startTime\":900,\"comm\":\"writer\"}},"
+		       "\"waiters\":[" WAITER(100, "dd", false) "," WAITER(101, "dd", false) "]}"),
+		 "BlockedOnLock",
+		 "2 tasks have been waiting for up to 2m5s, the longest dd (pid 100) in openat for "
+		 "a lock of the kernel (rwsem-write at 0xffff888100000000).\n"
+		 "Evidence: SIGKILL does not end them: the wait must end first. It is held by "
+		 "writer (pid 55), which itself waits in rpc_wait_bit_killable < nfs_wait. The "
+		 "others only queue behind it.\n"
+		 "Advice: find out what writer (pid 55) is waiting for or doing, and help or end "
+		 "that; ending the tasks in the queue frees nothing.");
 	diagnose(fixture,
 		 EVENT("HungKernelThread", "{\"kind\":\"lock\",\"longestSeconds\":125.4,\"tasks\":"
 					   "1,\"kernelThreads\":true,\"lock\":{\"kind\":\"mutex\"},"
@@ -258,11 +236,9 @@ static void the_owner_of_a_lock_is_named_with_what_it_does(void **state)
 		 "Kernel thread dd (pid 100) has been waiting for 2m5s in openat for a lock of the "
 		 "kernel (mutex).\n"
 		 "Evidence: SIGKILL does not end it: the wait must end first. The kernel does not "
-		 "tell "
-		 "who holds it.\n"
+		 "tell who holds it.\n"
 		 "Advice: look for the one task in kernel-stacks.txt or /proc/*/stack that is "
-		 "inside "
-		 "the same code and waits for something else; that is the holder.");
+		 "inside the same code and waits for something else; that is the holder.");
 }
 
 static void nfs_and_fuse_waits_name_who_does_not_answer(void **state)
@@ -276,14 +252,11 @@ static void nfs_and_fuse_waits_name_who_does_not_answer(void **state)
 				   "\"waiters\":[" WAITER(100, "dd", true) "]}"),
 		 "BlockedOnNFS",
 		 "dd (pid 100) has been waiting for 2m5s in openat for the NFS server of "
-		 "filer:/export, "
-		 "mounted at /srv.\n"
+		 "filer:/export, mounted at /srv.\n"
 		 "Evidence: a hard mount waits for its server for ever. SIGKILL would end it, "
-		 "though "
-		 "not the cause.\n"
+		 "though not the cause.\n"
 		 "Advice: bring the server or the way to it back, and the tasks go on where they "
-		 "were. "
-		 "To give it up: kill the tasks, then umount -f -l /srv");
+		 "were. To give it up: kill the tasks, then umount -f -l /srv");
 	fake_file(&fixture->root, "sys/fs/fuse/connections/50/waiting", "2\n");
 	diagnose(fixture,
 		 EVENT("HungTask", "{\"kind\":\"fuse\",\"longestSeconds\":125.4,\"tasks\":1,"
@@ -295,9 +268,8 @@ static void nfs_and_fuse_waits_name_who_does_not_answer(void **state)
 		 "Evidence: 2 requests are unanswered. SIGKILL does not end such a wait once the "
 		 "request has been read.\n"
 		 "Advice: look at the filesystem's own process (is it stopped, hung, waiting for "
-		 "its "
-		 "network?). To give it up: echo 1 > /sys/fs/fuse/connections/50/abort ends every "
-		 "request with an error.");
+		 "its network?). To give it up: echo 1 > /sys/fs/fuse/connections/50/abort ends "
+		 "every request with an error.");
 }
 
 static void an_unknown_wait_is_left_to_a_person(void **state)

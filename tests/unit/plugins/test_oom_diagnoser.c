@@ -61,17 +61,14 @@ static void one_process_that_outgrew_its_container_is_told(void **state)
 		"ContainerOutOfMemory",
 		"java (pid 4711) was killed because container 3f4e8c1b2a7d (containerd) of pod "
 		"8a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9 reached its memory limit of 512 MiB: this "
-		"one "
-		"process outgrew it.\n"
+		"one process outgrew it.\n"
 		"Evidence: 512 MiB were in use (page cache is not why: the kernel drops it before "
-		"it "
-		"kills). The victim alone held 481 MiB (94 % of the limit), 477 MiB of it private "
-		"memory. 2 processes are left in the group. The kernel has killed 3 times in this "
-		"group. This fault was seen 3 times within 1h. The node now has 12 GiB of 16 GiB "
-		"available; all its tasks waited for memory 0.3 % of the last 10 s.\n"
-		"Next: nothing is changed for an OOM kill; it is checked whether the workload "
-		"comes "
-		"back or the group stays well below its limit.\n"
+		"it kills). The victim alone held 477 MiB (93 % of the limit). "
+		"2 processes are left in the group. The kernel has killed 3 times "
+		"in this group. This fault was seen 3 times within 1h. The node now has 12 GiB of "
+		"16 GiB available; all its tasks waited for memory 0.3 % of the last 10 s.\n"
+		"Repair: nothing is changed for an OOM kill; it is checked whether the workload "
+		"comes back or the group stays well below its limit.\n"
 		"Advice: look for a leak or an unbounded cache (a runtime's heap may not know the "
 		"limit: -Xmx, GOMEMLIMIT, --max-old-space-size); if it needs that much, raise the "
 		"limit. The limit is resources.limits.memory of the container.");
@@ -89,24 +86,18 @@ static void many_processes_under_one_limit_are_told(void **state)
 			     "\"oomKills\":1,\"shmemBytes\":1048576,\"processes\":12")),
 		 "ContainerOutOfMemory",
 		 "java (pid 4711) was killed because control group /system.slice/web.service "
-		 "reached "
-		 "its memory limit of 512 MiB: many processes share it, and the largest was "
-		 "killed.\n"
+		 "reached its memory limit of 512 MiB: many processes share it, and the largest "
+		 "was killed.\n"
 		 "Evidence: 512 MiB were in use (page cache is not why: the kernel drops it before "
-		 "it "
-		 "kills). The victim held only 51.5 MiB (10 % of the limit), the others in the "
-		 "group "
-		 "about 461 MiB together. 12 processes are left in the group. It was apache2 (pid "
-		 "4800) "
-		 "that asked for more; the kernel chose the victim. The node now has 12 GiB of 16 "
-		 "GiB "
-		 "available; all its tasks waited for memory 0.3 % of the last 10 s.\n"
-		 "Next: nothing is changed for an OOM kill; it is checked whether the workload "
-		 "comes "
-		 "back or the group stays well below its limit.\n"
+		 "it kills). The victim held only 47.7 MiB (9 % of the limit), the others in the "
+		 "group about 464 MiB together. 12 processes are left in the group. It was apache2 "
+		 "(pid 4800) that asked for more; the kernel chose the victim. The node now has 12 "
+		 "GiB of 16 GiB available; all its tasks waited for memory 0.3 % of the last 10 "
+		 "s.\n"
+		 "Repair: nothing is changed for an OOM kill; it is checked whether the workload "
+		 "comes back or the group stays well below its limit.\n"
 		 "Advice: run fewer workers, or raise the limit to what all of them need together. "
-		 "The "
-		 "limit is MemoryMax= of the unit (systemctl set-property UNIT MemoryMax=…).");
+		 "The limit is MemoryMax= of the unit (systemctl set-property UNIT MemoryMax=…).");
 }
 
 static void files_in_memory_are_told_as_what_killing_does_not_free(void **state)
@@ -118,23 +109,16 @@ static void files_in_memory_are_told_as_what_killing_does_not_free(void **state)
 		       GROUP("/demo", "\"shmemBytes\":400000000,\"processes\":1")),
 		 "ContainerOutOfMemory",
 		 "java (pid 4711) was killed because control group /demo reached its memory limit "
-		 "of "
-		 "512 MiB: shared memory fills it.\n"
+		 "of 512 MiB: shared memory fills it.\n"
 		 "Evidence: 512 MiB were in use (page cache is not why: the kernel drops it before "
-		 "it "
-		 "kills). 382 MiB is shared memory: files in tmpfs (/dev/shm, a memory-backed "
-		 "emptyDir) "
-		 "count against the limit, and killing a process does not free them. 1 process is "
-		 "left "
-		 "in the group. The node now has 12 GiB of 16 GiB available; all its tasks waited "
-		 "for "
-		 "memory 0.3 % of the last 10 s.\n"
-		 "Next: nothing is changed for an OOM kill; it is checked whether the workload "
-		 "comes "
-		 "back or the group stays well below its limit.\n"
+		 "it kills). 382 MiB is shared memory: files in tmpfs (/dev/shm, a memory-backed "
+		 "emptyDir) count against the limit, and killing a process does not free them. 1 "
+		 "process is left in the group. The node now has 12 GiB of 16 GiB available; all "
+		 "its tasks waited for memory 0.3 % of the last 10 s.\n"
+		 "Repair: nothing is changed for an OOM kill; it is checked whether the workload "
+		 "comes back or the group stays well below its limit.\n"
 		 "Advice: delete or bound those files (mount the tmpfs with size=), or raise the "
-		 "limit "
-		 "by what they need.");
+		 "limit by what they need.");
 }
 
 static void memory_of_the_kernel_is_told_apart(void **state)
@@ -147,19 +131,14 @@ static void memory_of_the_kernel_is_told_apart(void **state)
 		      GROUP("/demo", "\"shmemBytes\":0,\"kernelBytes\":400000000,\"processes\":0")),
 		"ContainerOutOfMemory",
 		"java (pid 4711) was killed because control group /demo reached its memory limit "
-		"of "
-		"512 MiB: memory of the kernel fills it.\n"
+		"of 512 MiB: memory of the kernel fills it.\n"
 		"Evidence: 512 MiB were in use (page cache is not why: the kernel drops it before "
-		"it "
-		"kills). 382 MiB is memory that the kernel holds for the group (dentries, sockets, "
-		"page tables), not the processes' own. 0 processes are left in the group. The node "
-		"now "
-		"has 12 GiB of 16 GiB available; all its tasks waited for memory 0.3 % of the last "
-		"10 "
-		"s.\n"
-		"Next: nothing is changed for an OOM kill; it is checked whether the workload "
-		"comes "
-		"back or the group stays well below its limit.\n"
+		"it kills). 382 MiB is memory that the kernel holds for the group (dentries, "
+		"sockets, page tables), not the processes' own. 0 processes are left in the group. "
+		"The node now has 12 GiB of 16 GiB available; all its tasks waited for memory 0.3 "
+		"% of the last 10 s.\n"
+		"Repair: nothing is changed for an OOM kill; it is checked whether the workload "
+		"comes back or the group stays well below its limit.\n"
 		"Advice: look at slab and sock in cgroup.json: very many files, connections or "
 		"processes cost kernel memory.");
 }
@@ -174,12 +153,10 @@ static void little_evidence_still_names_the_group(void **state)
 		"java (pid 4711) was killed because control group /demo reached its memory limit.\n"
 		"Evidence: nothing but the kill itself; the group was gone before it could be "
 		"read.\n"
-		"Next: nothing is changed for an OOM kill; it is checked whether the workload "
-		"comes "
-		"back or the group stays well below its limit.\n"
+		"Repair: nothing is changed for an OOM kill; it is checked whether the workload "
+		"comes back or the group stays well below its limit.\n"
 		"Advice: raise the limit above what the workload needs at its peak, or find out "
-		"why it "
-		"needs more than before.");
+		"why it needs more than before.");
 }
 
 static void a_full_node_names_the_largest_processes(void **state)
@@ -199,15 +176,12 @@ static void a_full_node_names_the_largest_processes(void **state)
 		"Evidence: The victim held 8.4 GiB. 66.8 MiB of 16 GiB were free then. Of 1 GiB of "
 		"swap, 256 MiB are free now. The node now has 391 MiB of 16 GiB available; all its "
 		"tasks waited for memory 35.2 % of the last 10 s. Largest now: postgres (pid 9) "
-		"400 "
-		"KiB.\n"
-		"Next: nothing is changed for an OOM kill; it is checked whether the node has "
-		"memory "
-		"again.\n"
+		"400 KiB.\n"
+		"Repair: nothing is changed for an OOM kill; it is checked whether the node has "
+		"memory again.\n"
 		"Advice: give the largest consumers memory limits, so that they and not their "
 		"neighbours are killed; move work away or add memory; protect what must live with "
-		"a "
-		"lower oom_score_adj.");
+		"a lower oom_score_adj.");
 }
 
 static void a_node_that_was_not_full_points_to_the_constraint(void **state)
@@ -222,20 +196,15 @@ static void a_node_that_was_not_full_points_to_the_constraint(void **state)
 		"NodeOutOfMemory",
 		"The node ran out of memory, and the kernel killed java (pid 4711).\n"
 		"Evidence: The victim held 8.4 GiB. 6.5 GiB of 16 GiB were free then. That is not "
-		"a "
-		"full node: one NUMA node or cpuset was full, or a large contiguous piece was "
-		"missing "
-		"(the oom-kill line in kernel-log.txt names the constraint). There is no swap, so "
-		"private memory had nowhere to go. The node now has 12 GiB of 16 GiB available; "
-		"all "
-		"its tasks waited for memory 0.0 % of the last 10 s.\n"
-		"Next: nothing is changed for an OOM kill; it is checked whether the node has "
-		"memory "
-		"again.\n"
+		"a full node: one NUMA node or cpuset was full, or a large contiguous piece was "
+		"missing (the oom-kill line in kernel-log.txt names the constraint). There is no "
+		"swap, so private memory had nowhere to go. The node now has 12 GiB of 16 GiB "
+		"available; all its tasks waited for memory 0.0 % of the last 10 s.\n"
+		"Repair: nothing is changed for an OOM kill; it is checked whether the node has "
+		"memory again.\n"
 		"Advice: give the largest consumers memory limits, so that they and not their "
 		"neighbours are killed; move work away or add memory; protect what must live with "
-		"a "
-		"lower oom_score_adj.");
+		"a lower oom_score_adj.");
 }
 
 static void other_events_are_not_its_business(void **state)
