@@ -131,7 +131,7 @@ static int end_recovered(struct handling *handling)
 	if (!status->recoverer || string_set(&status->recoverer->name, action->recoverer) < 0)
 		return -ENOMEM;
 	status->recoverable = true;
-	buffer_printf(&text, "%s, verified, by %s.",
+	buffer_printf(&text, "%s (%s, verified).",
 		      action->message ? action->message : "the fault is gone", action->recoverer);
 	if (add_result(handling, &text) < 0)
 		return -ENOMEM;

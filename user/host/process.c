@@ -6,7 +6,9 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <sys/pidfd.h>
+#include <sys/vfs.h>
 
 #include "base/file.h"
 
@@ -83,6 +85,36 @@ static int status_number(const char *text, const char *key, int64_t *ret_value)
 	return -EINVAL;
 }
 
+/* "NSpid:	4711	17	1": the pid in each pid namespace from the reader's to the innermost. */
+static bool is_namespace_init(const char *text)
+{
+	const char *line = strstr(text, "\nNSpid:");
+	long long pid = 0;
+	unsigned levels = 0;
+
+	if (!line)
+		return false;
+	for (const char *next = line + strlen("\nNSpid:"); *next && *next != '\n'; levels++) {
+		char *end;
+
+		next += strspn(next, " \t");
+		pid = strtoll(next, &end, 10);
+		if (end == next)
+			break;
+		next = end;
+	}
+	return levels > 1 && pid == 1;
+}
+
+static uint64_t read_switches(const char *status)
+{
+	int64_t voluntary = 0, forced = 0;
+
+	status_number(status, "voluntary_ctxt_switches:", &voluntary);
+	status_number(status, "nonvoluntary_ctxt_switches:", &forced);
+	return (uint64_t)voluntary + (uint64_t)forced;
+}
+
 int process_read(const struct host *host, int64_t pid, struct process *ret_process)
 {
 	_cleanup_free_ char *stat = NULL, *status = NULL;
@@ -97,9 +129,12 @@ int process_read(const struct host *host, int64_t pid, struct process *ret_proce
 		r = status_number(status, "Tgid:", &process.tgid);
 	if (r == 0)
 		r = status_number(status, "Uid:", &process.uid);
-	if (r == 0)
-		*ret_process = process;
-	return r;
+	if (r < 0)
+		return r;
+	process.namespace_init = is_namespace_init(status);
+	process.switches = read_switches(status);
+	*ret_process = process;
+	return 0;
 }
 
 int process_read_same(const struct host *host, int64_t pid, uint64_t start_time,
@@ -116,12 +151,34 @@ int process_read_same(const struct host *host, int64_t pid, uint64_t start_time,
 	return 0;
 }
 
+/*
+ * True if a pid that HOST's /proc shows is the same pid to system calls. It is not in a container
+ * that looks at the node's /proc from a pid namespace of its own; and a file tree of a test, which
+ * is no procfs, has no namespace.
+ */
+static bool shows_our_pids(const struct host *host)
+{
+	struct statfs filesystem;
+	char own[32], target[32];
+
+	if (fstatfs(host->proc, &filesystem) < 0 || filesystem.f_type != PROC_SUPER_MAGIC)
+		return true;
+	ssize_t length = readlinkat(host->proc, "self", target, sizeof(target) - 1);
+	if (length < 0) /* we do not exist in there */
+		return false;
+	target[length] = '\0';
+	snprintf(own, sizeof(own), "%d", (int)getpid());
+	return streq(own, target);
+}
+
 int process_open(const struct host *host, int64_t pid, uint64_t start_time)
 {
 	struct process process;
 
 	if (pid <= 0 || pid > INT_MAX)
 		return -ESRCH;
+	if (!shows_our_pids(host))
+		return -EXDEV;
 	_cleanup_close_ int fd = pidfd_open((pid_t)pid, 0);
 	if (fd < 0)
 		return -errno;
@@ -215,6 +272,18 @@ int process_tree(const struct host *host, int64_t pid, struct process **ret_proc
 	*ret_processes = TAKE_PTR(tree);
 	*ret_count = count;
 	return 0;
+}
+
+int process_pid_namespace(const struct host *host, int64_t pid, uint64_t *ret_namespace)
+{
+	char path[64], target[64];
+
+	snprintf(path, sizeof(path), "%" PRId64 "/ns/pid", pid);
+	ssize_t length = readlinkat(host->proc, path, target, sizeof(target) - 1);
+	if (length < 0)
+		return errno == ENOENT ? -ESRCH : -errno;
+	target[length] = '\0';
+	return sscanf(target, "pid:[%" SCNu64 "]", ret_namespace) == 1 ? 0 : -EINVAL;
 }
 
 char *process_exe(const struct host *host, int64_t pid)

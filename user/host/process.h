@@ -18,6 +18,8 @@ struct process {
 	bool kernel_thread;
 	int64_t threads;
 	uint64_t rss_bytes;
+	uint64_t switches; /* how often this thread was switched away from: unchanged while it hangs */
+	bool namespace_init; /* pid 1 of a pid namespace below ours: its end ends all in there */
 };
 
 /* Returns 0, -ESRCH if there is none, or a negative errno. PID may be a thread's. */
@@ -29,7 +31,8 @@ int process_read_same(const struct host *host, int64_t pid, uint64_t start_time,
 
 /*
  * Opens a pidfd and then checks the start time, so that the descriptor is proven to be of that
- * process. Returns the descriptor, -ESRCH, or a negative errno.
+ * process. Returns the descriptor, -ESRCH, -EXDEV if HOST's /proc shows another pid namespace than
+ * ours (the number would name somebody else here), or a negative errno.
  */
 int process_open(const struct host *host, int64_t pid, uint64_t start_time);
 
@@ -39,6 +42,12 @@ int process_list(const struct host *host, struct process **ret_processes, size_t
 /* The process and all below it, parents first. Returns 0, -ESRCH or a negative errno. */
 int process_tree(const struct host *host, int64_t pid, struct process **ret_processes,
 		 size_t *ret_count);
+
+/*
+ * Which pid namespace a process is in, as a number that means nothing but itself. Returns 0, -ESRCH
+ * or a negative errno.
+ */
+int process_pid_namespace(const struct host *host, int64_t pid, uint64_t *ret_namespace);
 
 /* Target of /proc/PID/exe, or NULL. */
 char *process_exe(const struct host *host, int64_t pid);
