@@ -13,6 +13,7 @@
 
 #include "api/api.h"
 #include "api/internal.h"
+#include "../skip.h"
 
 #define PEOPLE ((uid_t)65534)
 
@@ -591,8 +592,7 @@ static void only_those_who_are_allowed_are_answered(void **state)
 	const gid_t group = 65533;
 
 	if (geteuid() != 0) {
-		print_message("skipped: needs root to become another user\n");
-		skip();
+		skip_because("needs root to become another user");
 	}
 	assert_int_equal(chmod(bench->bench->base.directory, 0755), 0);
 	assert_int_equal(chmod(bench->socket, 0666), 0); /* so that only the credentials decide */

@@ -7,6 +7,8 @@
 
 #include <sys/mman.h>
 
+#include "../skip.h"
+
 #define UNIT(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
 
 /* --- Built-ins that do what built-ins should not --- */
@@ -247,7 +249,7 @@ static void an_endless_loop_ends_at_its_deadline(void **state)
 static void memory_over_the_limit_is_not_given(void **state)
 {
 #ifdef __SANITIZE_ADDRESS__
-	skip(); /* the sanitizer's own tables are over any limit: needs a build without it */
+	skip_because("the sanitizer's own tables are over any limit: needs a build without it");
 #endif
 	struct call_result result;
 

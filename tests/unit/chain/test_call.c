@@ -3,6 +3,7 @@
 #include "chain_fixture.h"
 
 #include "chain/artifacts.h"
+#include "../skip.h"
 
 #define UNIT(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
 
@@ -230,7 +231,7 @@ static void a_script_over_its_memory_fails_alone(void **state)
 	struct call_result result;
 
 	if (access("/usr/bin/python3", X_OK) < 0)
-		skip(); /* a program that allocates: /usr/bin/python3 */
+		skip_because("needs a program that allocates: /usr/bin/python3");
 	call_once(fixture,
 		  script(fixture, PLUGIN_DIAGNOSER,
 			 "#!/usr/bin/python3\n# lifeboat: memory=64MiB\nprint(len(bytearray(256 * "

@@ -5,6 +5,7 @@
  * and fsfreeze.
  */
 #include "chain_fixture.h"
+#include "../skip.h"
 
 /* Runs COMMAND with the fixture's folder as $1. Returns its exit status. */
 static int run(const struct fixture *fixture, const char *command)
@@ -59,8 +60,7 @@ static void calls_that_cannot_be_killed_are_counted_and_forgotten_when_they_end(
 	char text[512];
 
 	if (access(test_path(fixture, "unfit"), F_OK) == 0) {
-		print_message("skipped: needs root, mkfs.ext4, a loop device and fsfreeze\n");
-		skip();
+		skip_because("needs root, mkfs.ext4, a loop device and fsfreeze");
 	}
 	snprintf(text, sizeof(text),
 		 "#!/bin/sh\n# lifeboat: timeout=200ms\necho writing >&2\necho x >%s/mount/file\n",

@@ -7,6 +7,8 @@
 
 #include <sys/wait.h>
 
+#include "../skip.h"
+
 #define UNIT(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
 #define PAGE "docs/plugins.md"
 #define MARK "<!-- example: "
@@ -47,8 +49,7 @@ static struct plugin_entry *example_entry(struct fixture *fixture, enum plugin_k
 static void skip_without_python(void)
 {
 	if (access("/usr/bin/python3", X_OK) < 0 && access("/usr/local/bin/python3", X_OK) < 0) {
-		print_message("skipped: needs python3 in /usr/bin\n");
-		skip();
+		skip_because("needs python3 in /usr/bin");
 	}
 }
 

@@ -4,6 +4,7 @@
 
 #include "chain/script_folder.h"
 #include "chain/script_trust.h"
+#include "../skip.h"
 
 #define UNIT(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
@@ -344,7 +345,7 @@ static void a_script_of_somebody_else_is_refused(void **state)
 	char path[512];
 
 	if (geteuid() != 0)
-		skip(); /* giving a file away needs root */
+		skip_because("needs root: giving a file away needs root");
 	drop(registered, PLUGIN_DIAGNOSER, "theirs.sh", "#!/bin/sh\n", 0755);
 	snprintf(path, sizeof(path), "%s/theirs.sh", registered->paths[PLUGIN_DIAGNOSER]);
 	assert_int_equal(chown(path, 12345, 0), 0);

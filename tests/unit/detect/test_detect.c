@@ -4,6 +4,7 @@
 
 #include "detect/detect.h"
 #include "detect/ring.h"
+#include "../skip.h"
 
 /* What the detectors below do and saw. */
 static struct {
@@ -372,8 +373,7 @@ static void malformed_ring_records_are_counted_and_reach_nobody(void **state)
 	char reason[512];
 
 	if (ring_new(&options, &ring, reason, sizeof(reason)) < 0) {
-		print_message("skipped: needs the right to make BPF maps (%s)\n", reason);
-		skip();
+		skip_because("needs the right to make BPF maps (%s)", reason);
 	}
 	ring_take(ring, &record, sizeof(record));
 	assert_int_equal(taker.taken, 1);

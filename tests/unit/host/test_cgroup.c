@@ -12,6 +12,7 @@
 #include "host/mounts.h"
 #include "host/pressure.h"
 #include "host/process.h"
+#include "../skip.h"
 
 #define PRESSURE                                                                           \
 	"some avg10=1.50 avg60=0.20 avg300=0.00 total=123456\nfull avg10=0.50 avg60=0.00 " \
@@ -209,8 +210,7 @@ static void a_real_group_is_read(void **state)
 			memory_mount = mounts->items[i].mount_point;
 	}
 	if (!memory_mount || geteuid() != 0) {
-		print_message("skipped: needs root and a mounted cgroup hierarchy with memory\n");
-		skip();
+		skip_because("needs root and a mounted cgroup hierarchy with memory");
 	}
 	snprintf(folder, sizeof(folder), "%s/lifeboat-test-%d", memory_mount, (int)getpid());
 	assert_int_equal(mkdir(folder, 0755), 0);

@@ -3,6 +3,7 @@
 #include "fake_root.h"
 
 #include "host/kallsyms.h"
+#include "../skip.h"
 
 static void fake_table(const struct fake_root *root)
 {
@@ -81,7 +82,7 @@ static void the_running_kernels_own_table_can_be_read(void **state)
 	assert_int_equal(host_open(NULL, &host), 0);
 	int r = kallsyms_range(host, "do_exit", &start, &end);
 	if (r == -EPERM || r == -EACCES || r == -ENOENT)
-		skip(); /* needs root, or kernel.kptr_restrict=0 */
+		skip_because("needs root, or kernel.kptr_restrict=0");
 	assert_int_equal(r, 0);
 	assert_true(end > start);
 	start += 4;

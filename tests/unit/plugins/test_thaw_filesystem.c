@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 
 #include "host/process.h"
+#include "../skip.h"
 
 struct filesystem {
 	struct plugin_fixture *fixture;
@@ -133,10 +134,9 @@ static void plan(struct filesystem *filesystem, int level, int expected)
 	assert_int_equal(fixture->call.plugin->plan(&fixture->call), expected);
 }
 
-#define NEED(filesystem)                                                                  \
-	if (!(filesystem)->mounted) {                                                     \
-		print_message("skipped: needs root, mkfs.ext4 and a free loop device\n"); \
-		skip();                                                                   \
+#define NEED(filesystem)                                                      \
+	if (!(filesystem)->mounted) {                                         \
+		skip_because("needs root, mkfs.ext4 and a free loop device"); \
 	}
 
 static void a_frozen_filesystem_is_thawed_and_the_tasks_go_on(void **state)

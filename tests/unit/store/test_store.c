@@ -7,6 +7,8 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
+#include "../skip.h"
+
 #include <dirent.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -826,9 +828,7 @@ static void a_worker_in_memory_that_dies_gets_the_live_ones_again(void **state)
 static void mount_small(struct fixture *f)
 {
 	if (!has_mounts) {
-		print_message(
-			"skipped: a mount namespace and a tmpfs of its own need CAP_SYS_ADMIN\n");
-		skip();
+		skip_because("a mount namespace and a tmpfs of its own need CAP_SYS_ADMIN");
 	}
 	assert_int_equal(mount("lifeboat-test", f->directory, "tmpfs", 0, "size=3m"), 0);
 	f->mounted = true;
