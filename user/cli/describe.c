@@ -8,7 +8,7 @@
 static int describe_abnormal(const char *namespace, const char *name)
 {
 	_cleanup_buffer_ struct buffer path = BUFFER(4 * KIB);
-	_cleanup_json_ cJSON *abnormal = NULL, *history = NULL;
+	_cleanup_json_ cJSON *abnormal = NULL, *history = NULL, *recoverers = NULL;
 	struct terminal terminal = terminal_of(stdout);
 	struct problem problem = {0};
 
@@ -27,8 +27,12 @@ static int describe_abnormal(const char *namespace, const char *name)
 	/* Without its history the story is still told, from the conditions. */
 	if (r < 0 || client_call("GET", path.data, NULL, NULL, &history, &problem) < 0)
 		history = NULL;
+	/* And without them it cannot tell which repairs are off. */
+	if (client_call("GET", resource_words[RESOURCE_RECOVERER].path, NULL, NULL, &recoverers,
+			&problem) < 0)
+		recoverers = NULL;
 	if (story_print(&terminal, abnormal, json_at(history, "items"),
-			clock_realtime(clock_system())) < 0)
+			json_at(recoverers, "items"), clock_realtime(clock_system())) < 0)
 		return report_text(EXIT_ERROR, "out of memory");
 	return EXIT_OK;
 }
@@ -68,12 +72,12 @@ static int describe_run(int argc, char **argv)
 	static const struct option longs[] = {{"namespace", required_argument, NULL, 'n'},
 					      GLOBAL_OPTIONS};
 	struct options options = OPTIONS("n:", longs);
-	const char *namespace = "default", *name;
+	const char *where = "default", *name;
 	enum resource resource;
 	int c, status = EXIT_OK;
 
 	while ((c = options_next(&options)) >= 0)
-	namespace = optarg;
+		where = optarg;
 	if (c == OPTION_EXIT)
 		return options.exit_status;
 	if (optind == argc)
@@ -91,7 +95,7 @@ static int describe_run(int argc, char **argv)
 	for (int i = optind; i < argc && status == EXIT_OK; i++) {
 		if (i > optind)
 			printf("\n");
-		status = describe_abnormal(namespace, argv[i]);
+		status = describe_abnormal(where, argv[i]);
 	}
 	return status;
 }

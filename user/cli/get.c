@@ -48,8 +48,12 @@ static int filter(const struct get *get, cJSON *items)
 			found = found || streq(get->names[i], object_name(item));
 		}
 		if (!found)
-			status = report_text(EXIT_ERROR, "there is no %s %s",
-					     resource_words[get->resource].singular, get->names[i]);
+			status = report_text(EXIT_ERROR,
+					     "there is no %s %s%s%s: `lifeboat get %s` lists them",
+					     resource_words[get->resource].singular, get->names[i],
+					     get->namespace ? " in the namespace " : "",
+					     get->namespace ? get->namespace : "",
+					     resource_words[get->resource].plural);
 	}
 	return status;
 }
@@ -107,9 +111,9 @@ static int list_show(const struct get *get, cJSON *list)
 	case OUTPUT_JSON:
 	case OUTPUT_YAML:
 		/* One by name is that object; everything else is a List. */
-		if (get->name_count == 1 && status == EXIT_OK)
+		if (get->name_count == 1 && cJSON_GetArraySize(items) == 1)
 			r = output_value(stdout, get->output, items->child);
-		else if (get->name_count != 1)
+		else if (get->name_count != 1 || items->child)
 			r = output_value(stdout, get->output, list);
 		break;
 	case OUTPUT_NAME:
@@ -173,10 +177,11 @@ static int watch_run(const struct get *get, const char *path)
 	if (r < 0)
 		return report_error(r, &problem);
 	rows_start(&rows);
-	/* A watch cannot know what is to come: room for names and reasons as they usually are. */
+	/* A watch cannot know what is to come: room for what is usual. */
 	rows.table.widths[rows.namespaces] = 30;
 	rows.table.widths[rows.namespaces + 1] = strlen("InformationCollecting");
 	rows.table.widths[rows.namespaces + 2] = strlen("ContainerOutOfMemory");
+	rows.table.widths[rows.namespaces + 4] = strlen("100ms");
 	for (;;) {
 		_cleanup_free_ char *line = NULL;
 

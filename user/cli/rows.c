@@ -133,7 +133,6 @@ static void plugin_about_cell(const struct rows *rows, const cJSON *object, stru
 static const struct column abnormal_columns[] = {
 	{"PHASE", false, NULL, phase_cell},
 	{"REASON", false, "status.reason", NULL},
-	{"SUBJECT", false, NULL, subject_cell},
 	{"COUNT", false, NULL, count_cell},
 	{"AGE", false, NULL, age_cell},
 	{"SOURCE", true, "spec.source", NULL},
@@ -141,6 +140,8 @@ static const struct column abnormal_columns[] = {
 	{"NODE", true, "spec.nodeName", NULL},
 	{"DIAGNOSER", true, "status.diagnoser.name", NULL},
 	{"RECOVERER", true, "status.recoverer.name", NULL},
+	/* Of any length, so last: what is longer than the screen disturbs no other column. */
+	{"SUBJECT", false, NULL, subject_cell},
 	{0},
 };
 static const struct column detector_columns[] = {

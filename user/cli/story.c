@@ -88,10 +88,13 @@ static void print_cause(const struct story *story)
 				      : "Not known yet: it is being looked into.");
 		return;
 	}
+	/* What a repair would do is no news once its result is told. */
+	bool repaired = streq(story->phase, "Succeeded") && strstr(message, "\nResult: ");
 	while (*message) {
 		size_t length = strcspn(message, "\n");
 
-		print_cause_line(story->terminal, message, length);
+		if (!repaired || !startswith(message, "Repair: "))
+			print_cause_line(story->terminal, message, length);
 		message += length + (message[length] == '\n');
 	}
 }
@@ -133,40 +136,124 @@ static void print_entries(struct story *story)
 	}
 }
 
-static void print_files(const struct story *story)
+struct files {
+	const char *folder; /* the first file's path, of which LENGTH bytes are the folder of all */
+	size_t length, count;
+};
+
+static struct files files_measure(const struct story *story)
 {
-	const struct terminal *terminal = story->terminal;
 	const cJSON *information, *artifact;
-	bool titled = false;
-	char bytes[BYTES_TEXT_SIZE];
+	struct files files = {0};
 
 	cJSON_ArrayForEach (information, json_at(story->status, "information")) {
 		cJSON_ArrayForEach (artifact, json_at(information, "artifacts")) {
 			const char *path = json_string(artifact, "path");
+			size_t same = 0;
 
-			if (!titled)
-				print_title(story, "Files");
-			titled = true;
+			if (!path)
+				path = "";
+			if (!files.count++) {
+				files.folder = path;
+				files.length = strlen(path);
+			}
+			while (same < files.length && path[same] == files.folder[same])
+				same++;
+			while (same && files.folder[same - 1] != '/')
+				same--;
+			files.length = same;
+		}
+	}
+	return files;
+}
+
+/* The long way to them is the same for all, and told once. */
+static void print_files(const struct story *story)
+{
+	const struct files files = files_measure(story);
+	const struct terminal *terminal = story->terminal;
+	const cJSON *information, *artifact;
+	char bytes[BYTES_TEXT_SIZE];
+
+	if (!files.count)
+		return;
+	print_title(story, "Files");
+	if (files.length) {
+		_cleanup_free_ char *folder = strndup(files.folder, files.length);
+
+		fputs("  ", terminal->out);
+		terminal_text(terminal, COLOUR_NONE, folder ? folder : "?");
+		fputc('\n', terminal->out);
+	}
+	cJSON_ArrayForEach (information, json_at(story->status, "information")) {
+		cJSON_ArrayForEach (artifact, json_at(information, "artifacts")) {
+			const char *path = json_string(artifact, "path");
+
 			fprintf(terminal->out, "  %8s  ",
 				bytes_format(json_number(artifact, "bytes", 0), bytes));
-			terminal_text(terminal, COLOUR_NONE, path ? path : "?");
+			terminal_text(terminal, COLOUR_NONE, path ? path + files.length : "?");
 			fputc('\n', terminal->out);
 		}
 	}
 }
 
-static bool acted(const struct story *story)
+/* The last action that really was one, or NULL. */
+static const cJSON *last_act(const struct story *story)
 {
-	const cJSON *action;
+	const cJSON *action, *last = NULL;
 
 	cJSON_ArrayForEach (action, json_at(story->status, "actions")) {
 		const char *outcome = json_string(action, "outcome");
 
 		if (outcome && (streq(outcome, "Done") || streq(outcome, "Failed") ||
 				streq(outcome, "Unknown")))
-			return true;
+			last = action;
 	}
-	return false;
+	return last;
+}
+
+/* The last dry run, or NULL. */
+static const char *planned_recoverer(const struct story *story)
+{
+	const char *recoverer = NULL;
+	const cJSON *action;
+
+	cJSON_ArrayForEach (action, json_at(story->status, "actions"))
+		if (streq_ptr(json_string(action, "outcome"), "DryRun"))
+			recoverer = json_string(action, "recoverer");
+	return recoverer;
+}
+
+/* An empty list stands for all. */
+static bool lists(const cJSON *names, const char *name)
+{
+	const cJSON *item;
+
+	cJSON_ArrayForEach (item, names)
+		if (streq_ptr(cJSON_GetStringValue(item), name))
+			return true;
+	return cJSON_GetArraySize(names) == 0;
+}
+
+/* "thaw-filesystem, restart-unit": what takes such faults, but is off. Returns the first. */
+static const char *append_recoverers_off(const struct story *story, struct buffer *text)
+{
+	const char *source = json_string(story->spec, "source");
+	const char *detector = json_string(json_at(story->spec, "kernelEvent"), "detector");
+	const char *first = NULL;
+	const cJSON *item;
+
+	cJSON_ArrayForEach (item, story->recoverers) {
+		if (json_bool(item, "enabled", true) || json_string(item, "refusal") ||
+		    !lists(json_at(item, "sources"), source) ||
+		    !lists(json_at(item, "detectors"), detector))
+			continue;
+		if (buffer_printf(text, "%s%s", first ? ", " : "", object_name(item)) < 0)
+			break;
+		if (!first)
+			first = object_name(item);
+	}
+	return first;
 }
 
 static void print_advice(const struct story *story, const char *text)
@@ -186,9 +273,51 @@ static void print_command(const struct story *story, const char *format, const c
 	snprintf(line, sizeof(line), "%s%s", format, name);
 	fputs("    ", terminal->out);
 	terminal_text(terminal, COLOUR_ACCENT, line);
-	fprintf(terminal->out, "  ");
-	terminal_text(terminal, COLOUR_DIM, comment);
+	if (comment) {
+		fputs("  ", terminal->out);
+		terminal_text(terminal, COLOUR_DIM, comment);
+	}
 	fputc('\n', terminal->out);
+}
+
+static void print_recover(const struct story *story, const char *recoverer, const char *flags,
+			  const char *comment)
+{
+	char command[300];
+
+	snprintf(command, sizeof(command), "lifeboat recover %s%s --abnormal ", recoverer, flags);
+	print_command(story, command, comment);
+}
+
+/* Identified, but not repaired. */
+static void print_next_step(const struct story *story)
+{
+	_cleanup_buffer_ struct buffer text = BUFFER(4 * KIB), off = BUFFER(2 * KIB);
+	const char *planned = planned_recoverer(story);
+	const cJSON *act = last_act(story);
+
+	if (act && streq_ptr(json_string(act, "verification"), "Verified")) {
+		(void)buffer_printf(&text, "Nothing has to be done now: %s has repaired it since.",
+				    json_string(act, "recoverer"));
+		print_advice(story, buffer_text(&text));
+	} else if (act) {
+		print_advice(story, "A person has to act: the repair above was tried and did not "
+				    "help. After it:");
+		print_command(story, "lifeboat delete abnormal ", "# so that it is seen anew");
+	} else if (planned) {
+		print_advice(story, "A person has to act: nothing was done, as this was a dry run. "
+				    "To do it now:");
+		print_recover(story, planned, "", "# asks before it acts");
+	} else {
+		const char *first = append_recoverers_off(story, &off);
+
+		(void)buffer_printf(&text, "A person has to act: nothing was repaired.%s%s%s",
+				    first ? " Repairs for such faults that are off here: " : "",
+				    buffer_text(&off), first ? ". What one would do:" : "");
+		print_advice(story, buffer_text(&text));
+		if (first)
+			print_recover(story, first, " --dry-run", NULL);
+	}
 }
 
 static void print_next(const struct story *story)
@@ -198,7 +327,7 @@ static void print_next(const struct story *story)
 	print_title(story, "Next");
 	if (!story_is_final(story)) {
 		print_advice(story, "It is being handled. To follow it:");
-		print_command(story, "lifeboat get abnormals -w ", "");
+		print_command(story, "lifeboat get abnormals -w ", NULL);
 		return;
 	}
 	if (streq(story->phase, "Succeeded")) {
@@ -212,21 +341,14 @@ static void print_next(const struct story *story)
 		print_command(story, "lifeboat get -o yaml abnormal ", "# all of it");
 		print_command(story, "lifeboat collect host --abnormal ", "# or another collector");
 		return;
-	} else if (acted(story)) {
-		print_advice(story, "A person has to act: the repair above was tried and did not "
-				    "help. After it:");
-		print_command(story, "lifeboat delete abnormal ", "# so that it is seen anew");
 	} else {
-		print_advice(story, "A person has to act: nothing was repaired. `lifeboat get "
-				    "recoverers` shows which repairs are off; to see what one "
-				    "would do, name it:");
-		print_command(story, "lifeboat recover RECOVERER --dry-run --abnormal ", "");
+		print_next_step(story);
 	}
 	print_command(story, "lifeboat get -o yaml abnormal ", "# everything that is known");
 }
 
 int story_print(const struct terminal *terminal, const cJSON *abnormal, const cJSON *history,
-		int64_t now_realtime_ns)
+		const cJSON *recoverers, int64_t now_realtime_ns)
 {
 	_cleanup_(story_clear) struct story story = {
 		.terminal = terminal,
@@ -234,6 +356,7 @@ int story_print(const struct terminal *terminal, const cJSON *abnormal, const cJ
 		.spec = json_at(abnormal, "spec"),
 		.status = json_at(abnormal, "status"),
 		.history = history,
+		.recoverers = recoverers,
 		.now = now_realtime_ns,
 		.name = object_name(abnormal),
 	};

@@ -9,9 +9,12 @@
 #include "base/json.h"
 #include "cli/terminal.h"
 
-/* HISTORY is a list of {time, from, to, transition}, or NULL. Returns 0 or -ENOMEM. */
+/*
+ * HISTORY is a list of {time, from, to, transition}, RECOVERERS what the agent has of them; both may
+ * be NULL. Returns 0 or -ENOMEM.
+ */
 int story_print(const struct terminal *terminal, const cJSON *abnormal, const cJSON *history,
-		int64_t now_realtime_ns);
+		const cJSON *recoverers, int64_t now_realtime_ns);
 
 /*
  * Appends what was seen, in lines, to TEXT: the event, its process and container, its details, its

@@ -113,8 +113,10 @@ static int append_information(struct buffer *collected, struct buffer *failed,
 
 	if (streq_ptr(state, "Collected"))
 		return append_duration(collected, collector ? collector : "?", duration);
-	return buffer_printf(failed, "\n%s %s: %s", collector ? collector : "?",
-			     streq_ptr(state, "Skipped") ? "was skipped" : "failed",
+	/* A collector that has nothing to do with this fault is no news. */
+	if (streq_ptr(state, "Skipped"))
+		return 0;
+	return buffer_printf(failed, "\n%s failed: %s", collector ? collector : "?",
 			     reason ? reason : "no reason given");
 }
 
@@ -208,7 +210,7 @@ static int add_action(struct story *story, const cJSON *action)
 			      target ? target : "");
 	if (r == 0 && streq_ptr(outcome, "Failed"))
 		r = buffer_append_text(&text, "; it failed");
-	if (r == 0 && message && *message)
+	if (r == 0 && message && !told_as_cause(story, message))
 		r = buffer_printf(&text, "\n%s", message);
 	if (r == 0 && verification && *verification)
 		r = buffer_append_text(&text, streq(verification, "Verified")
@@ -263,17 +265,19 @@ static int add_end(struct story *story)
 	bool good = streq(story->phase, "Succeeded");
 	int64_t time = end_time(story);
 	char after[TIME_TEXT_SIZE];
+	int r = 0;
 
 	if (!story_is_final(story))
 		return 0;
-	int r = buffer_append_text(&text, reason && *reason ? reason
-					  : *story->reason  ? story->reason
-							    : story->phase);
-	if (r == 0 && message && !told_as_cause(story, message))
-		r = buffer_printf(&text, ": %s", message);
+	if (!reason || !*reason)
+		reason = story->reason;
+	if (*reason)
+		r = buffer_append_text(&text, reason);
 	if (r == 0 && time > story->start)
-		r = buffer_printf(&text, "\n%s after it was first seen",
+		r = buffer_printf(&text, "%s%s after it was first seen", *reason ? ", " : "",
 				  duration_format((uint64_t)(time - story->start), after));
+	if (r == 0 && message && !told_as_cause(story, message))
+		r = buffer_printf(&text, "%s%s", text.length ? "\n" : "", message);
 	return r == 0 || r == -ENOBUFS ? entry_add(story, time, good ? "succeeded" : "failed",
 						   phase_colour(story->phase), &text)
 				       : r;

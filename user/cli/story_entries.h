@@ -17,7 +17,7 @@ struct entry {
 
 struct story {
 	const struct terminal *terminal;
-	const cJSON *abnormal, *spec, *status, *history;
+	const cJSON *abnormal, *spec, *status, *history, *recoverers;
 	const char *name, *namespace, *phase, *reason;
 	int64_t start, now;
 	struct entry entries[ENTRIES_MAX];

@@ -69,14 +69,15 @@ static const char thawed[] =
 	"\"status\":{\"phase\":\"Succeeded\",\"reason\":\"FilesystemFrozen\",\"message\":\"The "
 	"filesystem ext4 on loop0 is "
 	"frozen: whatever writes to it waits.\\nAdvice: thaw it with fsfreeze --unfreeze "
-	"/mnt/a\",\"diagnoser\":{\"name\":"
+	"/mnt/a\\nRepair: thaws it where that is on\\nResult: the fault is gone\",\"diagnoser\":{\"name\":"
 	"\"hung-task\"},\"occurrences\":{\"count\":2,\"firstTime\":\"2026-11-23T17:45:01Z\","
 	"\"lastTime\":"
 	"\"2026-11-23T17:45:31Z\"},\"information\":[{\"collector\":\"kernel-stacks\",\"state\":"
 	"\"Collected\",\"duration\":"
 	"\"8.25ms\",\"artifacts\":[{\"name\":\"kernel-stacks.txt\",\"path\":\"/var/lib/lifeboat/"
 	"k.txt\",\"bytes\":12288}]},"
-	"{\"collector\":\"open-files\",\"state\":\"Failed\",\"reason\":\"no answer within 10s\"}],"
+	"{\"collector\":\"open-files\",\"state\":\"Failed\",\"reason\":\"no answer within 10s\"},"
+	"{\"collector\":\"host\",\"state\":\"Skipped\",\"reason\":\"not for this Abnormal\"}],"
 	"\"conditions\":[{\"type\":\"InformationCollected\",\"status\":\"True\","
 	"\"lastTransitionTime\":"
 	"\"2026-11-23T17:45:01.050Z\"},{\"type\":\"Identified\",\"status\":\"True\","
@@ -97,7 +98,7 @@ static void the_story_is_told_in_the_order_of_time_and_ends_with_what_to_do(void
 	struct screen screen;
 
 	screen_open(&screen, 80);
-	assert_int_equal(story_print(&screen.terminal, abnormal, NULL, NOW), 0);
+	assert_int_equal(story_print(&screen.terminal, abnormal, NULL, NULL, NOW), 0);
 	screen_expect(
 		&screen,
 		"Abnormal  default/hung-task-b950685d-toywss\n"
@@ -108,6 +109,7 @@ static void the_story_is_told_in_the_order_of_time_and_ends_with_what_to_do(void
 		"Cause\n"
 		"  The filesystem ext4 on loop0 is frozen: whatever writes to it waits.\n"
 		"  Advice    thaw it with fsfreeze --unfreeze /mnt/a\n"
+		"  Result    the fault is gone\n"
 		"\n"
 		"Story\n"
 		" 17:45:01Z  seen        HungTask, by the detector hung_task\n"
@@ -124,12 +126,12 @@ static void the_story_is_told_in_the_order_of_time_and_ends_with_what_to_do(void
 		"     +2.0s  done        thaw-filesystem: ext4 on loop0 at /mnt/a\n"
 		"                        thawed /mnt/a\n"
 		"                        verified: the fault is gone, after 20ms\n"
-		"     +3.0s  succeeded   Verified\n"
-		"                        3s after it was first seen\n"
+		"     +3.0s  succeeded   Verified, 3s after it was first seen\n"
 		"    +30.0s  seen again  2 times in all\n"
 		"\n"
 		"Files\n"
-		"    12 KiB  /var/lib/lifeboat/k.txt\n"
+		"  /var/lib/lifeboat/\n"
+		"    12 KiB  k.txt\n"
 		"\n"
 		"Next\n"
 		"  Nothing has to be done now: the fault is over.\n"
@@ -150,7 +152,7 @@ static void a_fault_that_nobody_knows_says_so_and_how_to_go_on(void **state)
 	struct screen screen;
 
 	screen_open(&screen, 80);
-	assert_int_equal(story_print(&screen.terminal, abnormal, NULL, NOW), 0);
+	assert_int_equal(story_print(&screen.terminal, abnormal, NULL, NULL, NOW), 0);
 	screen_expect(
 		&screen,
 		"Abnormal  db/slow\n"
@@ -164,8 +166,7 @@ static void a_fault_that_nobody_knows_says_so_and_how_to_go_on(void **state)
 		" 17:45:01Z  seen        in the log /var/log/db\n"
 		"                        too ?[31mslow\n"
 		"    +100ms  concluded   no diagnoser recognised it\n"
-		"    +100ms  failed      Failed\n"
-		"                        100ms after it was first seen\n"
+		"    +100ms  failed      100ms after it was first seen\n"
 		"\n"
 		"Next\n"
 		"  A person has to look: nothing here knows this fault. What was collected is\n"
@@ -174,13 +175,52 @@ static void a_fault_that_nobody_knows_says_so_and_how_to_go_on(void **state)
 		"    lifeboat collect host --abnormal slow -n db  # or another collector\n");
 }
 
+#define UNREPAIRED(ACTIONS)                                                                         \
+	"{\"metadata\":{\"name\":\"a\",\"namespace\":\"default\"},\"spec\":{\"source\":"            \
+	"\"KernelEvent\",\"kernelEvent\":{\"detector\":\"oom\"}},\"status\":{\"phase\":\"Failed\"," \
+	"\"conditions\":[{\"type\":\"Identified\",\"status\":\"True\"}],\"actions\":[" ACTIONS      \
+	"]}}"
+
+static void expect_next(const char *abnormal_text, const char *expected)
+{
+	_cleanup_json_ cJSON *abnormal = parsed(abnormal_text);
+	_cleanup_json_ cJSON *recoverers = parsed(
+		"[{\"name\":\"settled\",\"enabled\":true},"
+		"{\"name\":\"thaw\",\"enabled\":false,\"detectors\":[\"hung_task\"]},"
+		"{\"name\":\"bad\",\"enabled\":false,\"refusal\":\"others can write it\"},"
+		"{\"name\":\"restart\",\"enabled\":false,\"detectors\":[\"hung_task\",\"oom\"]},"
+		"{\"name\":\"kill\",\"enabled\":false,\"sources\":[\"KernelEvent\"]}]");
+	struct screen screen;
+
+	screen_open(&screen, 80);
+	assert_int_equal(story_print(&screen.terminal, abnormal, NULL, recoverers, NOW), 0);
+	fclose(screen.terminal.out);
+	if (!strstr(screen.text, expected))
+		fail_msg("no \"%s\" in: %s", expected, screen.text);
+	free(screen.text);
+}
+
+static void a_fault_not_repaired_tells_what_could_repair_it(void **state)
+{
+	expect_next(UNREPAIRED(""), "nothing was repaired. Repairs for such faults that are\n"
+				    "  off here: restart, kill. What one would do:\n"
+				    "    lifeboat recover restart --dry-run --abnormal a\n");
+	expect_next(UNREPAIRED("{\"recoverer\":\"restart\",\"outcome\":\"DryRun\"}"),
+		    "    lifeboat recover restart --abnormal a  # asks before it acts\n");
+	expect_next(UNREPAIRED("{\"recoverer\":\"restart\",\"outcome\":\"Done\"}"),
+		    "the repair above was tried and did not");
+	expect_next(UNREPAIRED("{\"recoverer\":\"kill\",\"outcome\":\"Done\",\"verification\":"
+			       "\"Verified\"}"),
+		    "Nothing has to be done now: kill has repaired it since.\n");
+}
+
 static void a_story_of_an_empty_object_is_still_a_story(void **state)
 {
 	_cleanup_json_ cJSON *abnormal = parsed("{}");
 	struct screen screen;
 
 	screen_open(&screen, 80);
-	assert_int_equal(story_print(&screen.terminal, abnormal, NULL, NOW), 0);
+	assert_int_equal(story_print(&screen.terminal, abnormal, NULL, NULL, NOW), 0);
 	fclose(screen.terminal.out);
 	assert_non_null(strstr(screen.text, "Not known yet"));
 	free(screen.text);
@@ -202,14 +242,14 @@ static void the_table_has_kubectls_shape_and_is_aligned_by_columns_not_bytes(voi
 	assert_int_equal(rows_add(&rows, two, false), 0);
 	assert_int_equal(rows_add(&rows, one, true), 0);
 	rows_print(&rows, &screen.terminal);
-	screen_expect(&screen, "NAME                        PHASE       REASON             SUBJECT "
-			       "                                COUNT   AGE\n"
-			       "hung-task-b950685d-toywss   Succeeded   FilesystemFrozen   frozen "
-			       "filesystem ext4 on loop0 (7:0)   2       1m\n"
-			       "größe-三                     Created     <none>             <none> "
-			       "                                 1       1s\n"
-			       "hung-task-b950685d-toywss   (deleted)   FilesystemFrozen   frozen "
-			       "filesystem ext4 on loop0 (7:0)   2       1m\n");
+	screen_expect(
+		&screen,
+		"NAME                        PHASE       REASON             COUNT   AGE   SUBJECT\n"
+		"hung-task-b950685d-toywss   Succeeded   FilesystemFrozen   2       1m    "
+		"frozen filesystem ext4 on loop0 (7:0)\n"
+		"größe-三                     Created     <none>             1       1s    <none>\n"
+		"hung-task-b950685d-toywss   (deleted)   FilesystemFrozen   2       1m    "
+		"frozen filesystem ext4 on loop0 (7:0)\n");
 }
 
 static void a_long_path_keeps_both_its_ends(void **state)
@@ -332,6 +372,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_story_is_told_in_the_order_of_time_and_ends_with_what_to_do),
 		cmocka_unit_test(a_fault_that_nobody_knows_says_so_and_how_to_go_on),
+		cmocka_unit_test(a_fault_not_repaired_tells_what_could_repair_it),
 		cmocka_unit_test(a_story_of_an_empty_object_is_still_a_story),
 		cmocka_unit_test(the_table_has_kubectls_shape_and_is_aligned_by_columns_not_bytes),
 		cmocka_unit_test(a_long_path_keeps_both_its_ends),
