@@ -54,7 +54,7 @@ int by_hand_parse(int argc, char **argv, bool may_invent, struct by_hand *ret)
 					      {"output", required_argument, NULL, 'o'},
 					      GLOBAL_OPTIONS};
 	struct options options = OPTIONS("f:n:o:", longs);
-	const char *file = NULL, *name = NULL, *namespace = "default";
+	const char *file = NULL, *name = NULL, *where = "default";
 	int c;
 
 	while ((c = options_next(&options)) >= 0) {
@@ -63,9 +63,10 @@ int by_hand_parse(int argc, char **argv, bool may_invent, struct by_hand *ret)
 		else if (c == 'f')
 			file = optarg;
 		else if (c == 'n')
-		namespace = optarg;
+			where = optarg;
 		else if (output_parse(argv[0], optarg, 1u << OUTPUT_JSON | 1u << OUTPUT_YAML,
-				      &ret->output) < 0) return EXIT_USAGE;
+				      &ret->output) < 0)
+			return EXIT_USAGE;
 	}
 	if (c == OPTION_EXIT)
 		return options.exit_status;
@@ -79,7 +80,7 @@ int by_hand_parse(int argc, char **argv, bool may_invent, struct by_hand *ret)
 				   "name the Abnormal with --abnormal, or give one with -f");
 	ret->plugin = argv[optind];
 	if (file || name)
-		return load(file, namespace, name, &ret->abnormal);
+		return load(file, where, name, &ret->abnormal);
 	ret->abnormal = invent();
 	return ret->abnormal ? -1 : report_text(EXIT_ERROR, "out of memory");
 }

@@ -14,8 +14,12 @@
  * The flags of one command, by getopt_long, with those that every command has: --socket and --help.
  *
  *     static const struct option longs[] = {{"output", required_argument, NULL, 'o'},
- * GLOBAL_OPTIONS}; struct options options = OPTIONS("o:", longs); while ((c =
- * options_next(&options)) >= 0) switch (c) … if (c == OPTION_EXIT) return options.exit_status;
+ *                                           GLOBAL_OPTIONS};
+ *     struct options options = OPTIONS("o:", longs);
+ *     while ((c = options_next(&options)) >= 0)
+ *             switch (c) …
+ *     if (c == OPTION_EXIT)
+ *             return options.exit_status;
  *     // argv[optind] and on are the arguments
  */
 struct options {

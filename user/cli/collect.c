@@ -6,6 +6,8 @@ static int collect_run(int argc, char **argv)
 {
 	struct by_hand by_hand = {.output = OUTPUT_TABLE};
 	_cleanup_json_ cJSON *answer = NULL, *sent = NULL;
+	const cJSON *item, *last = NULL;
+	const char *reason;
 
 	int status = by_hand_parse(argc, argv, true, &by_hand);
 	sent = by_hand.abnormal;
@@ -16,10 +18,19 @@ static int collect_run(int argc, char **argv)
 		return status;
 	if (by_hand.output != OUTPUT_TABLE)
 		return output_value(stdout, by_hand.output, answer);
+	cJSON_ArrayForEach (item, json_at(answer, "status.information")) {
+		if (streq_ptr(json_string(item, "collector"), by_hand.plugin))
+			last = item;
+	}
+	if (!streq_ptr(json_string(last, "state"), "Collected")) {
+		reason = json_string(last, "reason");
+		return report_text(EXIT_ERROR, "%s gave nothing: %s", by_hand.plugin,
+				   reason ? reason : "it did not say why");
+	}
 	/* Not json_at: a script's name may have dots. */
 	const cJSON *found =
 		cJSON_GetObjectItemCaseSensitive(json_at(answer, "status.context"), by_hand.plugin);
-	return output_value(stdout, OUTPUT_YAML, found ? found : json_at(answer, "status"));
+	return output_value(stdout, OUTPUT_YAML, found ? found : last);
 }
 
 COMMAND(collect) = {

@@ -35,6 +35,7 @@ static int delete_matching(const struct delete *delete)
 	_cleanup_json_ cJSON *list = NULL;
 	struct problem problem = {0};
 	int status = EXIT_OK;
+	bool found = false;
 	const cJSON *item;
 
 	int r = client_call("GET", "/api/v1/abnormals", NULL, NULL, &list, &problem);
@@ -49,7 +50,10 @@ static int delete_matching(const struct delete *delete)
 		r = delete_one(delete, namespace, object_name(item));
 		if (r != EXIT_OK)
 			status = r;
+		found = true;
 	}
+	if (!found)
+		fprintf(stderr, "No abnormals found.\n");
 	return status;
 }
 

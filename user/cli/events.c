@@ -9,9 +9,10 @@
 
 #define DETECTOR_WIDTH 10
 #define TYPE_WIDTH 16
+#define TIME_OF_DAY 11 /* where it begins in a time of RFC 3339 */
 
 static void event_show(const struct terminal *terminal, enum output output, const cJSON *event,
-		       const char *subject, bool cleared)
+		       const char *subject, bool cleared, bool dated)
 {
 	const char *time = json_string(event, "time"), *detector = json_string(event, "detector");
 	const char *type = json_string(event, "type");
@@ -26,9 +27,14 @@ static void event_show(const struct terminal *terminal, enum output output, cons
 	}
 	if (process && buffer_append_text(&text, "  ") == 0)
 		(void)story_append_process(&text, process); /* a cut line is a line */
-	fprintf(terminal->out, "%s%.12s%s  ", terminal_paint(terminal, COLOUR_DIM),
-		time && strlen(time) > 11 ? time + 11 : "--:--:--",
-		terminal_paint(terminal, COLOUR_NONE));
+	fputs(terminal_paint(terminal, COLOUR_DIM), terminal->out);
+	if (!time || strlen(time) <= TIME_OF_DAY)
+		fputs("--:--:--", terminal->out);
+	else if (dated)
+		fprintf(terminal->out, "%.10s %.12sZ", time, time + TIME_OF_DAY);
+	else
+		fprintf(terminal->out, "%.12sZ", time + TIME_OF_DAY);
+	fprintf(terminal->out, "%s  ", terminal_paint(terminal, COLOUR_NONE));
 	fprintf(terminal->out, "%-*s  ", DETECTOR_WIDTH, detector ? detector : "?");
 	fputs(terminal_paint(terminal, cleared ? COLOUR_GOOD : COLOUR_BAD), terminal->out);
 	fprintf(terminal->out, "%-*s", TYPE_WIDTH, type ? type : "?");
@@ -68,7 +74,7 @@ static int follow(const struct terminal *terminal, enum output output)
 		else
 			event_show(terminal, output, json_at(finding, "event"),
 				   json_string(finding, "subject"),
-				   json_bool(finding, "cleared", false));
+				   json_bool(finding, "cleared", false), false);
 		fflush(stdout);
 	}
 }
@@ -102,12 +108,15 @@ static int kept(const struct terminal *terminal, enum output output)
 		if (json_at(item, "spec.kernelEvent"))
 			sorted[count++] = item;
 	}
+	if (!count)
+		fprintf(stderr,
+			"No events are kept; `lifeboat events -f` shows them as they come.\n");
 	qsort(sorted, count, sizeof(*sorted), compare_by_time);
 	for (size_t i = 0; i < count; i++)
 		event_show(
 			terminal, output, json_at(sorted[i], "spec.kernelEvent"),
 			json_string(json_at(sorted[i], "metadata.annotations"), ANNOTATION_SUBJECT),
-			false);
+			false, true);
 	return EXIT_OK;
 }
 

@@ -46,12 +46,12 @@ int resource_parse(const char *command, const char *text, enum resource *ret_res
 		suggestion_offer(&suggestion, words->singular);
 	}
 	if (suggestion.best)
-		usage_error(command, "there are no \"%s\": did you mean %s?", word,
+		usage_error(command, "there is no kind \"%s\": did you mean %s?", word,
 			    suggestion.best);
 	else
 		usage_error(command,
-			    "there are no \"%s\", but abnormals, detectors, collectors, "
-			    "diagnosers, recoverers and sources",
+			    "there is no kind \"%s\"; one of abnormals, detectors, collectors, "
+			    "diagnosers, recoverers, sources is asked for at a time",
 			    word);
 	return -EINVAL;
 }
