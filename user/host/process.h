@@ -18,7 +18,8 @@ struct process {
 	bool kernel_thread;
 	int64_t threads;
 	uint64_t rss_bytes;
-	uint64_t switches; /* how often this thread was switched away from: unchanged while it hangs */
+	uint64_t
+		switches; /* how often this thread was switched away from: unchanged while it hangs */
 	bool namespace_init; /* pid 1 of a pid namespace below ours: its end ends all in there */
 };
 

@@ -2,8 +2,11 @@
 /* Processes, in trees of fake ones and on the real /proc. */
 #include "fake_root.h"
 
+#include <sched.h>
 #include <signal.h>
 #include <sys/wait.h>
+
+#include "../skip.h"
 
 #include "host/process.h"
 
@@ -143,6 +146,35 @@ static void a_real_tree_shows_the_child(void **state)
 	assert_true(found);
 }
 
+/* A pid of the node's /proc is somebody else's number in a container with pids of its own. */
+static void no_pidfd_is_given_across_pid_namespaces(void **state)
+{
+	_cleanup_host_ struct host *host = NULL;
+	struct process process;
+	int status;
+
+	assert_int_equal(host_open(NULL, &host), 0);
+	assert_int_equal(process_read(host, getpid(), &process), 0);
+	assert_false(process.namespace_init);
+	pid_t outer = fork();
+	if (outer == 0) {
+		if (unshare(CLONE_NEWPID) < 0)
+			_exit(77);
+		pid_t inner = fork();
+		if (inner == 0) {
+			int r = process_open(host, process.pid, process.start_time);
+			_exit(r == -EXDEV ? 0 : 1);
+		}
+		_exit(waitpid(inner, &status, 0) == inner && WIFEXITED(status) ? WEXITSTATUS(status)
+									       : 2);
+	}
+	assert_int_equal(waitpid(outer, &status, 0), outer);
+	assert_true(WIFEXITED(status));
+	if (WEXITSTATUS(status) == 77)
+		skip_because("needs the right to make a pid namespace");
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -157,6 +189,7 @@ int main(void)
 		cmocka_unit_test(this_process_is_read_from_the_real_proc),
 		cmocka_unit_test(a_pidfd_is_only_given_for_the_same_process),
 		cmocka_unit_test(a_real_tree_shows_the_child),
+		cmocka_unit_test(no_pidfd_is_given_across_pid_namespaces),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
