@@ -2,8 +2,10 @@
 /*
  * Recoverer kill-process-tree: kills the processes that hang, with everything below them, where
  * SIGKILL can end their wait. The tree is stopped before it is killed, so that nothing is forked in
- * between; each process is signalled by a pidfd that was checked against its start time. It refuses
- * what SIGKILL cannot end, what the node stands on, and what it cannot name in full.
+ * between; each process is signalled by a pidfd that was checked against its start time. It kills
+ * only what hangs at that very moment: the Abnormal is some seconds old, and may have been written
+ * by anybody who may use the API. It refuses what SIGKILL cannot end, what the node stands on, what
+ * would take another container along, and what it cannot name in full.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -13,11 +15,13 @@
 #include <sys/pidfd.h>
 
 #include "chain/plugin_subject.h"
+#include "host/container.h"
 
 #define MEMBERS_MAX 4096
 #define SHOWN_MAX 256 /* in the plan; verification needs those that hang, and they come first */
-#define ROUNDS_MAX 50
 #define ROUND_NS (10 * NS_PER_MS)
+/* Well below the time of a call: whoever is killed while it stops a tree leaves it stopped. */
+#define STOP_NS (2 * NS_PER_S)
 #define SECOND_LOOK_NS (200 * NS_PER_MS)
 
 struct settings {
@@ -31,17 +35,22 @@ static const struct schema settings_schema = SCHEMA("kill-process-tree", struct 
 						    settings_fields, .extra_offset = SCHEMA_STRICT);
 
 /*
- * What carries others; init, kernel threads and this program's own ancestors are told apart by pid.
+ * What carries others, by name or by program; init, kernel threads and this program's own ancestors
+ * are told apart by pid.
  */
 static const char *const never[] = {
-	"systemd", "systemd-*", "init", "dbus-daemon", "dbus-broker*", "sshd",	   "containerd*",
-	"dockerd", "docker-*",	"crio", "conmon*",     "runc",	       "crun",	   "kubelet",
-	"kube-*",  "etcd",	"k3s*", "rke2*",       "lifeboat*",    "libvirtd", "qemu-*"};
+	"systemd", "systemd-*", "(sd-pam)",	 "init",      "dbus-daemon", "dbus-broker*",
+	"sshd*",   "login",	"containerd*",	 "dockerd",   "docker-*",    "cri-dockerd",
+	"crio",	   "conmon*",	"runc",		 "crun",      "kubelet",     "kube-*",
+	"etcd",	   "k3s*",	"rke2*",	 "lifeboat*", "libvirtd",    "virtqemud",
+	"qemu-*",  "iscsid",	"multipathd",	 "dmeventd",  "mdmon",	     "rpcbind",
+	"rpc.*",   "nfsdcld",	"NetworkManager"};
 
 struct member {
 	int64_t pid;
 	uint64_t start_time;
 	bool root; /* it hangs itself */
+	bool stopped_before; /* by somebody else: not ours to resume */
 };
 
 struct members {
@@ -75,30 +84,59 @@ static int add_member(struct members *members, int64_t pid, uint64_t start_time,
 	return 0;
 }
 
-/* Adds whatever is now below the members. Returns how many are new, or a negative errno. */
+/* True if pid is still the process of before, so that whoever names it as parent means it. */
+static bool is_same(const struct host *host, const struct member *member)
+{
+	struct process process;
+
+	return process_read_same(host, member->pid, member->start_time, &process) == 0;
+}
+
+/*
+ * Adds the processes of the pid namespace whose init MEMBER is: the kernel kills them with it,
+ * also those that were put there from outside and are not below it.
+ */
+static int add_namespace(const struct host *host, struct members *members,
+			 const struct process *member, const struct process *all, size_t count)
+{
+	uint64_t namespace, other;
+	int r = process_pid_namespace(host, member->pid, &namespace);
+
+	if (r < 0)
+		return r == -ESRCH ? 0 : r;
+	for (size_t i = 0; i < count && r == 0; i++)
+		if (process_pid_namespace(host, all[i].pid, &other) == 0 && other == namespace)
+			r = add_member(members, all[i].pid, all[i].start_time, false);
+	return r;
+}
+
+/*
+ * Adds whatever is now below the members. Returns how many are new, or a negative errno. A member
+ * is looked at again after the list was made: a list takes time, and a pid that was reused while it
+ * was made has children that are none of ours.
+ */
 static int add_descendants(const struct host *host, struct members *members)
 {
-	size_t before = members->count;
+	_cleanup_free_ struct process *all = NULL;
+	size_t before = members->count, count;
+	int r = process_list(host, &all, &count);
 
-	for (size_t i = 0; i < members->count; i++) {
-		_cleanup_free_ struct process *tree = NULL;
-		size_t count;
-		int r = process_tree(host, members->items[i].pid, &tree, &count);
+	for (size_t m = 0; m < members->count && r == 0; m++) {
+		for (size_t i = 0; i < count && r == 0; i++) {
+			const struct process *process = &all[i];
+			struct member member = members->items[m];
 
-		/*
-		 * Another process under that pid, or none: it has ended, and its children with it
-		 * or adopted.
-		 */
-		if (r == -ESRCH || (r == 0 && tree[0].start_time != members->items[i].start_time))
-			continue;
-		if (r < 0)
-			return r;
-		for (size_t t = 1; t < count && r == 0; t++)
-			r = add_member(members, tree[t].pid, tree[t].start_time, false);
-		if (r < 0)
-			return r;
+			if (process->pid == member.pid &&
+			    process->start_time == member.start_time && process->namespace_init)
+				r = add_namespace(host, members, process, all, count);
+			else if (process->ppid == member.pid &&
+				 process->start_time >= member.start_time &&
+				 !is_known(members, process->pid, process->start_time) &&
+				 is_same(host, &member))
+				r = add_member(members, process->pid, process->start_time, false);
+		}
 	}
-	return (int)(members->count - before);
+	return r < 0 ? r : (int)(members->count - before);
 }
 
 static bool is_ancestor_of_this(const struct host *host, int64_t pid)
@@ -124,11 +162,23 @@ static bool matches(const char *const *patterns, size_t count, const char *name)
 	return false;
 }
 
+/* The file name of EXE, which may have been replaced on disk while it runs; NULL if not known. */
+static const char *program_of(char *exe)
+{
+	char *deleted = exe ? strstr(exe, " (deleted)") : NULL;
+	const char *slash = exe ? strrchr(exe, '/') : NULL;
+
+	if (deleted && !deleted[strlen(" (deleted)")])
+		*deleted = '\0';
+	return slash ? slash + 1 : exe;
+}
+
 /* Says why PROCESS may not be killed, or returns 0. */
 static int check_process(const struct plugin_call *call, const struct process *process, bool root)
 {
 	const struct settings *settings = call->settings;
-	_cleanup_free_ char *exe = NULL;
+	_cleanup_free_ char *exe = process_exe(call->host, process->pid);
+	const char *program = program_of(exe);
 
 	if (process->pid == 1 || process->kernel_thread)
 		return plugin_fail(PLUGIN_NOT_MINE,
@@ -139,13 +189,13 @@ static int check_process(const struct plugin_call *call, const struct process *p
 		return plugin_fail(PLUGIN_NOT_MINE,
 				   "%s (pid %" PRId64 ") is lifeboat itself or what it runs under",
 				   process->comm, process->pid);
-	if (matches(never, ARRAY_SIZE(never), process->comm))
+	if (matches(never, ARRAY_SIZE(never), process->comm) ||
+	    matches(never, ARRAY_SIZE(never), program))
 		return plugin_fail(PLUGIN_NOT_MINE,
 				   "%s (pid %" PRId64 ") is never killed: too much depends on it",
 				   process->comm, process->pid);
 	if (!root || !settings || !settings->processes.count)
 		return 0;
-	exe = process_exe(call->host, process->pid);
 	if (matches((const char *const *)settings->processes.items, settings->processes.count,
 		    process->comm) ||
 	    matches((const char *const *)settings->processes.items, settings->processes.count, exe))
@@ -217,9 +267,9 @@ static int check_stuck(const struct plugin_call *call, const struct members *mem
 	return 0;
 }
 
-/* The processes of all waiting tasks. */
-static int add_roots(const struct plugin_call *call, const struct subject_thread *waiters,
-		     size_t count, struct members *members)
+/* Says why one of the waiting tasks may not be killed, or returns 0. */
+static int check_waiters(const struct plugin_call *call, const struct subject_thread *waiters,
+			 size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
 		struct process thread, process;
@@ -231,32 +281,83 @@ static int add_roots(const struct plugin_call *call, const struct subject_thread
 				") is in uninterruptible sleep, which SIGKILL does not end",
 				waiters[i].comm, waiters[i].pid);
 		if (process_read_same(call->host, waiters[i].pid, waiters[i].start_time, &thread) <
-		    0)
+			    0 ||
+		    process_read(call->host, thread.tgid, &process) < 0)
 			continue; /* it has ended */
-		if (process_read(call->host, thread.tgid, &process) < 0)
-			continue;
 		int r = check_process(call, &process, true);
 		if (r != 0)
 			return r;
-		r = add_member(members, process.pid, process.start_time, true);
+	}
+	return 0;
+}
+
+/* The processes of those of the waiting tasks that still hang. */
+static int add_roots(const struct plugin_call *call, const struct subject_thread *waiters,
+		     size_t count, struct members *members)
+{
+	bool hung[SUBJECT_WAITERS_MAX];
+
+	subject_find_hung(call, waiters, count, hung);
+	for (size_t i = 0; i < count; i++) {
+		struct process thread, process;
+
+		if (!hung[i] ||
+		    process_read_same(call->host, waiters[i].pid, waiters[i].start_time, &thread) <
+			    0 ||
+		    process_read(call->host, thread.tgid, &process) < 0)
+			continue;
+		int r = add_member(members, process.pid, process.start_time, true);
 		if (r < 0)
 			return r;
 	}
-	return members->count ? 0
-			      : plugin_fail(PLUGIN_NOT_MINE, "none of the waiting tasks is left");
+	return members->count
+		       ? 0
+		       : plugin_fail(PLUGIN_NOT_MINE, "none of the waiting tasks hangs any more");
+}
+
+/* The container of a process; false if it is in none. */
+static bool container_of(const struct host *host, int64_t pid, struct container *ret_container)
+{
+	_cleanup_free_ char *path = process_cgroup(host, pid);
+
+	return path && container_from_cgroup(path, ret_container) && ret_container->id[0];
+}
+
+/*
+ * True if PID is in a container in which nothing hangs: what started it is a runtime, whatever its
+ * name, and the container is not ours to end.
+ */
+static bool is_in_other_container(const struct host *host, const struct members *members,
+				  int64_t pid)
+{
+	struct container container, root;
+
+	if (!container_of(host, pid, &container))
+		return false;
+	for (size_t i = 0; i < members->count; i++)
+		if (members->items[i].root && container_of(host, members->items[i].pid, &root) &&
+		    streq(root.id, container.id))
+			return false;
+	return true;
 }
 
 static int check_members(const struct plugin_call *call, const struct members *members)
 {
 	for (size_t i = 0; i < members->count; i++) {
+		const struct member *member = &members->items[i];
 		struct process process;
 
-		if (process_read_same(call->host, members->items[i].pid,
-				      members->items[i].start_time, &process) < 0)
+		if (process_read_same(call->host, member->pid, member->start_time, &process) < 0)
 			continue;
 		int r = check_process(call, &process, false);
 		if (r != 0)
 			return r;
+		if (!member->root && is_in_other_container(call->host, members, member->pid))
+			return plugin_fail(PLUGIN_NOT_MINE,
+					   "%s (pid %" PRId64
+					   ") below it belongs to a container in which nothing "
+					   "hangs",
+					   process.comm, process.pid);
 	}
 	return 0;
 }
@@ -279,7 +380,26 @@ static cJSON *members_json(const struct members *members, size_t count)
 	return TAKE_PTR(list);
 }
 
-static int make_plan(struct plugin_call *call, const struct members *members)
+/* The threads that wait, by which it is seen whether they still do. */
+static cJSON *waiters_json(const struct subject_thread *waiters, size_t count)
+{
+	_cleanup_json_ cJSON *list = cJSON_CreateArray();
+
+	for (size_t i = 0; list && i < count; i++) {
+		cJSON *item = cJSON_CreateObject();
+
+		if (!item || json_set_number(item, "pid", (double)waiters[i].pid) < 0 ||
+		    json_set_number(item, "startTime", (double)waiters[i].start_time) < 0) {
+			cJSON_Delete(item);
+			return NULL;
+		}
+		cJSON_AddItemToArray(list, item);
+	}
+	return TAKE_PTR(list);
+}
+
+static int make_plan(struct plugin_call *call, const struct members *members,
+		     const struct subject_thread *waiters, size_t waiter_count)
 {
 	_cleanup_json_ cJSON *plan = cJSON_CreateObject();
 	struct process first = {.comm = "?"};
@@ -299,6 +419,7 @@ static int make_plan(struct plugin_call *call, const struct members *members)
 			 root_count, first.comm, members->items[0].pid,
 			 members->count - root_count);
 	if (!plan || json_set_string(plan, "target", target) < 0 ||
+	    json_set(plan, "waiters", waiters_json(waiters, waiter_count)) < 0 ||
 	    json_set(plan, "roots", members_json(members, root_count)) < 0 ||
 	    json_set(plan, "processes", members_json(members, members->count)) < 0)
 		return -ENOMEM;
@@ -324,7 +445,9 @@ static int plan(struct plugin_call *call)
 	if (count == 0 || json_number(plugin_details(call), "tasks", (double)count) > (double)count)
 		return plugin_fail(PLUGIN_NOT_MINE,
 				   "more tasks hang than the Abnormal names: that is for a person");
-	int r = add_roots(call, waiters, count, members);
+	int r = check_waiters(call, waiters, count);
+	if (r == 0)
+		r = add_roots(call, waiters, count, members);
 	if (r != 0)
 		return r;
 	r = add_descendants(call->host, members);
@@ -333,7 +456,7 @@ static int plan(struct plugin_call *call)
 	r = check_members(call, members);
 	if (r == 0)
 		r = check_stuck(call, members, waiters, count);
-	return r != 0 ? r : make_plan(call, members);
+	return r != 0 ? r : make_plan(call, members, waiters, count);
 }
 
 /* 0, or -ESRCH when it has ended; other errors are the caller's to tell. */
@@ -355,15 +478,27 @@ static bool is_still(const struct host *host, const struct member *member)
 	       strchr("TtDZXx", process.state);
 }
 
-/* Stops the members and all that they fork until then. */
-static int stop_tree(const struct host *host, struct members *members)
+static void note_stopped(const struct host *host, struct member *member)
 {
+	struct process process;
+
+	member->stopped_before =
+		process_read_same(host, member->pid, member->start_time, &process) == 0 &&
+		strchr("Tt", process.state);
+}
+
+/* Stops the members and all that they fork until then. */
+static int stop_tree(const struct plugin_call *call, struct members *members)
+{
+	const struct host *host = call->host;
+	uint64_t end = clock_monotonic(call->clock) + STOP_NS;
 	size_t stopped = 0;
 
-	for (unsigned round = 0; round < ROUNDS_MAX; round++) {
+	do {
 		bool still = true;
 
 		for (; stopped < members->count; stopped++) {
+			note_stopped(host, &members->items[stopped]);
 			int r = signal_member(host, &members->items[stopped], SIGSTOP);
 
 			if (r < 0 && r != -ESRCH)
@@ -378,46 +513,95 @@ static int stop_tree(const struct host *host, struct members *members)
 			return 0;
 		if (added == 0)
 			pause_ns(ROUND_NS);
-	}
-	return 0; /* one that will not stop yet is killed all the same, and verification looks again
-		   */
+	} while (clock_monotonic(call->clock) < end);
+	/* One that will not stop yet is killed all the same, and verification looks again. */
+	return 0;
 }
 
 static void resume_tree(const struct host *host, const struct members *members)
 {
 	for (size_t i = 0; i < members->count; i++)
-		signal_member(host, &members->items[i], SIGCONT);
+		if (!members->items[i].stopped_before)
+			signal_member(host, &members->items[i], SIGCONT);
+}
+
+/* All members, whatever becomes of one: the rest must not stay stopped. Returns the first error. */
+static int kill_tree(const struct host *host, const struct members *members, size_t *ret_killed,
+		     int64_t *ret_failed)
+{
+	int result = 0;
+
+	*ret_killed = 0;
+	for (size_t i = 0; i < members->count; i++) {
+		int r = signal_member(host, &members->items[i], SIGKILL);
+
+		*ret_killed += r == 0;
+		if (r < 0 && r != -ESRCH && result == 0) {
+			result = r;
+			*ret_failed = members->items[i].pid;
+		}
+	}
+	if (result < 0)
+		resume_tree(host, members);
+	return result;
+}
+
+/* Those of the planned roots that have a planned thread which still hangs. */
+static int add_planned_roots(const struct plugin_call *call, const cJSON *plan,
+			     struct members *members)
+{
+	struct subject_thread threads[SUBJECT_WAITERS_MAX] = {0};
+	bool hung[SUBJECT_WAITERS_MAX];
+	const cJSON *item;
+	size_t count = 0;
+	int r = 0;
+
+	cJSON_ArrayForEach (item, json_at(plan, "waiters"))
+		if (count < SUBJECT_WAITERS_MAX)
+			threads[count++] = (struct subject_thread){
+				.pid = (int64_t)json_number(item, "pid", 0),
+				.start_time = (uint64_t)json_number(item, "startTime", 0),
+			};
+	subject_find_hung(call, threads, count, hung);
+	for (size_t i = 0; i < count && r == 0; i++) {
+		struct process thread, process;
+
+		if (!hung[i] ||
+		    process_read_same(call->host, threads[i].pid, threads[i].start_time, &thread) <
+			    0 ||
+		    process_read(call->host, thread.tgid, &process) < 0)
+			continue;
+		cJSON_ArrayForEach (item, json_at(plan, "roots")) {
+			if (process.pid != (int64_t)json_number(item, "pid", 0) ||
+			    process.start_time != (uint64_t)json_number(item, "startTime", 0))
+				continue;
+			r = check_process(call, &process, true);
+			if (r == 0)
+				r = add_member(members, process.pid, process.start_time, true);
+			break;
+		}
+	}
+	return r;
 }
 
 static int recover(struct plugin_call *call)
 {
 	_cleanup_free_ struct members *members = calloc(1, sizeof(*members));
 	cJSON *plan = plugin_context(call);
-	const cJSON *item;
-	struct process process;
-	size_t killed = 0;
-	int r = 0;
+	int64_t failed = 0;
+	size_t killed;
 
 	if (!members || !plan)
 		return -ENOMEM;
-	cJSON_ArrayForEach (item, json_at(plan, "roots")) {
-		int64_t pid = (int64_t)json_number(item, "pid", 0);
-		uint64_t start_time = (uint64_t)json_number(item, "startTime", 0);
-
-		if (process_read_same(call->host, pid, start_time, &process) < 0)
-			continue;
-		r = check_process(call, &process, true);
-		if (r == 0)
-			r = add_member(members, pid, start_time, true);
-		if (r != 0)
-			return r;
-	}
+	int r = add_planned_roots(call, plan, members);
+	if (r != 0)
+		return r;
 	if (members->count == 0) {
-		r = subject_report(
-			call, "the hung processes have ended by themselves; nothing was killed");
+		r = subject_report(call, "none of the hung processes hangs any more; nothing was "
+					 "killed");
 		return r < 0 ? r : PLUGIN_RECOGNISED;
 	}
-	r = stop_tree(call->host, members);
+	r = stop_tree(call, members);
 	if (r >= 0)
 		r = check_members(call, members); /* of those forked since the plan */
 	if (r != 0) {
@@ -426,13 +610,9 @@ static int recover(struct plugin_call *call)
 					   strerror(-r))
 			     : r;
 	}
-	for (size_t i = 0; i < members->count; i++) {
-		r = signal_member(call->host, &members->items[i], SIGKILL);
-		killed += r == 0;
-		if (r < 0 && r != -ESRCH)
-			return plugin_fail(r, "cannot kill process %" PRId64 ": %s",
-					   members->items[i].pid, strerror(-r));
-	}
+	r = kill_tree(call->host, members, &killed, &failed);
+	if (r < 0)
+		return plugin_fail(r, "cannot kill process %" PRId64 ": %s", failed, strerror(-r));
 	if (json_set(plan, "processes", members_json(members, members->count)) < 0)
 		return -ENOMEM;
 	r = subject_report(call, "sent SIGKILL to %zu process%s", killed, killed == 1 ? "" : "es");

@@ -7,6 +7,8 @@
 #include "base/file.h"
 #include "host/container.h"
 
+#define SECOND_LOOK_NS (200 * NS_PER_MS)
+
 bool subject_process(const struct abnormal *abnormal, struct subject_thread *ret_process)
 {
 	const struct kernel_event *event = abnormal->spec.kernel_event;
@@ -81,6 +83,27 @@ bool subject_waits(const struct plugin_call *call, int64_t pid, uint64_t start_t
 
 	return process_read_same(call->host, pid, start_time, &process) == 0 &&
 	       process.state == 'D';
+}
+
+void subject_find_hung(const struct plugin_call *call, const struct subject_thread *threads,
+		       size_t count, bool *ret_hung)
+{
+	uint64_t switches[SUBJECT_WAITERS_MAX] = {0};
+	struct process thread;
+
+	for (size_t i = 0; i < count; i++) {
+		ret_hung[i] = process_read_same(call->host, threads[i].pid, threads[i].start_time,
+						&thread) == 0 &&
+			      thread.state == 'D';
+		if (ret_hung[i])
+			switches[i] = thread.switches;
+	}
+	nanosleep(&(struct timespec){.tv_nsec = SECOND_LOOK_NS}, NULL);
+	for (size_t i = 0; i < count; i++)
+		ret_hung[i] = ret_hung[i] &&
+			      process_read_same(call->host, threads[i].pid, threads[i].start_time,
+						&thread) == 0 &&
+			      thread.state == 'D' && thread.switches == switches[i];
 }
 
 char *subject_cgroup(const struct plugin_call *call)

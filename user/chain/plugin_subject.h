@@ -37,6 +37,14 @@ size_t subject_waiters(const struct plugin_call *call, struct subject_thread *wa
 bool subject_waits(const struct plugin_call *call, int64_t pid, uint64_t start_time);
 
 /*
+ * Which of COUNT threads (at most SUBJECT_WAITERS_MAX) hang right now: uninterruptibly asleep at two
+ * looks, and not run in between. Whoever is merely busy with a disk is in that state at many looks,
+ * but runs between them. Takes 200 ms.
+ */
+void subject_find_hung(const struct plugin_call *call, const struct subject_thread *threads,
+		       size_t count, bool *ret_hung);
+
+/*
  * The group whose limit was hit, the container's or the process's, whichever is known first; or
  * NULL.
  */

@@ -2,14 +2,21 @@
 /* kill-process-tree on this test's own children. */
 #include "plugin_fixture.h"
 
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "host/process.h"
 
-/* A child with a child and a grandchild, all asleep; the pids are shared. */
+/*
+ * A child with a child and a grandchild; the pids are shared. The first really hangs, where SIGKILL
+ * ends it: clone(2) with CLONE_VFORK sleeps uninterruptibly but killably until the new process
+ * executes or ends.
+ */
 struct family {
 	struct plugin_fixture *fixture;
 	volatile pid_t *pids;
@@ -31,6 +38,21 @@ static void sleep_on(void)
 		pause();
 }
 
+/* Like fork(), and the parent hangs until the child ends. */
+static pid_t fork_and_hang(void)
+{
+	return (pid_t)syscall(SYS_clone, CLONE_VFORK | SIGCHLD, NULL, NULL, NULL, NULL);
+}
+
+static void wait_until_hung(const struct family *family, pid_t pid)
+{
+	struct process process = {0};
+
+	for (int i = 0; i < 500 && process.state != 'D'; i++, usleep(10000))
+		process_read(family->fixture->real, pid, &process);
+	assert_int_equal(process.state, 'D');
+}
+
 static int setup(void **state)
 {
 	struct family *family = calloc(1, sizeof(*family));
@@ -43,7 +65,7 @@ static int setup(void **state)
 	family->root = fork();
 	if (family->root == 0) {
 		begin_child("hungry", NULL);
-		if (fork() == 0) {
+		if (fork_and_hang() == 0) {
 			begin_child("hungry", &family->pids[0]);
 			if (fork() == 0)
 				begin_child("hungry", &family->pids[1]);
@@ -54,6 +76,7 @@ static int setup(void **state)
 	for (int i = 0; i < 500 && !(family->pids[0] && family->pids[1]); i++)
 		usleep(10000);
 	assert_true(family->pids[1] > 0);
+	wait_until_hung(family, family->root);
 	*state = family;
 	return 0;
 }
@@ -128,7 +151,17 @@ static void a_hung_process_goes_with_all_below_it(void **state)
 	assert_true(is_gone(family, family->pids[0]) && is_gone(family, family->pids[1]));
 	assert_int_equal(call->plugin->recover(call), PLUGIN_RECOGNISED);
 	assert_string_equal(call->abnormal->status.message,
-			    "the hung processes have ended by themselves; nothing was killed");
+			    "none of the hung processes hangs any more; nothing was killed");
+}
+
+static void *hang_thread(void *tid)
+{
+	*(volatile pid_t *)tid = gettid();
+	if (fork_and_hang() == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		sleep_on();
+	}
+	return NULL;
 }
 
 static void a_tree_that_forks_all_the_time_goes_too(void **state)
@@ -136,9 +169,13 @@ static void a_tree_that_forks_all_the_time_goes_too(void **state)
 	struct family *family = *state;
 	struct plugin_call *call = &family->fixture->call;
 
+	family->pids[2] = 0;
 	pid_t forker = fork();
 	if (forker == 0) {
+		pthread_t thread;
+
 		begin_child("forker", NULL);
+		pthread_create(&thread, NULL, hang_thread, (void *)&family->pids[2]);
 		for (;;) {
 			if (fork() == 0) {
 				prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -150,8 +187,10 @@ static void a_tree_that_forks_all_the_time_goes_too(void **state)
 				;
 		}
 	}
-	usleep(50000);
-	int planned = plan(family, forker, "BlockedOnNFS", true, 1);
+	for (int i = 0; i < 500 && !family->pids[2]; i++)
+		usleep(10000);
+	wait_until_hung(family, family->pids[2]);
+	int planned = plan(family, family->pids[2], "BlockedOnNFS", true, 1);
 	int recovered = planned == PLUGIN_RECOGNISED ? call->plugin->recover(call) : planned;
 	kill(forker, SIGKILL); /* in case it was not, so that the wait ends */
 	waitpid(forker, NULL, 0);
@@ -177,6 +216,78 @@ static void what_sigkill_cannot_end_is_refused(void **state)
 	assert_int_equal(plan(family, family->root, "FilesystemFrozen", true, 1), PLUGIN_NOT_MINE);
 	assert_int_equal(plan(family, family->root, "BlockedOnNFS", true, 40), PLUGIN_NOT_MINE);
 	assert_false(is_gone(family, family->root));
+}
+
+/* The Abnormal says so; the process says otherwise. */
+static void what_does_not_hang_is_not_killed(void **state)
+{
+	struct family *family = *state;
+	struct plugin_call *call = &family->fixture->call;
+
+	assert_int_equal(plan(family, family->pids[0], "BlockedOnNFS", true, 1), PLUGIN_NOT_MINE);
+	assert_int_equal(plan(family, family->root, "BlockedOnNFS", true, 1), PLUGIN_RECOGNISED);
+	kill(family->pids[1], SIGKILL);
+	kill(family->pids[0], SIGKILL); /* ends the wait of the root */
+	struct process process = {.state = 'D'};
+	for (int i = 0; i < 500 && process.state == 'D'; i++, usleep(10000))
+		assert_int_equal(process_read(family->fixture->real, family->root, &process), 0);
+	assert_int_equal(call->plugin->recover(call), PLUGIN_RECOGNISED);
+	assert_string_equal(call->abnormal->status.message,
+			    "none of the hung processes hangs any more; nothing was killed");
+	usleep(100000);
+	assert_false(is_gone(family, family->root));
+	assert_int_equal(process_read(family->fixture->real, family->root, &process), 0);
+	assert_int_equal(process.state, 'S');
+}
+
+/* The init of a pid namespace takes along what is not below it: that is named, and looked at. */
+static void the_init_of_a_pid_namespace_takes_all_of_it_along(void **state)
+{
+	struct family *family = *state;
+	struct plugin_call *call = &family->fixture->call;
+	struct process process;
+
+	family->pids[2] = family->pids[3] = 0;
+	pid_t outer = fork();
+	if (outer == 0) {
+		begin_child("outer", NULL);
+		if (unshare(CLONE_NEWPID) < 0)
+			_exit(1);
+		pid_t init = fork();
+		if (init == 0) {
+			begin_child("initlike", NULL);
+			if (fork_and_hang() == 0)
+				sleep_on();
+			sleep_on();
+		}
+		family->pids[2] = init;
+		/* As `docker exec` does: in the namespace, but not below its init. */
+		pid_t guest = fork();
+		if (guest == 0) {
+			begin_child("guest", NULL);
+			sleep_on();
+		}
+		family->pids[3] = guest;
+		sleep_on();
+	}
+	for (int i = 0; i < 500 && !family->pids[3]; i++)
+		usleep(10000);
+	if (family->pids[3] > 0)
+		wait_until_hung(family, family->pids[2]);
+	int r = plan(family, family->pids[2], "BlockedOnNFS", true, 1);
+	int read = process_read(call->host, family->pids[2], &process);
+	kill(family->pids[3], SIGKILL);
+	kill(family->pids[2], SIGKILL);
+	kill(outer, SIGKILL);
+	waitpid(outer, NULL, 0);
+	assert_int_equal(read, 0);
+	assert_true(process.namespace_init);
+	assert_int_equal(r, PLUGIN_RECOGNISED);
+	const cJSON *item, *processes = fixture_context(family->fixture, "processes");
+	bool found = false;
+	cJSON_ArrayForEach (item, processes)
+		found |= json_number(item, "pid", 0) == family->pids[3];
+	assert_true(found);
 }
 
 static void what_carries_the_node_is_refused(void **state)
@@ -221,6 +332,8 @@ int main(void)
 		TEST(a_hung_process_goes_with_all_below_it),
 		TEST(a_tree_that_forks_all_the_time_goes_too),
 		TEST(what_sigkill_cannot_end_is_refused),
+		TEST(what_does_not_hang_is_not_killed),
+		TEST(the_init_of_a_pid_namespace_takes_all_of_it_along),
 		TEST(what_carries_the_node_is_refused),
 		TEST(only_listed_programs_are_killed_when_there_is_a_list),
 	};
