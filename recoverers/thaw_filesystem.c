@@ -10,8 +10,10 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <linux/fs.h>
+#include <linux/openat2.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 
 #include "base/file.h"
@@ -164,36 +166,63 @@ static bool is_of_mount(const struct plugin_call *call, int fd, int64_t pid, uns
 	return false;
 }
 
-/* Opens a mount point, and proves that it is of the planned device. */
+/*
+ * Finds a mount point in the mount namespace of PID (0: ours), as a handle that opens nothing. The
+ * processes in there may move what lies on the way, or lay symbolic links: those would be resolved
+ * in our own tree, so there may be none. A mount table shows paths without any.
+ */
+static int find_mount_point(const struct host *host, int64_t pid, const char *mount_point)
+{
+	const struct open_how how = {.flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
+				     .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS |
+						RESOLVE_NO_MAGICLINKS};
+	char path[64];
+
+	if (pid)
+		snprintf(path, sizeof(path), "%" PRId64 "/root", pid);
+	_cleanup_close_ int root = pid ? openat(host->proc, path, O_PATH | O_DIRECTORY | O_CLOEXEC)
+				       : open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (root < 0)
+		return -errno;
+	const char *below = mount_point + strspn(mount_point, "/");
+	int fd = (int)syscall(SYS_openat2, root, *below ? below : ".", &how, sizeof(how));
+	if (fd < 0 && errno == ENOSYS) /* before Linux 5.6: the device is compared all the same */
+		fd = openat(root, *below ? below : ".",
+			    O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	return fd < 0 ? -errno : fd;
+}
+
+/*
+ * Opens a mount point, after it is proven to be of the planned device: opening a folder of another
+ * filesystem could hang there (FUSE).
+ */
 static int open_mount(const struct plugin_call *call, const cJSON *plan)
 {
 	unsigned major = (unsigned)json_number(plan, "major", 0),
 		 minor = (unsigned)json_number(plan, "minor", 0);
 	int64_t pid = (int64_t)json_number(plan, "mountNamespaceOf", 0);
-	const char *mount_point = json_string(plan, "mountPoint");
-	char path[PATH_MAX];
+	const char *path = json_string(plan, "mountPoint");
+	char handle[64];
 	struct stat status;
 
-	if (!mount_point)
+	if (!path)
 		return plugin_fail(-EINVAL,
 				   "status.context.%s.mountPoint is missing: there is no plan",
 				   call->plugin->name);
-	if (pid)
-		snprintf(path, sizeof(path), "%s/proc/%" PRId64 "/root%s", call->host->root, pid,
-			 mount_point);
-	else
-		snprintf(path, sizeof(path), "%s", mount_point);
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return plugin_fail(-errno, "cannot open mount point %s: %s", path, strerror(errno));
-	if (fstat(fd, &status) < 0)
+	_cleanup_close_ int place = find_mount_point(call->host, pid, path);
+	if (place < 0)
+		return plugin_fail(place, "cannot open mount point %s: %s", path, strerror(-place));
+	if (fstat(place, &status) < 0)
 		return plugin_fail(-errno, "cannot look at mount point %s: %s", path,
 				   strerror(errno));
-	if (status.st_dev != makedev(major, minor) && !is_of_mount(call, fd, pid, major, minor))
+	if (status.st_dev != makedev(major, minor) && !is_of_mount(call, place, pid, major, minor))
 		return plugin_fail(-ESTALE,
 				   "%s is now of device %u:%u, not of %u:%u; nothing was thawed",
 				   path, major(status.st_dev), minor(status.st_dev), major, minor);
-	return TAKE_FD(fd);
+	snprintf(handle, sizeof(handle), "/proc/self/fd/%d", place);
+	int fd = open(handle, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? plugin_fail(-errno, "cannot open mount point %s: %s", path, strerror(errno))
+		      : fd;
 }
 
 static int recover(struct plugin_call *call)

@@ -200,6 +200,35 @@ static void another_filesystem_at_the_mount_point_is_left_alone(void **state)
 	assert_int_equal(process.state, 'D');
 }
 
+/*
+ * A container may lay a link where its mount point was. It would lead through our own tree, even to
+ * the right filesystem: what is not reached the way that was planned is not touched.
+ */
+static void a_link_at_the_mount_point_is_not_followed(void **state)
+{
+	struct filesystem *filesystem = *state;
+	struct plugin_call *call = &filesystem->fixture->call;
+	char link[128];
+
+	NEED(filesystem);
+	hang(filesystem);
+	snprintf(link, sizeof(link), "%s/link", filesystem->fixture->root.path);
+	assert_int_equal(symlink(filesystem->mount, link), 0);
+	for (int pid = 0; pid < 2; pid++) {
+		plan(filesystem, 4, PLUGIN_RECOGNISED);
+		assert_int_equal(json_set_string(plugin_context(call), "mountPoint", link), 0);
+		assert_int_equal(json_set_number(plugin_context(call), "mountNamespaceOf",
+						 pid ? getpid() : 0),
+				 0);
+		assert_int_equal(call->plugin->recover(call), -ELOOP);
+	}
+	unlink(link);
+	/* By another process's root the planned way leads there as well. */
+	plan(filesystem, 4, PLUGIN_RECOGNISED);
+	assert_int_equal(json_set_number(plugin_context(call), "mountNamespaceOf", getpid()), 0);
+	assert_int_equal(call->plugin->recover(call), PLUGIN_RECOGNISED);
+}
+
 static void what_thawing_cannot_help_is_refused(void **state)
 {
 	struct filesystem *filesystem = *state;
@@ -219,6 +248,7 @@ int main(void)
 		TEST(a_frozen_filesystem_is_thawed_and_the_tasks_go_on),
 		TEST(a_thawed_filesystem_is_no_error),
 		TEST(another_filesystem_at_the_mount_point_is_left_alone),
+		TEST(a_link_at_the_mount_point_is_not_followed),
 		TEST(what_thawing_cannot_help_is_refused),
 	};
 
