@@ -153,7 +153,11 @@ static int unit_read(sd_bus *bus, struct unit *unit, char *why, size_t why_size)
 	return MIN(r, 0);
 }
 
-/* The outermost service in PATH, which is the one that the system's manager knows. */
+/*
+ * The service that the system's manager has at PATH: below slices alone. What follows another kind
+ * of group was named by whoever got that group (a container with a systemd of its own, a session),
+ * and a unit of the node that has the same name is another one.
+ */
 static bool unit_of_cgroup(const char *path, char name[UNIT_NAME_SIZE])
 {
 	for (const char *next = path; *next;) {
@@ -166,6 +170,10 @@ static bool unit_of_cgroup(const char *path, char name[UNIT_NAME_SIZE])
 			name[length] = '\0';
 			return true;
 		}
+		if (length > 0 &&
+		    (length <= strlen(".slice") ||
+		     memcmp(next + length - strlen(".slice"), ".slice", strlen(".slice")) != 0))
+			return false;
 		next += length + (next[length] == '/');
 	}
 	return false;
@@ -244,12 +252,13 @@ static int choose_unit(struct plugin_call *call, char name[UNIT_NAME_SIZE])
 
 /*
  * A service that hangs where no signal reaches it cannot be stopped, so restarting only adds a hung
- * stop.
+ * stop; and one that does not hang any more needs none.
  */
-static int check_killable(struct plugin_call *call)
+static int check_hang(const struct plugin_call *call)
 {
 	struct subject_thread waiters[SUBJECT_WAITERS_MAX];
-	size_t count = subject_waiters(call, waiters);
+	size_t count = subject_waiters(call, waiters), left = 0;
+	bool hung[SUBJECT_WAITERS_MAX];
 
 	for (size_t i = 0; i < count; i++)
 		if (!waiters[i].killable)
@@ -258,7 +267,24 @@ static int check_killable(struct plugin_call *call)
 					   ") is in a wait that SIGKILL does not end, so its "
 					   "service cannot be stopped",
 					   waiters[i].comm, waiters[i].pid);
-	return count ? 0 : plugin_fail(PLUGIN_NOT_MINE, "the waiting tasks are not named");
+	if (count == 0)
+		return plugin_fail(PLUGIN_NOT_MINE, "the waiting tasks are not named");
+	subject_find_hung(call, waiters, count, hung);
+	for (size_t i = 0; i < count; i++)
+		left += hung[i];
+	return left ? 0 : plugin_fail(PLUGIN_NOT_MINE, "none of the waiting tasks hangs any more");
+}
+
+/*
+ * What an OOM kill ends is "failed" to systemd. "inactive" or on the way there is what somebody
+ * stopped, or what ended well: neither is ours to start.
+ */
+static int check_state(const struct plugin_call *call, const struct unit *unit)
+{
+	if (is_hang(call) || streq(unit->active_state, "failed"))
+		return 0;
+	return plugin_fail(PLUGIN_NOT_MINE, "%s is %s: it needs no restart", unit->name,
+			   unit->active_state);
 }
 
 static int plan(struct plugin_call *call)
@@ -271,7 +297,7 @@ static int plan(struct plugin_call *call)
 		return PLUGIN_NOT_MINE;
 	int r = choose_unit(call, unit.name);
 	if (r == 0 && is_hang(call))
-		r = check_killable(call);
+		r = check_hang(call);
 	if (r != 0)
 		return r;
 	r = bus_open(call, &bus);
@@ -283,11 +309,9 @@ static int plan(struct plugin_call *call)
 	r = unit_read(bus, &unit, why, sizeof(why));
 	if (r < 0)
 		return plugin_fail(r, "cannot read the state of %s: %s", unit.name, why);
-	if (is_oom(call) &&
-	    (streq(unit.active_state, "active") || streq(unit.active_state, "activating") ||
-	     streq(unit.active_state, "reloading")))
-		return plugin_fail(PLUGIN_NOT_MINE, "%s is %s: it needs no restart", unit.name,
-				   unit.active_state);
+	r = check_state(call, &unit);
+	if (r != 0)
+		return r;
 	_cleanup_json_ cJSON *plan = cJSON_CreateObject();
 	snprintf(target, sizeof(target), "systemd unit %s", unit.name);
 	if (!plan || json_set_string(plan, "target", target) < 0 ||
@@ -331,6 +355,9 @@ static int recover(struct plugin_call *call)
 	if (!streq(unit.invocation, invocation ? invocation : ""))
 		return plugin_fail(PLUGIN_NOT_MINE,
 				   "%s has been started again since; nothing was done", unit.name);
+	r = is_hang(call) ? check_hang(call) : check_state(call, &unit);
+	if (r != 0)
+		return r;
 	r = sd_bus_call_method(bus, "org.freedesktop.systemd1", "/org/freedesktop/systemd1",
 			       "org.freedesktop.systemd1.Manager", "RestartUnit", &error, NULL,
 			       "ss", unit.name, "replace");

@@ -206,6 +206,40 @@ static void a_service_that_runs_again_is_left_alone(void **state)
 	assert_int_equal(plan_alone(bus, "/system.slice/web.service", "*"), PLUGIN_NOT_MINE);
 }
 
+static void what_somebody_stopped_is_not_started(void **state)
+{
+	struct bus *bus = *state;
+	struct plugin_call *call = &bus->fixture->call;
+	void *settings;
+
+	snprintf(bus->service->active_state, sizeof(bus->service->active_state), "inactive");
+	assert_int_equal(plan_alone(bus, "/system.slice/web.service", "*"), PLUGIN_NOT_MINE);
+	snprintf(bus->service->active_state, sizeof(bus->service->active_state), "failed");
+	assert_int_equal(plan(bus, "/system.slice/web.service", "*", &settings), PLUGIN_RECOGNISED);
+	snprintf(bus->service->active_state, sizeof(bus->service->active_state), "inactive");
+	assert_int_equal(call->plugin->recover(call), PLUGIN_NOT_MINE);
+	assert_int_equal(bus->service->restarts, 0);
+	schema_free(call->plugin->settings, settings);
+}
+
+/* Whoever has a group to himself names what is in it; the node's units are others. */
+static void a_name_inside_of_a_group_of_others_is_no_unit_of_the_node(void **state)
+{
+	static const char *const paths[] = {
+		"/lxc.payload.guest/system.slice/web.service",
+		"/machine.slice/machine-guest.scope/payload/system.slice/web.service",
+		"/custom-runtime/3f4e/system.slice/web.service",
+		"/user.slice/user-1000.slice/session-3.scope/web.service",
+		"/../../system.slice/web.service",
+		"/.slice/web.service",
+		"/system.slice/.service"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(paths); i++)
+		assert_int_equal(plan_alone(*state, paths[i], "*"), PLUGIN_NOT_MINE);
+	assert_int_equal(plan_alone(*state, "/a.slice/a-b.slice/web.service/below/x.service", "*"),
+			 PLUGIN_RECOGNISED);
+}
+
 static void only_listed_services_are_restarted(void **state)
 {
 	assert_int_equal(plan_alone(*state, "/system.slice/web.service", NULL), PLUGIN_NOT_MINE);
@@ -248,6 +282,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_listed_service_left_dead_is_restarted_and_proven),
 		TEST(a_service_that_runs_again_is_left_alone),
+		TEST(what_somebody_stopped_is_not_started),
+		TEST(a_name_inside_of_a_group_of_others_is_no_unit_of_the_node),
 		TEST(only_listed_services_are_restarted),
 		TEST(what_the_node_stands_on_is_never_restarted),
 		TEST(a_node_without_systemd_is_told),
