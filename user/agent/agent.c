@@ -125,10 +125,11 @@ static void detectors_tell(const struct agent *agent)
 	cJSON_ArrayForEach (item, list) {
 		const char *name = json_string(item, "name"), *status = json_string(item, "status");
 		const char *hook = json_string(item, "hook"), *reason = json_string(item, "reason");
+		bool hooked = hook && *hook, reasoned = reason && *reason;
 
 		log_info("Detector %s: %s%s%s%s%s", name ? name : "?", status ? status : "?",
-			 hook ? ", by " : "", hook ? hook : "", reason && *reason ? ": " : "",
-			 reason ? reason : "");
+			 hooked ? ", by " : "", hooked ? hook : "", reasoned ? ": " : "",
+			 reasoned ? reason : "");
 	}
 }
 
