@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 
 #include "base/log.h"
+#include "base/spawn.h"
 
 #define WAITING_MAXIMUM 4096
 #define UID_SIZE 37
@@ -70,6 +71,11 @@ _noreturn_ static void remove_batch(const struct artifact_cleaner *cleaner)
 	sigset_t none;
 	char path[4096];
 
+	/*
+	 * This may hang with the disk and outlive the agent: with the agent's sockets and locks it
+	 * would keep supervisors and the store's worker waiting, and the next agent out.
+	 */
+	spawn_close_inherited();
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	for (size_t i = 0; i < cleaner->waiting_count; i++)

@@ -4,67 +4,26 @@
 
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "base/clock.h"
+#include "base/spawn.h"
 
-/* Where the worker finds its end of the socket. */
-#define WORKER_FD 3
-
-extern char **environ;
-
-/*
- * A process group of its own keeps Ctrl-C away from it; the signal mask is not the agent's, which
- * blocks what it takes from signalfd.
- */
-static int spawn_attributes(posix_spawnattr_t *attributes)
+static int worker_spawn(const char *program, const char *directory, int socket_fd, pid_t *ret_pid,
+			int *ret_pidfd)
 {
-	sigset_t none;
-	int flags = POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK;
+	char *arguments[] = {(char *)"lifeboat",
+			     (char *)"store-worker",
+			     (char *)"--fd",
+			     (char *)"3",
+			     directory ? (char *)"--directory" : NULL,
+			     (char *)directory,
+			     NULL};
 
-	sigemptyset(&none);
-	int r = posix_spawnattr_setpgroup(attributes, 0);
-	if (r == 0)
-		r = posix_spawnattr_setsigmask(attributes, &none);
-	if (r == 0)
-		r = posix_spawnattr_setflags(attributes, (short)flags);
-	return -r;
-}
-
-static int worker_spawn(const char *program, const char *directory, int socket_fd, pid_t *ret_pid)
-{
-	const char *arguments[] = {"lifeboat", "store-worker", "--fd", "3", NULL, NULL, NULL};
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attributes;
-	pid_t pid;
-
-	if (directory) {
-		arguments[4] = "--directory";
-		arguments[5] = directory;
-	}
-	int r = -posix_spawn_file_actions_init(&actions);
-	if (r < 0)
-		return r;
-	r = -posix_spawnattr_init(&attributes);
-	if (r < 0) {
-		posix_spawn_file_actions_destroy(&actions);
-		return r;
-	}
-	r = spawn_attributes(&attributes);
-	if (r == 0)
-		r = -posix_spawn_file_actions_adddup2(&actions, socket_fd, WORKER_FD);
-	if (r == 0)
-		r = -posix_spawn(&pid, program ? program : "/proc/self/exe", &actions, &attributes,
-				 (char *const *)arguments, environ);
-	posix_spawnattr_destroy(&attributes);
-	posix_spawn_file_actions_destroy(&actions);
-	if (r == 0)
-		*ret_pid = pid;
-	return r;
+	return spawn(program ? program : "/proc/self/exe", arguments, &socket_fd, 1, ret_pid,
+		     ret_pidfd);
 }
 
 int store_link_start(const struct store_link_options *options, struct store_link **ret_link)
@@ -87,13 +46,10 @@ int store_link_start(const struct store_link_options *options, struct store_link
 	/* The agent's end alone: the worker may wait for the agent, never the other way round. */
 	if (fcntl(link->channel.fd, F_SETFL, O_NONBLOCK) < 0)
 		return -errno;
-	int r = worker_spawn(options->program, options->directory, worker_fd, &link->pid);
+	int r = worker_spawn(options->program, options->directory, worker_fd, &link->pid,
+			     &link->pidfd);
 	if (r < 0)
 		return r;
-	/* The child is not reaped yet, so that its pid cannot have been given to another. */
-	link->pidfd = (int)syscall(SYS_pidfd_open, link->pid, 0);
-	if (link->pidfd < 0)
-		return -errno;
 	r = sd_event_add_io(options->event, &link->io, link->channel.fd, EPOLLIN, options->on_io,
 			    link);
 	if (r >= 0)

@@ -411,6 +411,8 @@ int store_worker_main(int argc, char **argv)
 	signal(SIGTERM, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
 	signal(SIGPIPE, SIG_IGN);
+	/* Keeps Ctrl-C of a terminal, which goes to the group, away. */
+	setpgid(0, 0);
 	prctl(PR_SET_NAME, "lifeboat-store");
 	umask(077);
 	return store_worker_run((int)fd, directory);

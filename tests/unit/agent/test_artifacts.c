@@ -7,6 +7,8 @@
 
 #include <cmocka.h>
 
+#include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/stat.h>
 
@@ -91,6 +93,30 @@ static void folders_of_removed_abnormals_go_and_others_stay(void **state)
 	assert_int_equal(access(path_of(place, "keep/file"), F_OK), 0);
 }
 
+/* With the agent's sockets it would keep supervisors and the store's worker alive after the agent. */
+static void whoever_removes_holds_nothing_of_the_agents(void **state)
+{
+	struct place *place = *state;
+	int ends[2];
+	char name[64];
+
+	for (int i = 0; i < 5000; i++) {
+		snprintf(name, sizeof(name), FIRST "/host/%d", i);
+		directory_make(path_of(place, FIRST "/host"), 0700);
+		int fd = open(path_of(place, name), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+		assert_true(fd >= 0);
+		close(fd);
+	}
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	artifact_cleaner_remove(place->cleaner, FIRST);
+	close(ends[1]);
+	struct pollfd polled = {.fd = ends[0], .events = POLLIN};
+	assert_int_equal(poll(&polled, 1, 10000), 1);
+	assert_int_equal(access(path_of(place, FIRST "/host"), F_OK), 0);
+	close(ends[0]);
+	wait_gone(place, FIRST);
+}
+
 static void what_is_no_uid_is_never_a_path(void **state)
 {
 	struct place *place = *state;
@@ -110,6 +136,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(folders_of_removed_abnormals_go_and_others_stay,
 						setup, teardown),
+		cmocka_unit_test_setup_teardown(whoever_removes_holds_nothing_of_the_agents, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(what_is_no_uid_is_never_a_path, setup, teardown),
 	};
 

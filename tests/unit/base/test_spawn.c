@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Children get what they are handed and nothing else. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#include "base/buffer.h"
+#include "base/file.h"
+#include "base/spawn.h"
+
+static int ended(pid_t pid)
+{
+	int status;
+
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void a_child_has_what_it_is_handed_and_nothing_else(void **state)
+{
+	char command[128];
+	char *const arguments[] = {(char *)"sh", (char *)"-c", command, NULL};
+	_cleanup_free_ char *text = NULL;
+	int ends[2], kept = fcntl(STDIN_FILENO, F_DUPFD, 50), pidfd; /* not CLOEXEC */
+	pid_t pid;
+
+	assert_true(kept >= 0);
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	snprintf(command, sizeof(command), "test -e /proc/$$/fd/%d && echo leak >&3; echo end >&4",
+		 kept);
+	/* The order of the numbers must not matter. */
+	int other = fcntl(ends[1], F_DUPFD_CLOEXEC, 40);
+	const int fds[] = {other, ends[1]};
+	assert_int_equal(spawn("/bin/sh", arguments, fds, 2, &pid, &pidfd), 0);
+	close(ends[1]);
+	close(other);
+	assert_int_equal(file_read_fd(ends[0], 4096, &text, NULL), 0);
+	assert_string_equal(text, "end\n");
+	assert_int_equal(ended(pid), 0);
+	close(pidfd);
+	close(ends[0]);
+	close(kept);
+}
+
+static void a_child_blocks_no_signal(void **state)
+{
+	char *const arguments[] = {(char *)"sh", (char *)"-c", (char *)"kill -TERM $$; exit 3",
+				   NULL};
+	sigset_t all, before;
+	int pidfd, status;
+	pid_t pid;
+
+	sigfillset(&all);
+	sigprocmask(SIG_BLOCK, &all, &before);
+	assert_int_equal(spawn("/bin/sh", arguments, NULL, 0, &pid, &pidfd), 0);
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
+	close(pidfd);
+}
+
+static void what_cannot_be_executed_shows_as_127(void **state)
+{
+	char *const arguments[] = {(char *)"nothing", NULL};
+	int pidfd;
+	pid_t pid;
+
+	assert_int_equal(spawn("/nonexistent", arguments, NULL, 0, &pid, &pidfd), 0);
+	assert_int_equal(ended(pid), 127);
+	close(pidfd);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_child_has_what_it_is_handed_and_nothing_else),
+		cmocka_unit_test(a_child_blocks_no_signal),
+		cmocka_unit_test(what_cannot_be_executed_shows_as_127),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
