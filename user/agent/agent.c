@@ -41,7 +41,7 @@ struct agent {
 	struct config *reloaded; /* what SIGHUP brought since, or NULL */
 	sd_event *event;
 	int lock;
-	char *artifact_root;
+	char *artifact_root, *generation_path;
 	uid_t *allowed_users;
 	gid_t *allowed_groups;
 	struct host *host;
@@ -373,6 +373,7 @@ static int plugins_begin(struct agent *agent)
 		.event = agent->event,
 		.clock = clock_system(),
 		.api_socket = config->socket,
+		.generation_path = agent->generation_path,
 	};
 
 	settings_plugins(config, registry.settings);
@@ -428,6 +429,8 @@ static int parts_begin(struct agent *agent)
 	if (r == 0 &&
 	    asprintf(&agent->artifact_root, "%s/artifacts", agent->config->state_directory) < 0)
 		r = -ENOMEM;
+	if (r == 0 && asprintf(&agent->generation_path, "%s.calls", agent->config->socket) < 0)
+		r = -ENOMEM;
 	if (r == 0)
 		r = artifact_cleaner_new(agent->event, agent->artifact_root, &agent->cleaner);
 	if (r == 0)
@@ -460,6 +463,7 @@ static void agent_end(struct agent *agent)
 		host_free(agent->host);
 	closep(&agent->lock);
 	free(agent->artifact_root);
+	free(agent->generation_path);
 	free(agent->allowed_users);
 	free(agent->allowed_groups);
 	if (agent->reloaded)

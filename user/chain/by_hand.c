@@ -77,7 +77,9 @@ static void trial_done(void *userdata, struct call_result *result)
 	if (r == 0 && result->verdict == CALL_ERROR)
 		r = -EIO;
 	else if (r == 0 && result->verdict == CALL_NOT_MINE)
-		explanation = "the plug-in says that this Abnormal is not for it";
+		explanation = result->explanation ? result->explanation
+						  : "the plug-in says that this Abnormal is not "
+						    "for it";
 	trial->callback(trial->userdata, r, trial->abnormal, explanation);
 }
 
@@ -168,6 +170,10 @@ static int retrieved_start(struct retrieval *retrieval, const char *text, size_t
 			return r;
 		TAKE_PTR(abnormal);
 		pipeline_add_ended(pipeline, handling, INT64_MIN / 2);
+		/* Nothing is under way for what was not at hand. */
+		r = recoverer_give_up_unfinished(handling);
+		if (r < 0)
+			return r;
 	}
 	return by_hand_start(handling, &retrieval->by_hand);
 }

@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 
 #include "chain/call_result.h"
+#include "chain/generation.h"
 #include "chain/supervisor.h"
 
 #define PARALLEL_DEFAULT 4
@@ -58,6 +59,7 @@ struct call {
 struct call_pool {
 	struct call_pool_options options;
 	char *worker_program, *host_root, *api_socket;
+	int generation; /* -1: none */
 	sd_event_source *pump;
 	struct call *waiting, **waiting_end; /* first in, first out */
 	struct call *running, *leaving;
@@ -381,7 +383,9 @@ static void call_run(struct call *call)
 	}
 	int r = request_write(call);
 	if (r == 0)
-		r = supervisor_start(pool->worker_program, &call->socket, &call->pidfd);
+		r = supervisor_start(pool->worker_program,
+				     call->step == STEP_RECOVER ? pool->generation : -1,
+				     &call->socket, &call->pidfd);
 	if (r == 0)
 		r = call_watch(call);
 	if (r == 0)
@@ -392,11 +396,11 @@ static void call_run(struct call *call)
 		pidfd_send_signal(call->pidfd, SIGKILL, NULL, 0);
 	call_hang_up(call);
 	/*
-	 * If the loop cannot watch it, it is reaped here: it was just killed, before it had a
-	 * child.
+	 * If the loop cannot watch it, it is reaped here or never: it was just killed, before it
+	 * had a child, but may wait for a disk in its exec.
 	 */
 	if (call->pidfd >= 0 && !call->exit_source) {
-		waitid(P_PIDFD, (id_t)call->pidfd, &(siginfo_t){0}, WEXITED);
+		waitid(P_PIDFD, (id_t)call->pidfd, &(siginfo_t){0}, WEXITED | WNOHANG);
 		close(TAKE_FD(call->pidfd));
 	}
 	call_finish(call, false);
@@ -468,6 +472,11 @@ void call_cancel(struct call *call)
 	call_move(call, CALL_LEAVING);
 }
 
+bool call_pool_is_alone(const struct call_pool *pool)
+{
+	return pool->generation < 0 || generation_is_alone(pool->generation);
+}
+
 const struct call_counts *call_pool_counts(const struct call_pool *pool)
 {
 	return &pool->counts;
@@ -481,6 +490,7 @@ int call_pool_new(const struct call_pool_options *options, struct call_pool **re
 		return -ENOMEM;
 	pool->options = *options;
 	pool->waiting_end = &pool->waiting;
+	pool->generation = -1;
 	if (!pool->options.parallel)
 		pool->options.parallel = PARALLEL_DEFAULT;
 	if (!pool->options.clock)
@@ -491,7 +501,14 @@ int call_pool_new(const struct call_pool_options *options, struct call_pool **re
 	pool->api_socket = options->api_socket ? strdup(options->api_socket) : NULL;
 	if (!pool->worker_program || !pool->host_root || (options->api_socket && !pool->api_socket))
 		return -ENOMEM;
-	int r = sd_event_add_defer(options->event, &pool->pump, on_pump, pool);
+	int r = options->generation_path
+			? generation_begin(options->generation_path, &pool->generation)
+			: 0;
+	if (r < 0)
+		log_warning("Locking %s failed: %s; should the agent end in the middle of a "
+			    "recovery, the next one can't wait until that is over",
+			    options->generation_path, strerror(-r));
+	r = sd_event_add_defer(options->event, &pool->pump, on_pump, pool);
 	if (r < 0)
 		return r;
 	sd_event_source_set_enabled(pool->pump, SD_EVENT_OFF);
@@ -507,6 +524,9 @@ static void supervisor_wait(struct call *call, uint64_t end_ns)
 	int wait_ms = now < end_ns ? (int)((end_ns - now) / NS_PER_MS) : 0;
 
 	if (poll(&polled, 1, wait_ms) <= 0) {
+		/* What is stuck in a recovery has to be waited for by the next agent. */
+		if (call->step == STEP_RECOVER && call->pool->generation >= 0)
+			return;
 		pidfd_send_signal(call->pidfd, SIGKILL, NULL, 0);
 		poll(&polled, 1, 10);
 	}
@@ -528,6 +548,7 @@ void call_pool_free(struct call_pool *pool)
 		call_free(pool->leaving);
 	}
 	sd_event_source_disable_unref(pool->pump);
+	closep(&pool->generation);
 	free(pool->worker_program);
 	free(pool->host_root);
 	free(pool->api_socket);

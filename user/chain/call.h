@@ -21,6 +21,8 @@ struct call_result {
 	enum call_verdict verdict;
 	/* for a person: "exit status 3: cannot open /dev/foo"; NULL unless CALL_ERROR */
 	char *error;
+	/* for a person: why CALL_NOT_MINE, its last line on standard error; or NULL */
+	char *explanation;
 	/*
 	 * The answer when there was one: only its
 	 * status.{message,reason,output,context,identifiable,recoverable} count.
@@ -48,6 +50,8 @@ struct call_pool_options {
 	/* executed as `PROGRAM plugin-supervisor --fd N`; NULL: /proc/self/exe */
 	const char *worker_program;
 	const char *host_root; /* passed on to host_open in the worker; NULL: "/" */
+	/* the file by which agents know of each other's recoveries (generation.h); NULL: none */
+	const char *generation_path;
 	/* LIFEBOAT_SOCKET of scripts; NULL: as in the agent's own environment */
 	const char *api_socket;
 };
@@ -59,6 +63,12 @@ int call_pool_new(const struct call_pool_options *options, struct call_pool **re
  */
 void call_pool_free(struct call_pool *pool);
 DEFINE_CLEANUP(struct call_pool, call_pool_free);
+
+/*
+ * False while a recover step that a former agent began may still be at work: it was killed with that
+ * agent, but this takes a moment, and longer for what is stuck in the kernel.
+ */
+bool call_pool_is_alone(const struct call_pool *pool);
 
 struct call;
 

@@ -9,6 +9,7 @@
 void call_result_clear(struct call_result *result)
 {
 	free(result->error);
+	free(result->explanation);
 	free(result->note);
 	abnormal_free(result->answer);
 	for (size_t i = 0; i < result->artifacts.count; i++)
@@ -180,8 +181,10 @@ int call_result_read(struct call_result *result, const struct call_reply_view *v
 
 	last_line(view->error, reply->error_bytes, said, sizeof(said));
 	int r = ending_read(result, reply, said, entry);
-	if (r == 0 && reply->ending == ENDING_EXITED && reply->code == 2)
+	if (r == 0 && reply->ending == ENDING_EXITED && reply->code == 2) {
 		result->verdict = CALL_NOT_MINE;
+		r = string_set(&result->explanation, *said ? said : NULL);
+	}
 	if (r == 0 && reply->ending == ENDING_EXITED && reply->code == 0) {
 		result->verdict = CALL_RECOGNISED;
 		r = answer_read(result, view->output, reply->output_bytes, entry, sent);

@@ -10,6 +10,7 @@
 
 struct deed {
 	int64_t boot_ns;
+	bool harmless;
 	char *recoverer, *subject;
 };
 
@@ -51,7 +52,7 @@ void governor_free(struct governor *governor)
 }
 
 int governor_note(struct governor *governor, const char *recoverer, const char *subject,
-		  int64_t boot_ns)
+		  bool harmless, int64_t boot_ns)
 {
 	_cleanup_free_ char *recoverer_copy = strdup(recoverer);
 	_cleanup_free_ char *subject_copy = strdup(subject);
@@ -62,6 +63,7 @@ int governor_note(struct governor *governor, const char *recoverer, const char *
 		deed_remove(governor, 0);
 	governor->deeds[governor->count++] = (struct deed){
 		.boot_ns = boot_ns,
+		.harmless = harmless,
 		.recoverer = TAKE_PTR(recoverer_copy),
 		.subject = TAKE_PTR(subject_copy),
 	};
@@ -79,8 +81,8 @@ void governor_forget(struct governor *governor, const char *recoverer, const cha
 }
 
 /*
- * How many deeds of RECOVERER and SUBJECT (NULL: any) lie less than PERIOD_NS back, and the first
- * of them.
+ * How many deeds of RECOVERER (NULL: any that disturbs something) and SUBJECT (NULL: any) lie less
+ * than PERIOD_NS back, and the first of them.
  */
 static uint64_t deeds_within(const struct governor *governor, const char *recoverer,
 			     const char *subject, int64_t period_ns, int64_t now_ns,
@@ -92,7 +94,7 @@ static uint64_t deeds_within(const struct governor *governor, const char *recove
 		const struct deed *deed = &governor->deeds[i];
 
 		if (now_ns - deed->boot_ns >= period_ns ||
-		    (recoverer && !streq(deed->recoverer, recoverer)) ||
+		    (recoverer ? !streq(deed->recoverer, recoverer) : deed->harmless) ||
 		    (subject && !streq(deed->subject, subject)))
 			continue;
 		if (count++ == 0 || deed->boot_ns < *ret_first_ns)
@@ -133,8 +135,9 @@ int governor_check(const struct governor *governor, const struct plugin_entry *e
 			 duration_format((uint64_t)(first_ns + rate_ns - now_boot_ns), wait));
 		return -EAGAIN;
 	}
-	if (actions_per_hour && deeds_within(governor, NULL, NULL, HOUR_NS, now_boot_ns,
-					     &first_ns) >= actions_per_hour) {
+	if (actions_per_hour && entry->disturbs != DISTURBS_NONE &&
+	    deeds_within(governor, NULL, NULL, HOUR_NS, now_boot_ns, &first_ns) >=
+		    actions_per_hour) {
 		snprintf(reason, reason_size,
 			 "all recoverers of this node together may act %" PRIu64
 			 " times in an hour and have: the next is free in %s; look at what keeps "

@@ -18,16 +18,17 @@ void governor_free(struct governor *governor);
 DEFINE_CLEANUP(struct governor, governor_free);
 
 /*
- * An action of RECOVERER on SUBJECT, begun at BOOT_NS (before the boot: negative). Returns 0 or
- * -ENOMEM.
+ * An action of RECOVERER on SUBJECT, begun at BOOT_NS (before the boot: negative). A HARMLESS one
+ * (it disturbs nothing) counts for the recoverer's own limits only. Returns 0 or -ENOMEM.
  */
 int governor_note(struct governor *governor, const char *recoverer, const char *subject,
-		  int64_t boot_ns);
+		  bool harmless, int64_t boot_ns);
 /* The last such action turned out not to have been one. */
 void governor_forget(struct governor *governor, const char *recoverer, const char *subject);
 
 /*
- * May ENTRY act on SUBJECT now? ACTIONS_PER_HOUR 0: no such limit. Returns 0, or -EAGAIN with
+ * May ENTRY act on SUBJECT now? ACTIONS_PER_HOUR, of all recoverers that disturb something, 0: no
+ * such limit. Returns 0, or -EAGAIN with
  * REASON telling a person which limit, and when it is over.
  */
 int governor_check(const struct governor *governor, const struct plugin_entry *entry,

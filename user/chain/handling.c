@@ -65,6 +65,7 @@ void handling_chain_free(struct handling *handling)
 	if (handling->recoverer)
 		plugin_entry_unref(TAKE_PTR(handling->recoverer));
 	free(TAKE_PTR(handling->last_error));
+	free(TAKE_PTR(handling->not_yet));
 }
 
 void handling_stop(struct handling *handling)

@@ -96,7 +96,8 @@ struct handling {
 	struct plugin_entry *recoverer;
 	uint64_t verify_until_ns;
 	unsigned looks;
-	char *last_error; /* of a look, for the message when time is over */
+	char *last_error; /* of a look, for the message when time is over … */
+	char *not_yet; /* … or why the fault was still there */
 	struct by_hand *by_hand;
 };
 
@@ -123,6 +124,7 @@ struct pipeline {
 	char *node_name, *artifact_root;
 	struct pipeline_settings settings;
 	bool resumed;
+	uint64_t resumed_ns;
 	struct handlings live, ended;
 	size_t ended_count, active_count;
 	struct governor *governor;

@@ -337,8 +337,13 @@ static int remember_actions(struct pipeline *pipeline, const struct abnormal *ab
 		if (action->outcome == ACTION_REFUSED || action->outcome == ACTION_DRY_RUN ||
 		    !action->recoverer)
 			continue;
+		const struct plugin_entry *entry = registry_find(
+			pipeline->options.registry, PLUGIN_RECOVERER, action->recoverer);
+		if (entry && plugin_entry_only_confirms(entry))
+			continue;
 		int r = governor_note(pipeline->governor, action->recoverer,
 				      abnormal_subject(abnormal),
+				      entry && entry->disturbs == DISTURBS_NONE,
 				      boot_of_realtime(pipeline, action->intent_time));
 		if (r < 0)
 			return r;
@@ -383,6 +388,16 @@ static void resume_failed(const struct abnormal *abnormal, int error)
 			  abnormal ? abnormal->metadata.name : "?", strerror(-error));
 }
 
+/* Where its handling stood is not known, so going on could do something twice. */
+static void unknown_tell(const struct abnormal *abnormal)
+{
+	log_warning("%s/%s is in phase Unknown and is not handled: how far its handling came "
+		    "can't be told, so going on might repeat a repair; look at it with `lifeboat "
+		    "describe abnormals %s -n %s`, then delete it",
+		    abnormal->metadata.namespace, abnormal->metadata.name, abnormal->metadata.name,
+		    abnormal->metadata.namespace);
+}
+
 void pipeline_resume(struct pipeline *pipeline, struct store_loaded *loaded)
 {
 	/* Those that were begun keep their turn before those that still waited. */
@@ -390,8 +405,10 @@ void pipeline_resume(struct pipeline *pipeline, struct store_loaded *loaded)
 		for (size_t i = 0; i < loaded->live_count; i++) {
 			struct abnormal **abnormal = &loaded->live[i];
 
-			if (*abnormal && (*abnormal)->status.phase != PHASE_UNKNOWN &&
-			    ((*abnormal)->status.phase != PHASE_CREATED) == begun)
+			if (*abnormal && (*abnormal)->status.phase == PHASE_UNKNOWN && begun)
+				unknown_tell(*abnormal);
+			else if (*abnormal && (*abnormal)->status.phase != PHASE_UNKNOWN &&
+				 ((*abnormal)->status.phase != PHASE_CREATED) == begun)
 				resume_failed(*abnormal, resume_live(pipeline, abnormal));
 		}
 	/* Newest first there, newest last here. */
@@ -399,6 +416,8 @@ void pipeline_resume(struct pipeline *pipeline, struct store_loaded *loaded)
 		if (loaded->recent[i])
 			resume_failed(loaded->recent[i],
 				      resume_ended(pipeline, &loaded->recent[i]));
+	if (!pipeline->resumed)
+		pipeline->resumed_ns = clock_monotonic(pipeline->options.clock);
 	if (pipeline->counts.live)
 		log_info("Going on with %" PRIu64 " Abnormals from before the start",
 			 pipeline->counts.live);

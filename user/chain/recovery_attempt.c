@@ -12,6 +12,9 @@
 /* From one look to the next: 0.5 s, 1 s, 2 s … */
 #define LOOK_FIRST_NS (500 * NS_PER_MS)
 #define LOOK_LONGEST_NS (15 * NS_PER_S)
+/* How long what a former agent began may take to end, before it counts as stuck for good. */
+#define FORMER_WITHIN_NS (60 * NS_PER_S)
+#define FORMER_LOOK_NS (100 * NS_PER_MS)
 
 static int act(struct handling *handling);
 static int verify_begin(struct handling *handling);
@@ -20,15 +23,6 @@ static int verify_look(struct handling *handling);
 static int64_t now_realtime(const struct handling *handling)
 {
 	return clock_realtime(handling->pipeline->options.clock);
-}
-
-/*
- * One that only confirms that a fault is over has nothing that a limit or a dry run could hold
- * back.
- */
-static bool only_confirms(const struct plugin_entry *entry)
-{
-	return entry->builtin && !entry->builtin->recover;
 }
 
 static bool dry_run(const struct handling *handling)
@@ -95,7 +89,7 @@ static int action_finish(struct handling *handling, enum action_outcome outcome,
 
 	action->outcome = (int)outcome;
 	action->finish_time = now_realtime(handling);
-	if (outcome == ACTION_DONE && !only_confirms(handling->recoverer))
+	if (outcome == ACTION_DONE && !plugin_entry_only_confirms(handling->recoverer))
 		handling->pipeline->counts.actions_done++;
 	else if (outcome == ACTION_FAILED)
 		handling->pipeline->counts.actions_failed++;
@@ -192,7 +186,8 @@ static int intend(struct handling *handling, const char *words)
 	int r = action_append(handling, ACTION_PENDING, words);
 
 	if (r == 0)
-		r = governor_note(governor, handling->recoverer->name, handling->subject, now_ns);
+		r = governor_note(governor, handling->recoverer->name, handling->subject,
+				  handling->recoverer->disturbs == DISTURBS_NONE, now_ns);
 	return r < 0 ? r : handling_commit(handling, NULL, act);
 }
 
@@ -203,7 +198,7 @@ static int admit(struct handling *handling, const char *words)
 
 	if (handling->abnormal->status.actions.count >= ACTIONS_MAXIMUM)
 		return refuse(handling, "the journal of this Abnormal is full");
-	if (only_confirms(handling->recoverer)) {
+	if (plugin_entry_only_confirms(handling->recoverer)) {
 		int r = action_append(handling, ACTION_DONE, words);
 
 		return r < 0 ? r : verify_begin(handling);
@@ -223,6 +218,15 @@ static int plan_failed(struct handling *handling, const char *error)
 	return r < 0 ? r : attempt_over(handling, ATTEMPT_FAILED, error);
 }
 
+static int not_mine(struct handling *handling, const char *explanation)
+{
+	const char *why = explanation ? explanation : "the recoverer says that this is not for it";
+
+	log_debug("%s: not for recoverer %s: %s", handling_name(handling),
+		  handling->recoverer->name, why);
+	return attempt_over(handling, ATTEMPT_NOT_MINE, why);
+}
+
 static int planned(struct handling *handling, struct call_result *result)
 {
 	_cleanup_free_ char *words = NULL;
@@ -230,8 +234,7 @@ static int planned(struct handling *handling, struct call_result *result)
 
 	switch (result->verdict) {
 	case CALL_NOT_MINE:
-		return attempt_over(handling, ATTEMPT_NOT_MINE,
-				    "the recoverer says that this is not for it");
+		return not_mine(handling, result->explanation);
 	case CALL_ERROR:
 		return plan_failed(handling, result->error);
 	case CALL_RECOGNISED:
@@ -254,6 +257,7 @@ static void attempt_begin(struct handling *handling, struct plugin_entry *entry)
 	if (previous)
 		plugin_entry_unref(previous);
 	free(TAKE_PTR(handling->last_error));
+	free(TAKE_PTR(handling->not_yet));
 }
 
 int recovery_attempt(struct handling *handling, struct plugin_entry *entry)
@@ -269,6 +273,7 @@ int recovery_attempt(struct handling *handling, struct plugin_entry *entry)
 static int acted(struct handling *handling, struct call_result *result)
 {
 	_cleanup_free_ char *words = NULL;
+	char text[1200];
 	int r;
 
 	switch (result->verdict) {
@@ -281,11 +286,13 @@ static int acted(struct handling *handling, struct call_result *result)
 	case CALL_NOT_MINE:
 		if (!handling->recoverer->can_plan) {
 			action_take_back(handling);
-			return attempt_over(handling, ATTEMPT_NOT_MINE,
-					    "the recoverer says that this is not for it");
+			return not_mine(handling, result->explanation);
 		}
-		r = action_finish(handling, ACTION_REFUSED,
-				  "the target is no longer the one planned; nothing was done");
+		snprintf(text, sizeof(text),
+			 "the target is no longer the one planned; nothing was done%s%s",
+			 result->explanation ? ": " : "",
+			 result->explanation ? result->explanation : "");
+		r = action_finish(handling, ACTION_REFUSED, text);
 		return r < 0 ? r
 			     : attempt_over(handling, ATTEMPT_REFUSED,
 					    recovery_last_action(handling)->message);
@@ -359,7 +366,8 @@ static int time_is_over(struct handling *handling)
 		snprintf(why, sizeof(why), "it could not be verified within %s: %.400s", within,
 			 handling->last_error);
 	else
-		snprintf(why, sizeof(why), "the fault was still there %s later", within);
+		snprintf(why, sizeof(why), "the fault was still there %s later%s%.400s", within,
+			 handling->not_yet ? ": " : "", handling->not_yet ? handling->not_yet : "");
 	return not_verified(handling, why);
 }
 
@@ -389,6 +397,8 @@ static int looked(struct handling *handling, struct call_result *result)
 	}
 	if (result->verdict == CALL_ERROR || handling->last_error)
 		r = string_set(&handling->last_error, result->error);
+	if (r == 0)
+		r = string_set(&handling->not_yet, result->explanation);
 	return r < 0 ? r : handling->cleared ? verify_look(handling) : look_later(handling);
 }
 
@@ -462,17 +472,33 @@ static struct plugin_entry *journalled_recoverer(const struct handling *handling
 	return entry && !entry->refusal ? entry : NULL;
 }
 
+/* What the former agent began was killed with it; judged is only after the last of it has ended. */
+static int former_wait(struct handling *handling)
+{
+	return handling_wait(handling, FORMER_LOOK_NS, recovery_take_up);
+}
+
 int recovery_take_up(struct handling *handling)
 {
+	const struct pipeline *pipeline = handling->pipeline;
 	struct plugin_entry *entry = journalled_recoverer(handling);
+	bool alone = call_pool_is_alone(pipeline->options.pool);
 
+	if (!alone &&
+	    clock_monotonic(pipeline->options.clock) - pipeline->resumed_ns < FORMER_WITHIN_NS)
+		return former_wait(handling);
 	if (!entry)
 		return outcome_unknown(
 			handling,
 			"the agent was restarted while this was done, and the recoverer is no "
 			"longer there");
 	attempt_begin(handling, entry);
-	if (handling->cleared || !entry->idempotent || !entry->enabled || dry_run(handling))
+	if (!alone)
+		log_warning("%s: what %s began before the restart of the agent is stuck in the "
+			    "kernel and may still happen; it is not begun again",
+			    handling_name(handling), entry->name);
+	if (!alone || handling->cleared || !entry->idempotent || !entry->enabled ||
+	    dry_run(handling))
 		return verify_begin(handling);
 	if (entry->can_verify)
 		return handling_call(handling, entry, STEP_VERIFY, looked_before_acting_again);

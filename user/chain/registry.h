@@ -47,6 +47,15 @@ struct plugin_entry *plugin_entry_ref(struct plugin_entry *entry);
 void plugin_entry_unref(struct plugin_entry *entry);
 DEFINE_CLEANUP(struct plugin_entry, plugin_entry_unref);
 
+/*
+ * A recoverer that only confirms that a fault is over does nothing that a limit or a dry run could
+ * hold back.
+ */
+static inline bool plugin_entry_only_confirms(const struct plugin_entry *entry)
+{
+	return entry->builtin && !entry->builtin->recover;
+}
+
 struct registry;
 
 struct registry_options {

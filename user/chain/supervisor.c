@@ -19,10 +19,13 @@
 #include "chain/artifacts.h"
 #include "chain/call_wire.h"
 #include "chain/descendants.h"
+#include "chain/plugin.h"
 #include "chain/plugin_process.h"
 
 #define REAP_WITHIN_NS NS_PER_S
 #define STUCK_LOOK_AGAIN_MS 500
+/* Where the agent's lock is (generation.h); a plug-in must not get it. */
+#define GENERATION_FD 4
 
 struct supervision {
 	int socket;
@@ -279,9 +282,10 @@ static int reply_send(struct supervision *supervision)
 }
 
 /*
- * The answer is sent; what SIGKILL has not ended yet keeps this process here as its reaper, so that
- * the agent sees by it that something is stuck, and when it no longer is. The agent's own end ends
- * it too.
+ * What SIGKILL has not ended yet keeps this process here as its reaper, so that the agent sees by it
+ * that something is stuck, and when it no longer is. The agent's own end ends it too, but for a
+ * recovery: what is stuck in the middle of that may still do its deed, and the next agent must not
+ * judge before.
  */
 static void stuck_wait(struct supervision *supervision)
 {
@@ -289,10 +293,21 @@ static void stuck_wait(struct supervision *supervision)
 	unsigned reaped, left = supervision->reply.stuck;
 
 	while (left) {
-		if (poll(&polled, 1, STUCK_LOOK_AGAIN_MS) > 0)
-			return;
+		if (poll(&polled, 1, STUCK_LOOK_AGAIN_MS) > 0) {
+			if (supervision->request->step != STEP_RECOVER)
+				return;
+			polled.fd = -1; /* the agent is gone: from here on this only waits */
+		}
 		descendants_end(supervision->host, 0, &reaped, &left);
 	}
+}
+
+/* The agent that asked is gone, perhaps since before this process came to read the request. */
+static bool agent_is_gone(const struct supervision *supervision)
+{
+	struct pollfd polled = {.fd = supervision->socket, .events = POLLIN};
+
+	return poll(&polled, 1, 0) > 0;
 }
 
 static int supervise(struct supervision *supervision)
@@ -302,6 +317,8 @@ static int supervise(struct supervision *supervision)
 
 	if (r < 0)
 		return r == -EPIPE ? 0 : r;
+	if (agent_is_gone(supervision))
+		return 0;
 	supervision->deadline_ns = now_ns() + (uint64_t)supervision->request->timeout_ns;
 	r = plugin_start(supervision);
 	if (r < 0) {
@@ -309,6 +326,7 @@ static int supervise(struct supervision *supervision)
 		supervision->reply.code = -r;
 	} else if (!plugin_watch(supervision)) {
 		plugin_end(supervision);
+		stuck_wait(supervision);
 		return 0;
 	}
 	plugin_end(supervision);
@@ -333,6 +351,7 @@ int supervisor_run(int socket_fd)
 
 	signals_ignore();
 	setsid();
+	fcntl(GENERATION_FD, F_SETFD, FD_CLOEXEC); /* fails where the call has none */
 	int r = fcntl(socket_fd, F_SETFD, FD_CLOEXEC) < 0 ? -errno : descendants_adopt();
 	if (r == 0)
 		r = host_open(NULL, &supervision.host);

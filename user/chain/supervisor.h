@@ -9,8 +9,8 @@
 int supervisor_run(int socket_fd);
 
 /*
- * For the agent: executes PROGRAM as `PROGRAM plugin-supervisor --fd 3` with one end of a socket
- * and nothing else of the agent's. The other end, non-blocking, and the process are the caller's,
+ * For the agent: executes PROGRAM as `PROGRAM plugin-supervisor --fd 3` with one end of a socket,
+ * GENERATION_FD (generation.h; -1: none) and nothing else of the agent's. The other end, non-blocking, and the process are the caller's,
  * who also reaps it. Does not wait for the exec. Returns 0 or a negative errno.
  */
-int supervisor_start(const char *program, int *ret_socket, int *ret_pidfd);
+int supervisor_start(const char *program, int generation_fd, int *ret_socket, int *ret_pidfd);

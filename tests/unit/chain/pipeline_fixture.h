@@ -2,8 +2,8 @@
 /*
  * What the tests of the pipeline share: a real store, real calls, and built-ins that do what
  * spec.context tells them. spec.context is {dir, NAME: {STEP: WORD}}, WORD being "yes", "no",
- * "error", "hang", or "if:FILE": yes when FILE exists in dir. Every call leaves a line NAME.STEP in
- * dir/calls.
+ * "error", "hang", "if:FILE": yes when FILE exists in dir, or "no:WHY": no with an explanation. Every
+ * call leaves a line NAME.STEP in dir/calls.
  */
 #pragma once
 
@@ -51,6 +51,8 @@ static inline int obey(struct plugin_call *call, const char *step)
 		snprintf(path, sizeof(path), "%s/%s", directory, file);
 		return access(path, F_OK) == 0 ? PLUGIN_RECOGNISED : PLUGIN_NOT_MINE;
 	}
+	if (startswith(word, "no:"))
+		return plugin_fail(PLUGIN_NOT_MINE, "%s", startswith(word, "no:"));
 	if (streq(word, "error"))
 		return plugin_fail(-EIO, "told to fail");
 	if (streq(word, "hang"))
@@ -184,6 +186,7 @@ PLUGIN(builtin_blind) = {
 struct bench {
 	struct fixture base;
 	char node[96]; /* its state directory */
+	char generation[96];
 	struct clock clock;
 	int64_t skew_ns; /* the clock was turned so far */
 	uint64_t history_ns; /* ended Abnormals that the store hands over */
@@ -246,7 +249,9 @@ static inline void bench_start(struct bench *bench)
 				      .directory = bench->node,
 				      .history_ns = bench->history_ns};
 	struct store_handlers handlers = {.on_ready = bench_ready, .userdata = bench};
-	struct call_pool_options pool = {.event = bench->base.event, .clock = &bench->clock};
+	struct call_pool_options pool = {.event = bench->base.event,
+					 .clock = &bench->clock,
+					 .generation_path = bench->generation};
 
 	bench->ready = false;
 	assert_int_equal(call_pool_new(&pool, &bench->base.pool), 0);
@@ -294,6 +299,8 @@ static inline int bench_new(void **state)
 		 "/tmp/lifeboat-pipeline-XXXXXX");
 	assert_non_null(mkdtemp(bench->base.directory));
 	snprintf(bench->node, sizeof(bench->node), "%s/state", bench->base.directory);
+	snprintf(bench->generation, sizeof(bench->generation), "%s/generation",
+		 bench->base.directory);
 	assert_true(sd_event_new(&bench->base.event) >= 0);
 	bench->clock = (struct clock){bench_monotonic, bench_boot, bench_realtime, bench};
 	bench->history_ns = 24 * 3600 * NS_PER_S;

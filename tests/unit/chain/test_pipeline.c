@@ -164,11 +164,14 @@ static void what_is_not_verified_escalates_to_the_next_recoverer(void **state)
 
 	handle(bench,
 	       fault(bench, "Custom", "a", NULL,
-		     KNOWN ",\"gentle\":{\"plan\":\"yes\",\"recover\":\"yes\",\"verify\":\"no\"},"
+		     KNOWN ",\"gentle\":{\"plan\":\"yes\",\"recover\":\"yes\",\"verify\":"
+			   "\"no:3 of 5 tasks still wait\"},"
 			   "\"rough\":{\"plan\":\"yes\",\"recover\":\"yes\",\"verify\":\"yes\"}",
 		     ""));
 	assert_end(bench, "a", "Succeeded", "TestFault");
 	assert_action(bench, "a", 0, "gentle", "Done", "NotVerified");
+	assert_non_null(strstr(json_string(action(bench, "a", 0), "message"),
+			       "still there 800ms later: 3 of 5 tasks still wait"));
 	assert_action(bench, "a", 1, "rough", "Done", "Verified");
 	assert_text(bench, "a", "status.recoverer.name", "rough");
 	/* It was looked at again and again before it was given up. */

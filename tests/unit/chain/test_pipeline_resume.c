@@ -5,6 +5,8 @@
  */
 #include "pipeline_fixture.h"
 
+#include "chain/generation.h"
+
 #define FRESH(test) cmocka_unit_test_setup_teardown(test, bench_new, bench_teardown)
 #define WORKS "{\"plan\":\"yes\",\"recover\":\"yes\",\"verify\":\"yes\"}"
 
@@ -280,6 +282,77 @@ static void killed_in_the_middle_of_an_action_it_goes_on(void **state)
 	assert_action(bench, "a", 0, "gentle", "Done", "Verified");
 }
 
+static void loop_for(struct bench *bench, uint64_t duration_ns)
+{
+	uint64_t end = test_now() + duration_ns;
+
+	while (test_now() < end)
+		assert_true(sd_event_run(bench->base.event, 10000) >= 0);
+}
+
+static void an_intent_is_not_judged_while_the_former_recovery_may_still_act(void **state)
+{
+	struct bench *bench = *state;
+	int former = -1;
+
+	left_behind(bench, "a", "Custom", "\"rough\":" WORKS,
+		    "{" RECOVERING "," ACTION("rough", "") "}");
+	assert_int_equal(generation_begin(bench->generation, &former), 0);
+	bench_start(bench);
+	loop_for(bench, 500 * NS_PER_MS);
+	assert_int_equal(calls(bench, "rough.verify"), 0);
+	close(former);
+	wait_ended(bench, "a");
+	assert_int_equal(calls(bench, "rough.recover"), 0);
+	assert_action(bench, "a", 0, "rough", "Done", "Verified");
+}
+
+static void only_a_recovery_keeps_the_next_agent_waiting_and_only_while_it_lives(void **state)
+{
+	struct bench *bench = *state;
+	int next = -1;
+
+	bench_start(bench);
+	submit(bench, fault(bench, "Custom", "a", NULL,
+			    KNOWN ",\"gentle\":{\"plan\":\"yes\",\"recover\":\"hang\"}", ""));
+	WAIT_FOR(&bench->base, "the action", calls(bench, "gentle.recover") == 1);
+	assert_true(call_pool_is_alone(bench->base.pool));
+	/* As the next agent sees it: the lock of the agent that lives, then of its supervisor. */
+	assert_int_equal(generation_begin(bench->generation, &next), 0);
+	assert_false(generation_is_alone(next));
+	bench_stop(bench);
+	WAIT_FOR(&bench->base, "the former recovery to end", generation_is_alone(next));
+	close(next);
+}
+
+static void what_is_in_phase_unknown_is_kept_and_not_handled(void **state)
+{
+	struct bench *bench = *state;
+
+	left_behind(bench, "a", "Custom", KNOWN ",\"gentle\":" WORKS, "{\"phase\":\"Unknown\"}");
+	bench_start(bench);
+	loop_for(bench, 300 * NS_PER_MS);
+	assert_int_equal(pipeline_counts(bench->pipeline)->live, 0);
+	assert_int_equal(calls(bench, "holmes.diagnose"), 0);
+	assert_int_equal(submit(bench, fault(bench, "Custom", "a", NULL, "", "")).result, -EEXIST);
+}
+
+static void what_only_confirms_spends_no_limit_after_a_restart(void **state)
+{
+	struct bench *bench = *state;
+
+	bench->settings.actions_per_hour = 1;
+	bench->history_ns = 3650 * 24 * 3600 * NS_PER_S;
+	left_behind(bench, "b", "Custom", "",
+		    "{\"phase\":\"Succeeded\",\"actions\":[{\"recoverer\":\"settled\","
+		    "\"target\":\"t\",\"intentTime\":\"2099-11-23T10:00:01Z\",\"outcome\":"
+		    "\"Done\",\"verification\":\"Verified\"}]}");
+	left_behind(bench, "a", "Custom", "\"gentle\":" WORKS, "{" RECOVERING "}");
+	resume(bench);
+	assert_end(bench, "a", "Succeeded", "TestFault");
+	assert_action(bench, "a", 0, "gentle", "Done", "Verified");
+}
+
 static void those_that_were_begun_go_before_those_that_waited(void **state)
 {
 	struct bench *bench = *state;
@@ -311,6 +384,10 @@ int main(int argc, char **argv)
 		FRESH(after_an_attempt_that_failed_the_next_recoverer_is_tried),
 		FRESH(an_action_by_hand_that_was_cut_off_is_told_and_not_run_again),
 		FRESH(killed_in_the_middle_of_an_action_it_goes_on),
+		FRESH(an_intent_is_not_judged_while_the_former_recovery_may_still_act),
+		FRESH(only_a_recovery_keeps_the_next_agent_waiting_and_only_while_it_lives),
+		FRESH(what_is_in_phase_unknown_is_kept_and_not_handled),
+		FRESH(what_only_confirms_spends_no_limit_after_a_restart),
 		FRESH(those_that_were_begun_go_before_those_that_waited),
 	};
 
