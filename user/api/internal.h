@@ -19,6 +19,8 @@
 #include "base/log.h"
 
 #define CONNECTIONS_MAX 64
+/* Of these, on the metrics listener, where anybody may connect: the operator must not be shut out. */
+#define METRICS_CONNECTIONS_MAX 16
 #define WATCHERS_MAX 32
 /* What may wait for one slow watcher before it is told so and closed. */
 #define WATCH_BYTES_MAX (4 * MIB)
@@ -51,7 +53,7 @@ struct api {
 	struct MHD_Daemon *daemon;
 	sd_event_source *socket_source, *metrics_source, *daemon_source, *timer, *kick, *sweep;
 	struct connection *connections;
-	unsigned connection_count;
+	unsigned connection_count, metrics_connection_count;
 	struct stream *streams;
 	struct pipeline_watch *endings;
 	struct metrics_endings ended;

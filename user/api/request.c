@@ -215,18 +215,42 @@ int request_query_bool(struct request *request, const char *name, bool *ret_valu
 	return 0;
 }
 
-static enum MHD_Result query_check(void *userdata, _unused_ enum MHD_ValueKind kind,
+struct query_name {
+	const char *name;
+	unsigned count;
+};
+
+static enum MHD_Result query_count(void *userdata, _unused_ enum MHD_ValueKind kind,
 				   const char *name, _unused_ const char *value)
 {
+	struct query_name *wanted = userdata;
+
+	wanted->count += streq(wanted->name, name);
+	return MHD_YES;
+}
+
+/* "?dryRun" and "?dryRun=false&dryRun=true" leave it open what is meant, so they are refused too. */
+static enum MHD_Result query_check(void *userdata, enum MHD_ValueKind kind, const char *name,
+				   const char *value)
+{
 	struct request *request = userdata;
+	struct query_name wanted = {.name = name};
+	bool known = false;
 
 	for (size_t i = 0; i < ARRAY_SIZE(request->route->queries) && request->route->queries[i];
 	     i++)
-		if (streq(request->route->queries[i], name))
-			return MHD_YES;
-	request_answer_error(request, MHD_HTTP_BAD_REQUEST, "%s knows no parameter \"%.64s\"",
-			     request->route->path, name);
-	return MHD_NO;
+		known |= streq(request->route->queries[i], name);
+	MHD_get_connection_values(request->http, kind, query_count, &wanted);
+	if (!known)
+		request_answer_error(request, MHD_HTTP_BAD_REQUEST,
+				     "%s knows no parameter \"%.64s\"", request->route->path, name);
+	else if (!value)
+		request_answer_error(request, MHD_HTTP_BAD_REQUEST,
+				     "the parameter %s has no value: write %s=VALUE", name, name);
+	else if (wanted.count > 1)
+		request_answer_error(request, MHD_HTTP_BAD_REQUEST,
+				     "the parameter %s is there more than once", name);
+	return request->response ? MHD_NO : MHD_YES;
 }
 
 /* --- Matching --- */

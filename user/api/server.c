@@ -127,6 +127,7 @@ static void connection_opened(struct api *api, struct MHD_Connection *http, void
 		connection->next->previous = connection;
 	api->connections = connection;
 	api->connection_count++;
+	api->metrics_connection_count += !connection->local;
 	sweep_arm(api);
 }
 
@@ -143,8 +144,9 @@ static void connection_closed(struct api *api, void **state)
 	if (connection->next)
 		connection->next->previous = connection->previous;
 	sd_event_source_unref(connection->hangup);
-	free(connection);
 	api->connection_count--;
+	api->metrics_connection_count -= !connection->local;
+	free(connection);
 }
 
 static void connection_notify(void *userdata, struct MHD_Connection *http, void **state,
@@ -190,7 +192,9 @@ static void connection_add(struct api *api, int fd, const struct sockaddr_storag
 			   socklen_t length)
 {
 	api->counts.connections_accepted++;
-	if (api->connection_count >= CONNECTIONS_MAX) {
+	if (api->connection_count >= CONNECTIONS_MAX ||
+	    (address->ss_family != AF_UNIX &&
+	     api->metrics_connection_count >= METRICS_CONNECTIONS_MAX)) {
 		api->counts.refused_full++;
 		connection_refuse_full(fd);
 		close(fd);

@@ -273,6 +273,16 @@ static void an_unknown_path_or_method_or_parameter_is_named(void **state)
 			    ""),
 		    400, "dryrun");
 	assert_says(request(bench, "POST",
+			    "/api/v1/recoverers/gentle/"
+			    "recover?namespace=default&abnormal=x&dryRun",
+			    ""),
+		    400, "dryRun has no value");
+	assert_says(request(bench, "POST",
+			    "/api/v1/recoverers/gentle/"
+			    "recover?namespace=default&abnormal=x&dryRun=false&dryRun=true",
+			    ""),
+		    400, "dryRun is there more than once");
+	assert_says(request(bench, "POST",
 			    "/api/v1/recoverers/gentle/recover?namespace=default&abnormal=x", ""),
 		    404, "no Abnormal x");
 	assert_says(request(bench, "POST",
@@ -640,6 +650,30 @@ static void the_tcp_listener_knows_metrics_alone(void **state)
 	assert_says(exchange_on(bench, dial_tcp(port), list, sizeof(list) - 1), 404, "no path");
 }
 
+static void whoever_fills_the_tcp_listener_does_not_shut_the_operator_out(void **state)
+{
+	struct api_bench *bench = *state;
+	struct sockaddr_in address;
+	socklen_t length = sizeof(address);
+	int fds[CONNECTIONS_MAX];
+
+	api_free(TAKE_PTR(bench->api));
+	api_begin(bench, "127.0.0.1:0");
+	assert_int_equal(getsockname(bench->api->metrics_fd, (struct sockaddr *)&address, &length),
+			 0);
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+		fds[i] = dial_tcp(ntohs(address.sin_port));
+		WAIT_FOR(&bench->bench->base, "the connection's acceptance",
+			 bench->api->counts.connections_accepted == i + 1);
+	}
+	assert_int_equal(bench->api->connection_count, METRICS_CONNECTIONS_MAX);
+	assert_says(request(bench, "GET", "/healthz", ""), 200, "ok");
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		close(fds[i]);
+	WAIT_FOR(&bench->bench->base, "all to be gone", bench->api->connection_count == 0);
+	assert_int_equal(bench->api->metrics_connection_count, 0);
+}
+
 static void status_and_parts_are_told(void **state)
 {
 	struct api_bench *bench = *state;
@@ -677,6 +711,7 @@ int main(int argc, char **argv)
 		TEST(a_socket_left_behind_is_replaced_and_a_file_in_the_way_is_not),
 		TEST(only_those_who_are_allowed_are_answered),
 		TEST(the_tcp_listener_knows_metrics_alone),
+		TEST(whoever_fills_the_tcp_listener_does_not_shut_the_operator_out),
 		TEST(status_and_parts_are_told),
 	};
 	return cmocka_run_group_tests_name("api", tests, NULL, NULL);
