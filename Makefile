@@ -139,6 +139,9 @@ unit-tests: $(unit_tests)
 
 # --- For people --------------------------------------------------------------------------------
 
+# Targets that are a whole errand use all cores; the others do what make is told.
+JOBS ?= -j$(shell nproc)
+
 # The distribution's Python, where install-deps puts pytest.
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 
@@ -148,12 +151,12 @@ deps: ## install what is missing (scripts/install-deps)
 
 .PHONY: demo
 demo: deps ## watch real faults being found, diagnosed, repaired and proven
-	$(Q)$(MAKE) --no-print-directory all
+	$(Q)$(MAKE) --no-print-directory $(JOBS) all
 	$(Q)scripts/demo $(O)/lifeboat
 
 .PHONY: check
 check: deps ## all tests: unit, and real faults on this host (root)
-	$(Q)$(MAKE) --no-print-directory all bpf-all unit-tests
+	$(Q)$(MAKE) --no-print-directory $(JOBS) all bpf-all unit-tests
 	$(Q)$(PYTHON) tests/run --build $(O) $(TESTS)
 
 .PHONY: check-unit
