@@ -212,14 +212,14 @@ static const cJSON *last_act(const struct story *story)
 	return last;
 }
 
-/* The last dry run, or NULL. */
-static const char *planned_recoverer(const struct story *story)
+/* The recoverer of the last action that ended with OUTCOME, or NULL. */
+static const char *recoverer_that(const struct story *story, const char *outcome)
 {
 	const char *recoverer = NULL;
 	const cJSON *action;
 
 	cJSON_ArrayForEach (action, json_at(story->status, "actions"))
-		if (streq_ptr(json_string(action, "outcome"), "DryRun"))
+		if (streq_ptr(json_string(action, "outcome"), outcome))
 			recoverer = json_string(action, "recoverer");
 	return recoverer;
 }
@@ -293,7 +293,8 @@ static void print_recover(const struct story *story, const char *recoverer, cons
 static void print_next_step(const struct story *story)
 {
 	_cleanup_buffer_ struct buffer text = BUFFER(4 * KIB), off = BUFFER(2 * KIB);
-	const char *planned = planned_recoverer(story);
+	const char *planned = recoverer_that(story, "DryRun"),
+		   *refused = recoverer_that(story, "Refused");
 	const cJSON *act = last_act(story);
 
 	if (act && streq_ptr(json_string(act, "verification"), "Verified")) {
@@ -308,6 +309,10 @@ static void print_next_step(const struct story *story)
 		print_advice(story, "A person has to act: nothing was done, as this was a dry run. "
 				    "To do it now:");
 		print_recover(story, planned, "", "# asks before it acts");
+	} else if (refused) {
+		print_advice(story, "A person has to act: the repair was held back, for the reason "
+				    "above. Once that is settled:");
+		print_recover(story, refused, "", "# asks before it acts");
 	} else {
 		const char *first = append_recoverers_off(story, &off);
 

@@ -158,16 +158,19 @@ static int add_conclusion(struct story *story)
 {
 	const cJSON *condition = story_condition(story, "Identified");
 	const char *diagnoser = json_string(json_at(story->status, "diagnoser"), "name");
-	const char *message = json_string(condition, "message");
+	const char *message = json_string(condition, "message"),
+		   *reason = json_string(condition, "reason");
 	_cleanup_buffer_ struct buffer text = BUFFER(ENTRY_BYTES_MAX);
 	int r;
 
 	if (!condition)
 		return 0;
 	bool known = story_condition_is(condition, "True");
+	/* status.reason is of the end; what was concluded may have been something else. */
+	if (!reason || !*reason)
+		reason = *story->reason ? story->reason : "recognised";
 	if (known)
-		r = buffer_printf(&text, "%s%s%s", *story->reason ? story->reason : "recognised",
-				  diagnoser ? ", by the diagnoser " : "",
+		r = buffer_printf(&text, "%s%s%s", reason, diagnoser ? ", by the diagnoser " : "",
 				  diagnoser ? diagnoser : "");
 	else
 		r = buffer_append_text(&text, "no diagnoser recognised it");

@@ -175,10 +175,10 @@ static void a_fault_that_nobody_knows_says_so_and_how_to_go_on(void **state)
 		"    lifeboat collect host --abnormal slow -n db  # or another collector\n");
 }
 
-#define UNREPAIRED(ACTIONS)                                                                         \
-	"{\"metadata\":{\"name\":\"a\",\"namespace\":\"default\"},\"spec\":{\"source\":"            \
-	"\"KernelEvent\",\"kernelEvent\":{\"detector\":\"oom\"}},\"status\":{\"phase\":\"Failed\"," \
-	"\"conditions\":[{\"type\":\"Identified\",\"status\":\"True\"}],\"actions\":[" ACTIONS      \
+#define UNREPAIRED(ACTIONS)                                                                                        \
+	"{\"metadata\":{\"name\":\"a\",\"namespace\":\"default\"},\"spec\":{\"source\":"                           \
+	"\"KernelEvent\",\"kernelEvent\":{\"detector\":\"oom\"}},\"status\":{\"phase\":\"Failed\","                \
+	"\"conditions\":[{\"type\":\"Identified\",\"status\":\"True\",\"reason\":\"Leak\"}],\"actions\":[" ACTIONS \
 	"]}}"
 
 static void expect_next(const char *abnormal_text, const char *expected)
@@ -207,6 +207,10 @@ static void a_fault_not_repaired_tells_what_could_repair_it(void **state)
 				    "    lifeboat recover restart --dry-run --abnormal a\n");
 	expect_next(UNREPAIRED("{\"recoverer\":\"restart\",\"outcome\":\"DryRun\"}"),
 		    "    lifeboat recover restart --abnormal a  # asks before it acts\n");
+	expect_next(UNREPAIRED(""), "concluded   Leak\n");
+	expect_next(UNREPAIRED("{\"recoverer\":\"kill\",\"outcome\":\"Refused\"}"),
+		    "is settled:\n"
+		    "    lifeboat recover kill --abnormal a  # asks before it acts\n");
 	expect_next(UNREPAIRED("{\"recoverer\":\"restart\",\"outcome\":\"Done\"}"),
 		    "the repair above was tried and did not");
 	expect_next(UNREPAIRED("{\"recoverer\":\"kill\",\"outcome\":\"Done\",\"verification\":"
