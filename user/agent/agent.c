@@ -23,6 +23,7 @@
 #include <systemd/sd-daemon.h>
 
 #include "agent/artifacts.h"
+#include "agent/log_relay.h"
 #include "agent/settings.h"
 #include "api/api.h"
 #include "base/file.h"
@@ -39,6 +40,7 @@ struct agent {
 	const struct agent_options *options;
 	struct config *config; /* as started; the parts borrow from it */
 	struct config *reloaded; /* what SIGHUP brought since, or NULL */
+	struct log_relay log_relay;
 	sd_event *event;
 	int lock;
 	char *artifact_root, *generation_path;
@@ -471,6 +473,7 @@ static void agent_end(struct agent *agent)
 	if (agent->config)
 		config_free(agent->config);
 	sd_event_unref(agent->event);
+	log_relay_stop(&agent->log_relay);
 }
 
 static int configuration_begin(struct agent *agent)
@@ -493,8 +496,10 @@ static int configuration_begin(struct agent *agent)
 
 static int loop_begin(struct agent *agent)
 {
-	int r = sd_event_new(&agent->event);
+	int r = log_relay_start(&agent->log_relay);
 
+	if (r == 0)
+		r = sd_event_new(&agent->event);
 	if (r >= 0)
 		r = signals_catch(agent);
 	if (r >= 0)
@@ -508,7 +513,7 @@ static int loop_begin(struct agent *agent)
 
 int agent_run(const struct agent_options *options)
 {
-	_cleanup_(agent_end) struct agent agent = {.options = options, .lock = -1};
+	_cleanup_(agent_end) struct agent agent = {.options = options, .log_relay = {.file = -1}, .lock = -1};
 
 	process_prepare();
 	if (configuration_begin(&agent) < 0 || socket_reserve(&agent) < 0 || loop_begin(&agent) < 0)

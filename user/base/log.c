@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,9 +56,49 @@ static bool stderr_is_journal(void)
 	       status.st_ino == inode;
 }
 
+/* A reader that was fast until now gets this long. */
+#define ROOM_WITHIN_MS 100
+
+/* Messages lost since the last that was written. */
+static unsigned lost;
+
+/*
+ * A pipe with room has at least a page, more than a message. O_NONBLOCK would be simpler, but belongs
+ * to the open file, and so to whoever else writes to it.
+ */
+static bool stderr_has_room(void)
+{
+	struct pollfd polled = {.fd = STDERR_FILENO, .events = POLLOUT};
+
+	return poll(&polled, 1, lost ? 0 : ROOM_WITHIN_MS) > 0 && polled.revents & POLLOUT;
+}
+
+static void line_write(enum log_level level, const char *text)
+{
+	char line[1200];
+	int length;
+
+	if (stderr_is_journal()) {
+		length = snprintf(line, sizeof(line), "%s%s\n", levels[level].journal_prefix,
+				  text);
+	} else {
+		char stamp[32] = "";
+		struct timespec now;
+		struct tm utc;
+
+		clock_gettime(CLOCK_REALTIME, &now);
+		gmtime_r(&now.tv_sec, &utc);
+		strftime(stamp, sizeof(stamp), "%H:%M:%S", &utc);
+		length = snprintf(line, sizeof(line), "%s.%03ldZ %-7s %s\n", stamp,
+				  now.tv_nsec / 1000000, levels[level].name, text);
+	}
+	if (!stderr_has_room() || write(STDERR_FILENO, line, (size_t)length) < 0)
+		lost++;
+}
+
 void log_write(enum log_level level, const char *format, ...)
 {
-	char text[1024], stamp[32] = "";
+	char text[1024], told[80];
 	va_list arguments;
 
 	if (level > maximum)
@@ -70,18 +111,15 @@ void log_write(enum log_level level, const char *format, ...)
 	for (char *p = text; *p; p++)
 		if ((unsigned char)*p < ' ' || *p == 0x7f)
 			*p = ' ';
-	if (stderr_is_journal()) {
-		dprintf(STDERR_FILENO, "%s%s\n", levels[level].journal_prefix, text);
-	} else {
-		struct timespec now;
-		struct tm utc;
-
-		clock_gettime(CLOCK_REALTIME, &now);
-		gmtime_r(&now.tv_sec, &utc);
-		strftime(stamp, sizeof(stamp), "%H:%M:%S", &utc);
-		dprintf(STDERR_FILENO, "%s.%03ldZ %-7s %s\n", stamp, now.tv_nsec / 1000000,
-			levels[level].name, text);
+	unsigned before = lost;
+	if (before && stderr_has_room()) {
+		lost = 0;
+		snprintf(told, sizeof(told),
+			 "%u messages were lost here: standard error is not read fast enough",
+			 before);
+		line_write(LOG_LEVEL_WARNING, told);
 	}
+	line_write(level, text);
 	errno = saved;
 }
 

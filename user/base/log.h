@@ -19,6 +19,11 @@ enum log_level log_get_level(void);
 /* Parses "error", "warning", "info" or "debug". Returns 0 or -EINVAL. */
 int log_level_parse(const char *text, enum log_level *ret_level);
 
+/*
+ * Never blocks for long: what a reader of standard error that does not keep up has no room for is
+ * dropped, and counted in the next message that goes through. (A regular file always has room, even
+ * on a disk that hangs: see agent/log_relay.h.)
+ */
 void log_write(enum log_level level, const char *format, ...) _printf_(2, 3);
 
 #define log_error(...) log_write(LOG_LEVEL_ERROR, __VA_ARGS__)

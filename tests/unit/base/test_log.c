@@ -62,6 +62,32 @@ static void logging_keeps_errno(void **state)
 	assert_int_equal(errno, ENOTTY);
 }
 
+static void a_reader_that_is_stuck_holds_nobody_up_and_is_told_what_it_missed(void **state)
+{
+	int ends[2], saved = dup(STDERR_FILENO);
+	_cleanup_free_ char *text = NULL;
+	struct timespec before, after;
+
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	assert_int_equal(fcntl(ends[1], F_SETPIPE_SZ, 8192), 8192);
+	dup2(ends[1], STDERR_FILENO);
+	clock_gettime(CLOCK_MONOTONIC, &before);
+	for (int i = 0; i < 1000; i++)
+		log_info("%0500d", i);
+	clock_gettime(CLOCK_MONOTONIC, &after);
+	char drained[8192];
+	assert_true(read(ends[0], drained, sizeof(drained)) > 0);
+	log_info("read again");
+	dup2(saved, STDERR_FILENO);
+	close(saved);
+	close(ends[1]);
+	assert_int_equal(file_read_fd(ends[0], 64 * KIB, &text, NULL), 0);
+	close(ends[0]);
+	assert_true(after.tv_sec - before.tv_sec < 3);
+	assert_non_null(strstr(text, " messages were lost here"));
+	assert_non_null(strstr(text, "read again"));
+}
+
 static void levels_are_known_by_name(void **state)
 {
 	enum log_level level;
@@ -149,6 +175,8 @@ int main(void)
 		cmocka_unit_test(a_message_is_one_line_with_time_and_level),
 		cmocka_unit_test(messages_above_the_level_are_dropped),
 		cmocka_unit_test(logging_keeps_errno),
+		cmocka_unit_test(
+			a_reader_that_is_stuck_holds_nobody_up_and_is_told_what_it_missed),
 		cmocka_unit_test(levels_are_known_by_name),
 		cmocka_unit_test(a_limit_lets_a_burst_through_and_counts_the_rest),
 		cmocka_unit_test(a_problem_is_told_with_the_path_of_its_field),
