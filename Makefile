@@ -217,7 +217,13 @@ uninstall: ## remove what install put there; configuration and state stay
 TIME ?= 60
 fuzz_targets := $(patsubst tests/fuzz/%.c,$(O)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 
-$(O)/fuzz/%: tests/fuzz/%.c $(call layer_sources,base) $(call layer_sources,core) $(O)/include/version.h
+# What a target is linked with: as a unit test of that layer.
+fuzz_layer_fuzz_documents := core
+fuzz_layer_fuzz_plugins := agent
+
+.SECONDEXPANSION:
+$(O)/fuzz/%: tests/fuzz/%.c $$(foreach layer,$$(uses_$$(fuzz_layer_$$*)),$$(call layer_sources,$$(layer))) \
+		$(O)/include/version.h | $(skeletons)
 	$(say) FUZZ $@
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) -std=gnu17 -D_GNU_SOURCE -g -O1 -fsanitize=fuzzer,address,undefined -Wno-unknown-warning-option \
