@@ -95,5 +95,5 @@ int by_hand_call(const struct by_hand *by_hand, const char *path_format, cJSON *
 	    url_append(&path, by_hand->plugin) < 0 || buffer_append_text(&path, place + 2) < 0)
 		return report_text(EXIT_ERROR, "the name %.64s… is too long", by_hand->plugin);
 	int r = client_call("POST", path.data, by_hand->abnormal, NULL, ret_answer, &problem);
-	return r < 0 ? report_error(r, &problem) : EXIT_OK;
+	return r < 0 ? report_plugin_error(r, by_hand->plugin, &problem) : EXIT_OK;
 }

@@ -51,6 +51,8 @@ int usage_error(const char *command, const char *format, ...) _printf_(2, 3);
 
 /* Prints "lifeboat: " and PROBLEM, and returns the exit status for ERROR. */
 int report_error(int error, const struct problem *problem);
+/* The same, of what one plug-in did: its name comes first. */
+int report_plugin_error(int error, const char *plugin, const struct problem *problem);
 int report_text(int exit_status, const char *format, ...) _printf_(2, 3);
 
 /* `lifeboat help`, and `lifeboat COMMAND --help`. */

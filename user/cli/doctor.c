@@ -67,9 +67,10 @@ static void look_at_agent(struct doctor *doctor)
 	const char *medium = json_string(json, "medium"), *reason = json_string(json, "reason");
 	bool fine = streq_ptr(medium, "disk");
 	store->state = fine || streq_ptr(medium, "opening") ? CHECK_FINE : CHECK_MISSING;
-	snprintf(store->found, sizeof(store->found), "%s%s%.*s; %.0f Abnormals",
+	snprintf(store->found, sizeof(store->found), "%s%s%.*s; %.0f Abnormal%s",
 		 medium ? medium : "?", reason && *reason ? ": " : "", 160, reason ? reason : "",
-		 json_number(json, "abnormals", 0));
+		 json_number(json, "abnormals", 0),
+		 json_number(json, "abnormals", 0) == 1 ? "" : "s");
 	if (store->state == CHECK_MISSING)
 		snprintf(store->next, sizeof(store->next),
 			 "make the state folder writable, with room; the agent tries it again by "

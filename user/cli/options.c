@@ -40,6 +40,19 @@ int report_error(int error, const struct problem *problem)
 					    : strerror(-error));
 }
 
+int report_plugin_error(int error, const char *plugin, const struct problem *problem)
+{
+	struct problem named = {0};
+	char line[sizeof(problem->field) + sizeof(problem->text) + 4];
+
+	/* What the agent itself says has the name in it already. */
+	if (error == -ECONNREFUSED || !problem->text[0] || strstr(problem->text, plugin))
+		return report_error(error, problem);
+	problem_set(&named, error, NULL, "%s: %s", plugin,
+		    problem_line(problem, line, sizeof(line)));
+	return report_error(error, &named);
+}
+
 static int unknown_flag(struct options *options)
 {
 	const char *command = options->argv[0];

@@ -25,7 +25,7 @@ static int call(const struct recover *recover, bool dry_run, cJSON **ret_answer)
 	    buffer_append_text(&path, dry_run ? "&dryRun=true" : "") < 0)
 		return report_text(EXIT_ERROR, "the names are too long");
 	int r = client_call("POST", path.data, NULL, NULL, ret_answer, &problem);
-	return r < 0 ? report_error(r, &problem) : EXIT_OK;
+	return r < 0 ? report_plugin_error(r, recover->recoverer, &problem) : EXIT_OK;
 }
 
 /*
