@@ -109,8 +109,8 @@ static int gather(struct plugin_call *call, struct tasks *tasks)
 	for (size_t i = 0; i < count && r == 0; i++)
 		r = add_task(call->host, tasks, waiters[i].pid, waiters[i].start_time, false);
 	if (r == 0 && owner)
-		r = add_task(call->host, tasks, (int64_t)json_number(owner, "pid", 0),
-			     (uint64_t)json_number(owner, "startTime", 0), true);
+		r = add_task(call->host, tasks, (int64_t)json_u64(owner, "pid"),
+			     json_u64(owner, "startTime"), true);
 	if (r == 0 && count == 0 && subject_process_read(call, &process) == 0)
 		r = add_threads(call->host, tasks, process.pid);
 	return r;

@@ -164,10 +164,10 @@ static void write_freezers(struct evidence *evidence)
 static int diagnose_frozen(struct evidence *evidence)
 {
 	const cJSON *filesystem = evidence->filesystem;
-	unsigned major = (unsigned)json_number(filesystem, "major", 0),
-		 minor = (unsigned)json_number(filesystem, "minor", 0);
+	unsigned major = json_u32(filesystem, "major"), minor = json_u32(filesystem, "minor");
 	const char *id = json_string(filesystem, "id"), *type = json_string(filesystem, "type");
-	int level = (int)json_number(filesystem, "freezeLevel", FREEZE_COMPLETE);
+	unsigned level = json_at(filesystem, "freezeLevel") ? json_u32(filesystem, "freezeLevel")
+							    : FREEZE_COMPLETE;
 	int frozen = cJSON_GetArraySize(json_at(evidence->details, "frozenFilesystems"));
 
 	write_tasks(evidence);
@@ -256,8 +256,7 @@ static int diagnose_io(struct evidence *evidence)
 {
 	const cJSON *device = evidence->device, *filesystem = evidence->filesystem;
 	const cJSON *place = device ? device : filesystem;
-	unsigned major = (unsigned)json_number(place, "major", 0),
-		 minor = (unsigned)json_number(place, "minor", 0);
+	unsigned major = json_u32(place, "major"), minor = json_u32(place, "minor");
 	const char *name = json_string(device, "name");
 	double in_flight = json_number(device, "inFlight", -1);
 	const char *advice = "see kernel-log.txt for errors and timeouts of the device, and its "
@@ -346,7 +345,7 @@ static int diagnose_lock(struct evidence *evidence)
 	const cJSON *lock = json_at(evidence->details, "lock"), *owner = json_at(lock, "owner");
 	const char *kind = json_string(lock, "kind"), *address = json_string(lock, "address");
 	const char *comm = json_string(owner, "comm");
-	int64_t pid = (int64_t)json_number(owner, "pid", 0);
+	int64_t pid = (int64_t)json_u64(owner, "pid");
 	struct process process;
 
 	write_tasks(evidence);
@@ -364,8 +363,8 @@ static int diagnose_lock(struct evidence *evidence)
 	}
 	buffer_printf(&evidence->out, " It is held by %s (pid %" PRId64 ")", comm ? comm : "a task",
 		      pid);
-	int r = process_read_same(evidence->call->host, pid,
-				  (uint64_t)json_number(owner, "startTime", 0), &process);
+	int r = process_read_same(evidence->call->host, pid, json_u64(owner, "startTime"),
+				  &process);
 	if (r < 0) {
 		buffer_append_text(
 			&evidence->out,
@@ -404,8 +403,8 @@ static int diagnose_nfs(struct evidence *evidence)
 	const char *telling = NULL;
 
 	if (evidence->filesystem)
-		find_mount(evidence, (unsigned)json_number(evidence->filesystem, "major", 0),
-			   (unsigned)json_number(evidence->filesystem, "minor", 0));
+		find_mount(evidence, json_u32(evidence->filesystem, "major"),
+			   json_u32(evidence->filesystem, "minor"));
 	cJSON_ArrayForEach (line,
 			    json_at(plugin_context_of(evidence->call, "kernel-log"), "telling"))
 		if (cJSON_IsString(line) && strstr(line->valuestring, "nfs: server"))
@@ -429,14 +428,13 @@ static int diagnose_nfs(struct evidence *evidence)
 
 static int diagnose_fuse(struct evidence *evidence)
 {
-	unsigned minor = (unsigned)json_number(evidence->filesystem, "minor", 0);
+	unsigned minor = json_u32(evidence->filesystem, "minor");
 	const char *type = json_string(evidence->filesystem, "type");
 	uint64_t waiting;
 	char path[96];
 
 	if (evidence->filesystem)
-		find_mount(evidence, (unsigned)json_number(evidence->filesystem, "major", 0),
-			   minor);
+		find_mount(evidence, json_u32(evidence->filesystem, "major"), minor);
 	write_tasks(evidence);
 	buffer_printf(&evidence->out, " for the process behind a FUSE filesystem%s%s%s",
 		      type ? " (" : "", type ? type : "", type ? ")" : "");

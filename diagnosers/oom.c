@@ -117,7 +117,7 @@ static void write_trigger(const struct evidence *evidence, struct buffer *out)
 {
 	const struct process_identity *victim = evidence->abnormal->spec.kernel_event->process;
 	const cJSON *trigger = json_at(evidence->details, "trigger");
-	int64_t tgid = (int64_t)json_number(trigger, "tgid", 0);
+	int64_t tgid = (int64_t)json_u64(trigger, "tgid");
 	const char *comm = json_string(trigger, "comm");
 
 	if (!comm || !tgid || (victim && victim->tgid == tgid))

@@ -559,8 +559,8 @@ static int add_planned_roots(const struct plugin_call *call, const cJSON *plan,
 	cJSON_ArrayForEach (item, json_at(plan, "waiters"))
 		if (count < SUBJECT_WAITERS_MAX)
 			threads[count++] = (struct subject_thread){
-				.pid = (int64_t)json_number(item, "pid", 0),
-				.start_time = (uint64_t)json_number(item, "startTime", 0),
+				.pid = (int64_t)json_u64(item, "pid"),
+				.start_time = json_u64(item, "startTime"),
 			};
 	subject_find_hung(call, threads, count, hung);
 	for (size_t i = 0; i < count && r == 0; i++) {
@@ -572,8 +572,8 @@ static int add_planned_roots(const struct plugin_call *call, const cJSON *plan,
 		    process_read(call->host, thread.tgid, &process) < 0)
 			continue;
 		cJSON_ArrayForEach (item, json_at(plan, "roots")) {
-			if (process.pid != (int64_t)json_number(item, "pid", 0) ||
-			    process.start_time != (uint64_t)json_number(item, "startTime", 0))
+			if (process.pid != (int64_t)json_u64(item, "pid") ||
+			    process.start_time != json_u64(item, "startTime"))
 				continue;
 			r = check_process(call, &process, true);
 			if (r == 0)
@@ -632,11 +632,10 @@ static int verify(struct plugin_call *call)
 				   call->plugin->name);
 	cJSON_ArrayForEach (item, list) {
 		struct process process;
-		int64_t pid = (int64_t)json_number(item, "pid", 0);
+		int64_t pid = (int64_t)json_u64(item, "pid");
 
 		/* A zombie is ended; it waits for its parent alone. */
-		if (process_read_same(call->host, pid, (uint64_t)json_number(item, "startTime", 0),
-				      &process) < 0 ||
+		if (process_read_same(call->host, pid, json_u64(item, "startTime"), &process) < 0 ||
 		    process.state == 'Z' || process.state == 'X')
 			continue;
 		left++;

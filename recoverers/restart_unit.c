@@ -388,7 +388,7 @@ static int verify(struct plugin_call *call)
 	if (!streq(unit.active_state, "active"))
 		return plugin_fail(PLUGIN_NOT_MINE, "%s is %s", unit.name, unit.active_state);
 	if (streq(unit.invocation, invocation ? invocation : "") ||
-	    (unit.main_pid && unit.main_pid == (uint32_t)json_number(plan, "mainPID", 0)))
+	    (unit.main_pid && unit.main_pid == json_u32(plan, "mainPID")))
 		return plugin_fail(PLUGIN_NOT_MINE, "%s is still the same run", unit.name);
 	r = unit.main_pid ? subject_report(call, "%s is active again (main pid %" PRIu32 ")",
 					   unit.name, unit.main_pid)

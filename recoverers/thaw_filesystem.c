@@ -58,8 +58,7 @@ static int add_waiters(const struct plugin_call *call, cJSON *plan)
 
 static int make_plan(struct plugin_call *call, const cJSON *filesystem)
 {
-	unsigned major = (unsigned)json_number(filesystem, "major", 0),
-		 minor = (unsigned)json_number(filesystem, "minor", 0);
+	unsigned major = json_u32(filesystem, "major"), minor = json_u32(filesystem, "minor");
 	struct subject_thread waiters[SUBJECT_WAITERS_MAX];
 	size_t count = subject_waiters(call, waiters);
 	int64_t pids[SUBJECT_WAITERS_MAX], pid;
@@ -103,8 +102,7 @@ static int plan(struct plugin_call *call)
 		return plugin_fail(
 			PLUGIN_NOT_MINE,
 			"the freeze is still under way, and only a complete one can be thawed");
-	if (is_suspended(call, (unsigned)json_number(filesystem, "major", 0),
-			 (unsigned)json_number(filesystem, "minor", 0)))
+	if (is_suspended(call, json_u32(filesystem, "major"), json_u32(filesystem, "minor")))
 		return plugin_fail(
 			PLUGIN_NOT_MINE,
 			"its device is suspended (dmsetup resume): thawing would not help");
@@ -132,11 +130,10 @@ static size_t count_waiting(const struct plugin_call *call, const cJSON *plan)
 	size_t waiting = 0;
 
 	cJSON_ArrayForEach (waiter, json_at(plan, "waiters")) {
-		int64_t pid = (int64_t)json_number(waiter, "pid", 0);
+		int64_t pid = (int64_t)json_u64(waiter, "pid");
 
-		waiting +=
-			subject_waits(call, pid, (uint64_t)json_number(waiter, "startTime", 0)) &&
-			in_same_wait(call->host, pid, json_string(waiter, "function"));
+		waiting += subject_waits(call, pid, json_u64(waiter, "startTime")) &&
+			   in_same_wait(call->host, pid, json_string(waiter, "function"));
 	}
 	return waiting;
 }
@@ -198,9 +195,8 @@ static int find_mount_point(const struct host *host, int64_t pid, const char *mo
  */
 static int open_mount(const struct plugin_call *call, const cJSON *plan)
 {
-	unsigned major = (unsigned)json_number(plan, "major", 0),
-		 minor = (unsigned)json_number(plan, "minor", 0);
-	int64_t pid = (int64_t)json_number(plan, "mountNamespaceOf", 0);
+	unsigned major = json_u32(plan, "major"), minor = json_u32(plan, "minor");
+	int64_t pid = (int64_t)json_u64(plan, "mountNamespaceOf");
 	const char *path = json_string(plan, "mountPoint");
 	char handle[64];
 	struct stat status;

@@ -60,6 +60,20 @@ double json_number(const cJSON *json, const char *name, double fallback)
 	return cJSON_IsNumber(member) ? member->valuedouble : fallback;
 }
 
+uint64_t json_u64(const cJSON *json, const char *name)
+{
+	double number = json_number(json, name, 0);
+
+	return number >= 0 && number <= 0x1p53 ? (uint64_t)number : 0;
+}
+
+uint32_t json_u32(const cJSON *json, const char *name)
+{
+	uint64_t number = json_u64(json, name);
+
+	return number <= UINT32_MAX ? (uint32_t)number : 0;
+}
+
 bool json_bool(const cJSON *json, const char *name, bool fallback)
 {
 	const cJSON *member = cJSON_GetObjectItemCaseSensitive(json, name);

@@ -42,6 +42,13 @@ int json_print_to(const cJSON *json, struct buffer *out);
 const char *json_string(const cJSON *json, const char *name);
 /* A member that is a number, or FALLBACK. */
 double json_number(const cJSON *json, const char *name, double fallback);
+/*
+ * A member that counts something: a pid, a device number, ticks. What is no number, negative or too
+ * large to be exact (2^53) is 0, as to convert it would be undefined.
+ */
+uint64_t json_u64(const cJSON *json, const char *name);
+/* The same, 0 above UINT32_MAX. */
+uint32_t json_u32(const cJSON *json, const char *name);
 bool json_bool(const cJSON *json, const char *name, bool fallback);
 /* A member by a dotted path ("spec.kernelEvent.process"), or NULL. */
 cJSON *json_at(const cJSON *json, const char *path);

@@ -25,13 +25,13 @@ bool subject_process(const struct abnormal *abnormal, struct subject_thread *ret
 		};
 		return true;
 	}
-	int64_t pid = (int64_t)json_number(context, "pid", 0);
+	int64_t pid = (int64_t)json_u64(context, "pid");
 	if (pid <= 0)
 		return false;
 	*ret_process = (struct subject_thread){
 		.pid = pid,
 		.tgid = pid,
-		.start_time = (uint64_t)json_number(context, "startTime", 0),
+		.start_time = json_u64(context, "startTime"),
 		.comm = "",
 	};
 	return true;
@@ -64,13 +64,13 @@ size_t subject_waiters(const struct plugin_call *call, struct subject_thread *wa
 	cJSON_ArrayForEach (item, list) {
 		const char *comm = json_string(item, "comm");
 		struct subject_thread waiter = {
-			.pid = (int64_t)json_number(item, "pid", 0),
-			.start_time = (uint64_t)json_number(item, "startTime", 0),
+			.pid = (int64_t)json_u64(item, "pid"),
+			.start_time = json_u64(item, "startTime"),
 			.comm = comm ? comm : "",
 			.killable = json_bool(item, "killable", false),
 		};
 
-		waiter.tgid = (int64_t)json_number(item, "tgid", (double)waiter.pid);
+		waiter.tgid = json_at(item, "tgid") ? (int64_t)json_u64(item, "tgid") : waiter.pid;
 		if (waiter.pid > 0 && count < SUBJECT_WAITERS_MAX)
 			waiters[count++] = waiter;
 	}

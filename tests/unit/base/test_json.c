@@ -262,6 +262,25 @@ static void members_are_found_by_name_type_and_path(void **state)
 	assert_null(json_at(NULL, "o"));
 }
 
+/* What a plug-in or a user sends becomes a pid or a device number. */
+static void numbers_that_do_not_count_anything_are_zero(void **state)
+{
+	_cleanup_json_ cJSON *json = parse("{\"pid\":4711,\"most\":9007199254740992,\"big\":1e300,"
+					   "\"negative\":-1,\"part\":1.5,\"text\":\"7\","
+					   "\"wide\":4294967296,\"widest\":4294967295}");
+
+	assert_int_equal(json_u64(json, "pid"), 4711);
+	assert_int_equal(json_u64(json, "most"), INT64_C(1) << 53);
+	assert_int_equal(json_u64(json, "big"), 0);
+	assert_int_equal(json_u64(json, "negative"), 0);
+	assert_int_equal(json_u64(json, "part"), 1);
+	assert_int_equal(json_u64(json, "text"), 0);
+	assert_int_equal(json_u64(json, "none"), 0);
+	assert_int_equal(json_u64(NULL, "pid"), 0);
+	assert_int_equal(json_u32(json, "wide"), 0);
+	assert_int_equal(json_u32(json, "widest"), UINT32_MAX);
+}
+
 static void setting_a_member_adds_or_replaces_it(void **state)
 {
 	_cleanup_json_ cJSON *json = parse("{\"a\":1,\"b\":2}");
@@ -357,6 +376,7 @@ int main(void)
 		cmocka_unit_test(pretty_text_is_indented_by_two_spaces),
 		cmocka_unit_test(printing_stops_at_the_cap_of_a_buffer),
 		cmocka_unit_test(members_are_found_by_name_type_and_path),
+		cmocka_unit_test(numbers_that_do_not_count_anything_are_zero),
 		cmocka_unit_test(setting_a_member_adds_or_replaces_it),
 		cmocka_unit_test(equality_is_of_values_whatever_the_order_of_members),
 		cmocka_unit_test(utf8_is_judged_as_rfc_3629_does),
