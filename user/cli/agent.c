@@ -71,7 +71,7 @@ COMMAND(agent) = {
 		"      --config FILE      configuration (" AGENT_CONFIG_DEFAULT
 		", which may be missing)\n"
 		"      --state-dir DIR    database and collected files (/var/lib/lifeboat)\n"
-		"      --bpffs DIR        where maps and links are pinned (/sys/fs/bpf/lifeboat)\n"
+		"      --bpffs DIR        where loss counters are pinned (/sys/fs/bpf/lifeboat)\n"
 		"      --node-name NAME   name of this node in its Abnormals (the host's name)\n"
 		"      --dry-run          show what would be repaired, and repair nothing\n"
 		"      --log-level LEVEL  error, warning, info or debug (info)\n",

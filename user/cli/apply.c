@@ -28,7 +28,7 @@ static void tell(const cJSON *answer)
 	const char *result = json_string(answer, "result"), *name = json_string(answer, "name");
 
 	if (streq_ptr(result, "folded"))
-		result = "folded: the same fault is being handled";
+		result = "folded: the same fault is known already";
 	else if (streq_ptr(result, "cooldown"))
 		result = "counted: the same fault ended a moment ago";
 	printf("abnormal.lifeboat.dev/%s %s\n", name ? name : "?", result ? result : "applied");

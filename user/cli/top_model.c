@@ -132,24 +132,25 @@ static void print_pressure(const struct top_model *model, const struct terminal 
 
 	if (!model->pressure)
 		return;
-	fputs("pressure, % of 10 s:", terminal->out);
+	fputs("pressure", terminal->out);
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
 		const cJSON *kind = json_at(model->pressure, kinds[i]);
 		double some = json_number(json_at(kind, "some"), "avg10", 0);
 		char text[64];
 
-		snprintf(text, sizeof(text), "%s %.1f", kinds[i], some);
+		snprintf(text, sizeof(text), "%s %.1f %%", kinds[i], some);
 		fputs("   ", terminal->out);
 		terminal_text(terminal,
 			      some >= 50   ? COLOUR_BAD
 			      : some >= 10 ? COLOUR_BUSY
 					   : COLOUR_NONE,
 			      text);
-		if (json_at(kind, "full"))
-			fprintf(terminal->out, " (all stalled %.1f)",
+		/* All tasks of a node never wait for its processors at once. */
+		if (i > 0 && json_at(kind, "full"))
+			fprintf(terminal->out, " (all tasks %.1f %%)",
 				json_number(json_at(kind, "full"), "avg10", 0));
 	}
-	fputc('\n', terminal->out);
+	fputs("   of 10 s\n", terminal->out);
 }
 
 static int print_rows(const struct terminal *terminal, const char *title, enum resource resource,
