@@ -362,7 +362,7 @@ static void recoverer_run_on(void *userdata, int result, const char *text, size_
 		return;
 	}
 	if (result >= 0)
-		result = abnormal_parse(text, length, &abnormal, &problem);
+		result = abnormal_parse_handled(text, length, &abnormal, &problem);
 	if (result < 0)
 		request_answer_errno(request, result, "cannot read the Abnormal from the store: %s",
 				     problem.text[0] ? problem.text : strerror(-result));

@@ -55,3 +55,15 @@ static inline size_t utf8_cut(const char *text, size_t length)
 	}
 	return cut;
 }
+
+/* Copies as much of TEXT as fits into SIZE bytes with the NUL. Returns COPY. */
+static inline const char *utf8_copy(char *copy, size_t size, const char *text)
+{
+	size_t length = strnlen(text, size);
+
+	if (length == size)
+		length = utf8_cut(text, size - 1);
+	memcpy(copy, text, length);
+	copy[length] = '\0';
+	return copy;
+}

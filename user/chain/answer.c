@@ -145,7 +145,7 @@ int answer_merge(struct abnormal *abnormal, const struct abnormal *answer)
 		.identifiable = told->identifiable,
 		.recoverable = told->recoverable,
 	};
-	_cleanup_buffer_ struct buffer text = BUFFER(ABNORMAL_BYTES_MAX);
+	_cleanup_buffer_ struct buffer text = BUFFER(ABNORMAL_HANDLED_BYTES_MAX);
 	_cleanup_json_ cJSON *json = NULL;
 	int r = text_merge(status->message, told->message, &portion.message);
 

@@ -156,7 +156,7 @@ static int retrieved_start(struct retrieval *retrieval, const char *text, size_t
 	struct pipeline *pipeline = retrieval->errand.pipeline;
 	_cleanup_abnormal_ struct abnormal *abnormal = NULL;
 	struct handling *handling;
-	int r = abnormal_parse(text, length, &abnormal, NULL);
+	int r = abnormal_parse_handled(text, length, &abnormal, NULL);
 
 	if (r < 0)
 		return r;

@@ -27,7 +27,7 @@
 #define REPLY_BYTES_MAX                                                                          \
 	(sizeof(struct call_reply) + CALL_OUTPUT_BYTES_MAX + CALL_STDERR_BYTES_KEPT + 64 * KIB + \
 	 CALL_ARTIFACTS_TEXT_BYTES_MAX)
-#define REQUEST_BYTES_MAX (CALL_REQUEST_HEAD_BYTES_MAX + ABNORMAL_BYTES_MAX + 64)
+#define REQUEST_BYTES_MAX (CALL_REQUEST_HEAD_BYTES_MAX + ABNORMAL_HANDLED_BYTES_MAX + 64)
 #define TIMER_ACCURACY_US 10000
 
 enum call_state {
@@ -391,7 +391,7 @@ static void call_run(struct call *call)
 	if (r == 0)
 		return;
 	call_result_fail(&call->result, "could not be started: %s",
-			 r == -ENOBUFS ? "the Abnormal is over 1 MiB" : strerror(-r));
+			 r == -ENOBUFS ? "the Abnormal is over 2 MiB" : strerror(-r));
 	if (call->pidfd >= 0)
 		pidfd_send_signal(call->pidfd, SIGKILL, NULL, 0);
 	call_hang_up(call);

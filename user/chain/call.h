@@ -93,7 +93,7 @@ const struct call_counts *call_pool_counts(const struct call_pool *pool);
 /*
  * Merges the allowed members of ANSWER's status into ABNORMAL: texts that ANSWER has, both
  * booleans, and context member by member (what ANSWER lacks stays). Pure. Returns 0, -EFBIG if
- * ABNORMAL would grow over ABNORMAL_BYTES_MAX, or -ENOMEM; on error ABNORMAL is unchanged.
+ * ABNORMAL would grow over ABNORMAL_HANDLED_BYTES_MAX, or -ENOMEM; on error ABNORMAL is unchanged.
  */
 int answer_merge(struct abnormal *abnormal, const struct abnormal *answer);
 /*

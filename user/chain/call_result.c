@@ -113,7 +113,7 @@ static int answer_read(struct call_result *result, const char *output, size_t le
 		blank++;
 	if (blank == length)
 		return 0;
-	int r = abnormal_parse(output, length, &answer, &problem);
+	int r = abnormal_parse_handled(output, length, &answer, &problem);
 	if (r == -ENOMEM)
 		return r;
 	if (r < 0)

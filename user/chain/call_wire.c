@@ -59,7 +59,7 @@ int call_request_write(const struct call_request *request, const char *abnormal_
 	if (!head)
 		return -ENOMEM;
 	size_t head_length = strlen(head), body_length = strlen(abnormal_text);
-	if (head_length > CALL_REQUEST_HEAD_BYTES_MAX || body_length > ABNORMAL_BYTES_MAX)
+	if (head_length > CALL_REQUEST_HEAD_BYTES_MAX || body_length > ABNORMAL_HANDLED_BYTES_MAX)
 		return -ENOBUFS;
 	struct frame frame = {.head_bytes = (uint32_t)head_length,
 			      .body_bytes = (uint32_t)body_length};
@@ -116,7 +116,8 @@ int call_request_read(int fd, struct call_request **ret_request, char **ret_abno
 
 	if (r < 0)
 		return r;
-	if (frame.head_bytes > CALL_REQUEST_HEAD_BYTES_MAX || frame.body_bytes > ABNORMAL_BYTES_MAX)
+	if (frame.head_bytes > CALL_REQUEST_HEAD_BYTES_MAX ||
+	    frame.body_bytes > ABNORMAL_HANDLED_BYTES_MAX)
 		return -EPROTO;
 	r = read_text(fd, frame.head_bytes, &head);
 	if (r == 0)

@@ -9,7 +9,7 @@
 #include "base/buffer.h"
 #include "base/schema.h"
 
-#define CALL_OUTPUT_BYTES_MAX (1 * MIB) /* of an answer */
+#define CALL_OUTPUT_BYTES_MAX (2 * MIB) /* of an answer: a whole Abnormal, handled so far */
 #define CALL_STDERR_BYTES_KEPT (4 * KIB) /* the end of what it said on standard error */
 #define CALL_STDERR_BYTES_MAX (16 * MIB) /* a plug-in that says more is ended */
 #define CALL_REQUEST_HEAD_BYTES_MAX (1 * MIB)

@@ -55,7 +55,7 @@ static void deletion_found(void *userdata, int result, const char *text, size_t 
 	if (!deletion->errand.pipeline)
 		result = -ECANCELED;
 	if (result == 0)
-		result = abnormal_parse(text, length, &deletion->abnormal, NULL);
+		result = abnormal_parse_handled(text, length, &deletion->abnormal, NULL);
 	if (result == 0)
 		result = deletion_write(deletion);
 	if (result == 0)

@@ -7,15 +7,21 @@
 
 #include <inttypes.h>
 
+#include "base/utf8.h"
+
 /* After this a failed step or write is tried again. */
 #define RETRY_NS NS_PER_S
 /* Sightings of one fault are written at most this often. */
 #define BATCH_NS NS_PER_S
 #define TIMER_ACCURACY_USEC 1000
-/* Room that a plug-in's answer must leave in an Abnormal for what the pipeline itself adds. */
-#define ABNORMAL_RESERVE (64 * KIB)
+/*
+ * Room that a plug-in's answer must leave in an Abnormal for what the pipeline itself adds: lists of
+ * artifacts, reasons, the journal. Of that, lists must leave the last half for the rest.
+ */
+#define ABNORMAL_RESERVE (512 * KIB)
 /* Errors of plug-ins kept in one list of status.context. */
 #define ERRORS_MAXIMUM 64
+#define ERROR_BYTES_MAX 1024
 
 int handling_new(struct pipeline *pipeline, struct abnormal *abnormal,
 		 struct handling **ret_handling)
@@ -370,11 +376,20 @@ int handling_merge(struct handling *handling, const struct abnormal *answer)
 		r = abnormal_print(merged, &text);
 	if (r < 0)
 		return r;
-	if (strlen(text) > ABNORMAL_BYTES_MAX - ABNORMAL_RESERVE)
+	if (strlen(text) > ABNORMAL_HANDLED_BYTES_MAX - ABNORMAL_RESERVE)
 		return -EFBIG;
 	abnormal_free(handling->abnormal);
 	handling->abnormal = TAKE_PTR(merged);
 	return 0;
+}
+
+bool handling_has_room(const struct handling *handling)
+{
+	_cleanup_free_ char *text = NULL;
+
+	/* Without memory to tell, a limit that is far away is not what matters. */
+	return abnormal_print(handling->abnormal, &text) < 0 ||
+	       strlen(text) <= ABNORMAL_HANDLED_BYTES_MAX - ABNORMAL_RESERVE / 2;
 }
 
 int handling_note_error(struct handling *handling, const char *list, const char *named,
@@ -383,6 +398,7 @@ int handling_note_error(struct handling *handling, const char *list, const char 
 	cJSON *context = abnormal_context(handling->abnormal);
 	cJSON *errors = context ? cJSON_GetObjectItemCaseSensitive(context, list) : NULL;
 	_cleanup_json_ cJSON *entry = cJSON_CreateObject();
+	char text[ERROR_BYTES_MAX];
 
 	log_warning("%s %s failed on %s: %s; the next one is asked", named, name,
 		    handling_name(handling), error);
@@ -395,7 +411,8 @@ int handling_note_error(struct handling *handling, const char *list, const char 
 	}
 	if (cJSON_GetArraySize(errors) >= ERRORS_MAXIMUM)
 		return 0;
-	if (json_set_string(entry, named, name) < 0 || json_set_string(entry, "error", error) < 0)
+	utf8_copy(text, sizeof(text), error);
+	if (json_set_string(entry, named, name) < 0 || json_set_string(entry, "error", text) < 0)
 		return -ENOMEM;
 	return cJSON_AddItemToArray(errors, TAKE_PTR(entry)) ? 0 : -ENOMEM;
 }

@@ -173,6 +173,8 @@ int handling_write_soon(struct handling *handling);
  * restart. Returns 0, -EFBIG (ABNORMAL is unchanged) or -ENOMEM.
  */
 int handling_merge(struct handling *handling, const struct abnormal *answer);
+/* True while there is room for what the pipeline itself adds, in lists that plug-ins can make long. */
+bool handling_has_room(const struct handling *handling);
 /* Appends {NAMED: name, error} to the list status.context[LIST]. Returns 0 or -ENOMEM. */
 int handling_note_error(struct handling *handling, const char *list, const char *named,
 			const char *name, const char *error);

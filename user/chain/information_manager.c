@@ -6,14 +6,19 @@
  */
 #include "chain/handling.h"
 
+#include "base/utf8.h"
+
 /* Entries of status.information, well below what the codec accepts. */
 #define INFORMATION_MAXIMUM 512
+/* Of a reason: that many of them must fit into an Abnormal. */
+#define REASON_BYTES_MAX 400
 
 /* --- What came of one collector --- */
 
 int information_record(struct information *information, struct call_result *result)
 {
 	const char *reason = result->verdict == CALL_ERROR ? result->error : result->note;
+	char text[REASON_BYTES_MAX];
 
 	switch (result->verdict) {
 	case CALL_RECOGNISED:
@@ -31,7 +36,25 @@ int information_record(struct information *information, struct call_result *resu
 	information->duration = result->duration_ns;
 	information->artifacts = result->artifacts;
 	result->artifacts = (struct list){0};
-	return string_set(&information->reason, reason);
+	return string_set(&information->reason,
+			  reason ? utf8_copy(text, sizeof(text), reason) : NULL);
+}
+
+/* The files are there, and the Abnormal still fits into the store. */
+static int artifacts_leave_out(struct information *information)
+{
+	struct list *list = &information->artifacts;
+	char text[REASON_BYTES_MAX];
+
+	snprintf(text, sizeof(text),
+		 "its %zu artifacts are not listed here, as the Abnormal would become too large: "
+		 "look into its folder",
+		 list->count);
+	for (size_t i = 0; i < list->count; i++)
+		schema_clear(&artifact_schema, (struct artifact *)list->items + i);
+	free(list->items);
+	*list = (struct list){0};
+	return string_set(&information->reason, text);
 }
 
 static struct information *information_at(struct handling *handling, size_t index)
@@ -114,6 +137,9 @@ static int record(struct collection *collection, struct call_result *result)
 	}
 	if (r == 0)
 		r = information_record(information_at(handling, collection->index), result);
+	if (r == 0 && information_at(handling, collection->index)->artifacts.count &&
+	    !handling_has_room(handling))
+		r = artifacts_leave_out(information_at(handling, collection->index));
 	if (r == 0 && result->verdict == CALL_ERROR)
 		log_warning("Collector %s failed on %s: %s; handling goes on without what it would "
 			    "have told",

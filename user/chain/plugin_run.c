@@ -101,7 +101,7 @@ int plugin_run(const struct call_request *request, const char *text, size_t leng
 		plugin_fail(-EOPNOTSUPP, "it has no step %s", plugin_step_names[request->step]);
 		return 1;
 	}
-	int r = abnormal_parse(text, length, &abnormal, &problem);
+	int r = abnormal_parse_handled(text, length, &abnormal, &problem);
 	if (r < 0) {
 		plugin_fail(r, "cannot read the Abnormal: %s",
 			    problem_line(&problem, line, sizeof(line)));

@@ -9,11 +9,15 @@
  */
 #include "chain/recovery.h"
 
+#include "base/utf8.h"
+
 /* From one look to the next: 0.5 s, 1 s, 2 s … */
 #define LOOK_FIRST_NS (500 * NS_PER_MS)
 #define LOOK_LONGEST_NS (15 * NS_PER_S)
 /* How long what a former agent began may take to end, before it counts as stuck for good. */
 #define FORMER_WITHIN_NS (60 * NS_PER_S)
+/* Of what a recoverer says at once: a whole journal must fit into an Abnormal. */
+#define WORDS_BYTES_MAX ((size_t)2048)
 #define FORMER_LOOK_NS (100 * NS_PER_MS)
 
 static int act(struct handling *handling);
@@ -35,13 +39,14 @@ static bool dry_run(const struct handling *handling)
 
 static int action_say(struct action *action, const char *words)
 {
-	char *both;
+	char *both, text[WORDS_BYTES_MAX];
 
 	if (!words || !*words || streq_ptr(action->message, words))
 		return 0;
+	utf8_copy(text, sizeof(text), words);
 	if (!action->message)
-		return string_set(&action->message, words);
-	if (asprintf(&both, "%s; %s", action->message, words) < 0)
+		return string_set(&action->message, text);
+	if (asprintf(&both, "%s; %s", action->message, text) < 0)
 		return -ENOMEM;
 	free(action->message);
 	action->message = both;
@@ -170,6 +175,21 @@ static int refuse(struct handling *handling, const char *why)
 	return r < 0 ? r : attempt_over(handling, ATTEMPT_REFUSED, why);
 }
 
+/* Every entry and every line more would bring the Abnormal nearer to what can't be kept. */
+static int refuse_unwritten(struct handling *handling)
+{
+	static const char full[] = "the journal of this Abnormal is full";
+
+	log_warning("%s: recoverer %s is held back: %s; delete it, and the next sighting of the "
+		    "fault makes a new one",
+		    handling_name(handling), handling->recoverer->name, full);
+	handling->pipeline->counts.actions_refused++;
+	if (!handling->by_hand)
+		return attempt_over(handling, ATTEMPT_REFUSED, full);
+	handling->by_hand->result = -EPERM;
+	return by_hand_finish(handling, -EPERM, full);
+}
+
 static int pretend(struct handling *handling, const char *words)
 {
 	handling->pipeline->counts.actions_dry_run++;
@@ -196,8 +216,9 @@ static int admit(struct handling *handling, const char *words)
 	const struct pipeline *pipeline = handling->pipeline;
 	char why[512];
 
-	if (handling->abnormal->status.actions.count >= ACTIONS_MAXIMUM)
-		return refuse(handling, "the journal of this Abnormal is full");
+	if (handling->abnormal->status.actions.count >= ACTIONS_MAXIMUM ||
+	    !handling_has_room(handling))
+		return refuse_unwritten(handling);
 	if (plugin_entry_only_confirms(handling->recoverer)) {
 		int r = action_append(handling, ACTION_DONE, words);
 

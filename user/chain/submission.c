@@ -299,7 +299,7 @@ static int decide_named(struct submission *submission, int result, const char *t
 	if (result == -ENOENT)
 		return decide(pipeline, submission);
 	if (result == 0)
-		result = abnormal_parse(text, length, &holder, NULL);
+		result = abnormal_parse_handled(text, length, &holder, NULL);
 	return result < 0 ? result : name_taken(submission, holder);
 }
 

@@ -24,21 +24,21 @@ struct abnormal *abnormal_copy(const struct abnormal *abnormal)
 	return schema_copy(&abnormal_schema, abnormal);
 }
 
-static int refuse_size(struct problem *problem)
+static int refuse_size(size_t maximum, struct problem *problem)
 {
 	return problem_set(problem, -EFBIG, NULL,
-			   "is larger than %zu KiB, the greatest Abnormal accepted",
-			   ABNORMAL_BYTES_MAX / KIB);
+			   "is larger than %zu KiB, the greatest Abnormal accepted", maximum / KIB);
 }
 
-int abnormal_decode(const cJSON *json, struct abnormal **ret_abnormal, struct problem *problem)
+static int decode(const cJSON *json, size_t maximum, struct abnormal **ret_abnormal,
+		  struct problem *problem)
 {
-	_cleanup_buffer_ struct buffer text = BUFFER(ABNORMAL_BYTES_MAX);
+	_cleanup_buffer_ struct buffer text = BUFFER(maximum);
 	void *object;
 	int r = json_print_to(json, &text);
 
 	if (r == -ENOBUFS)
-		return refuse_size(problem);
+		return refuse_size(maximum, problem);
 	if (r == 0)
 		r = schema_decode(&abnormal_schema, json, &object, problem);
 	if (r < 0)
@@ -47,15 +47,32 @@ int abnormal_decode(const cJSON *json, struct abnormal **ret_abnormal, struct pr
 	return 0;
 }
 
-int abnormal_parse(const char *text, size_t length, struct abnormal **ret_abnormal,
-		   struct problem *problem)
+static int parse(const char *text, size_t length, size_t maximum, struct abnormal **ret_abnormal,
+		 struct problem *problem)
 {
 	_cleanup_json_ cJSON *json = NULL;
 
-	if (length > ABNORMAL_BYTES_MAX)
-		return refuse_size(problem);
+	if (length > maximum)
+		return refuse_size(maximum, problem);
 	int r = json_parse(text, length, &json, problem);
-	return r < 0 ? r : abnormal_decode(json, ret_abnormal, problem);
+	return r < 0 ? r : decode(json, maximum, ret_abnormal, problem);
+}
+
+int abnormal_decode(const cJSON *json, struct abnormal **ret_abnormal, struct problem *problem)
+{
+	return decode(json, ABNORMAL_BYTES_MAX, ret_abnormal, problem);
+}
+
+int abnormal_parse(const char *text, size_t length, struct abnormal **ret_abnormal,
+		   struct problem *problem)
+{
+	return parse(text, length, ABNORMAL_BYTES_MAX, ret_abnormal, problem);
+}
+
+int abnormal_parse_handled(const char *text, size_t length, struct abnormal **ret_abnormal,
+			   struct problem *problem)
+{
+	return parse(text, length, ABNORMAL_HANDLED_BYTES_MAX, ret_abnormal, problem);
 }
 
 int abnormal_encode(const struct abnormal *abnormal, cJSON **ret_json)

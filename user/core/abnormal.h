@@ -14,6 +14,8 @@
 #define ABNORMAL_KIND "Abnormal"
 /* The greatest Abnormal accepted from outside, in bytes of JSON. */
 #define ABNORMAL_BYTES_MAX (1 * MIB)
+/* One that came from outside, with all that its handling has added. */
+#define ABNORMAL_HANDLED_BYTES_MAX (2 * MIB)
 
 /* Labels and annotations that lifeboat sets. */
 #define LABEL_FINGERPRINT "lifeboat.dev/fingerprint"
@@ -274,6 +276,9 @@ struct abnormal *abnormal_copy(const struct abnormal *abnormal);
 int abnormal_decode(const cJSON *json, struct abnormal **ret_abnormal, struct problem *problem);
 int abnormal_parse(const char *text, size_t length, struct abnormal **ret_abnormal,
 		   struct problem *problem);
+/* The same for one that is being handled: up to ABNORMAL_HANDLED_BYTES_MAX. */
+int abnormal_parse_handled(const char *text, size_t length, struct abnormal **ret_abnormal,
+			   struct problem *problem);
 
 /* Compact JSON text, the caller's to free. Returns 0 or -ENOMEM. */
 int abnormal_print(const struct abnormal *abnormal, char **ret_text);

@@ -109,11 +109,11 @@ static void a_merge_adds_members_of_context_and_keeps_the_others(void **state)
 static void a_merge_that_would_grow_an_abnormal_over_its_limit_changes_nothing(void **state)
 {
 	_cleanup_abnormal_ struct abnormal *abnormal = parse(SENT), *answer = parse(SENT);
-	_cleanup_free_ char *large = malloc(600 * KIB + 1);
+	_cleanup_free_ char *large = malloc(1100 * KIB + 1);
 
 	assert_non_null(large);
-	memset(large, 'x', 600 * KIB);
-	large[600 * KIB] = '\0';
+	memset(large, 'x', 1100 * KIB);
+	large[1100 * KIB] = '\0';
 	assert_int_equal(json_set_string(abnormal_context(answer), "first", large), 0);
 	assert_int_equal(answer_merge(abnormal, answer), 0);
 	assert_int_equal(json_set_string(abnormal_context(answer), "second", large), 0);

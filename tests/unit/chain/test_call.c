@@ -147,7 +147,7 @@ static void a_flood_on_standard_output_is_cut_off(void **state)
 
 	call_once(fixture, script(fixture, PLUGIN_DIAGNOSER, "#!/bin/sh\nexec cat /dev/zero\n"),
 		  STEP_DIAGNOSE, &result);
-	assert_error_has(result, "answer is over the limit of 1024 KiB");
+	assert_error_has(result, "answer is over the limit of 2048 KiB");
 	call_result_clear(&result);
 }
 

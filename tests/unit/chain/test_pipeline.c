@@ -178,6 +178,24 @@ static void what_is_not_verified_escalates_to_the_next_recoverer(void **state)
 	assert_true(calls(bench, "gentle.verify") >= 3);
 }
 
+static void the_greatest_that_is_taken_from_outside_is_handled_to_its_end(void **state)
+{
+	struct bench *bench = *state;
+	size_t size = ABNORMAL_BYTES_MAX - 8 * KIB;
+	_cleanup_free_ char *filler = malloc(size + 1), *words = NULL;
+
+	memset(filler, 'x', size);
+	filler[size] = '\0';
+	assert_true(asprintf(&words,
+			     KNOWN ",\"looker\":{\"collect\":\"yes\"},\"gentle\":{\"plan\":\"yes\","
+				   "\"recover\":\"yes\",\"verify\":\"yes\"},\"filler\":\"%s\"",
+			     filler) > 0);
+	handle(bench, fault(bench, "Custom", "a", NULL, words, ""));
+	assert_end(bench, "a", "Succeeded", "TestFault");
+	assert_action(bench, "a", 0, "gentle", "Done", "Verified");
+	assert_text(bench, "a", "status.context.looker", "evidence");
+}
+
 static void a_failing_action_escalates_and_the_end_tells_what_was_tried(void **state)
 {
 	struct bench *bench = *state;
@@ -393,6 +411,7 @@ int main(int argc, char **argv)
 		UNIT(skip_recovery_ends_after_the_diagnosis),
 		UNIT(skip_diagnosis_goes_straight_to_recovery),
 		UNIT(what_is_not_verified_escalates_to_the_next_recoverer),
+		UNIT(the_greatest_that_is_taken_from_outside_is_handled_to_its_end),
 		UNIT(a_failing_action_escalates_and_the_end_tells_what_was_tried),
 		UNIT(a_fault_that_no_recoverer_takes_fails_with_the_diagnosis),
 		UNIT(a_recoverer_whose_plan_fails_is_noted_and_the_next_is_asked),
