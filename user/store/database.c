@@ -7,7 +7,6 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -193,6 +192,22 @@ static int lock_sign(int fd)
 	return 0;
 }
 
+/* -1 if PID cannot be looked at, as in another PID namespace. */
+static int parent_of(int pid)
+{
+	_cleanup_free_ char *text = NULL;
+	char path[64];
+	int parent;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	if (file_read(AT_FDCWD, path, 4096, &text, NULL) < 0)
+		return -1;
+	/* comm, in brackets, may hold anything. */
+	const char *bracket = strrchr(text, ')');
+
+	return bracket && sscanf(bracket, ") %*c %d", &parent) == 1 ? parent : -1;
+}
+
 static int lock_refuse(int dir_fd, const char *directory, struct problem *problem)
 {
 	_cleanup_free_ char *text = NULL;
@@ -202,7 +217,9 @@ static int lock_refuse(int dir_fd, const char *directory, struct problem *proble
 	    sscanf(text, "%d %d", &worker, &agent) != 2)
 		return problem_set(problem, -EAGAIN, "", "another process holds %s/lock",
 				   directory);
-	if (agent == getppid() || (kill(agent, 0) < 0 && errno == ESRCH))
+	/* The holder is alive, so its pid is its own; its agent's may be somebody else's by now. */
+	int parent = parent_of(worker);
+	if (agent == getppid() || (parent >= 0 && parent != agent))
 		return problem_set(
 			problem, -EAGAIN, "",
 			"the store's former process %d is stuck in the kernel and still holds "

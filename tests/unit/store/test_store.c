@@ -18,6 +18,7 @@
 #include <sqlite3.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/file.h>
 #include <sys/wait.h>
 
 #include "base/clock.h"
@@ -1051,6 +1052,39 @@ static void a_second_agent_on_the_same_directory_is_refused(void **state)
 	assert_int_equal(store_medium(f->store, NULL), STORE_DISK);
 }
 
+/* A worker that is stuck keeps the lock; its agent died, and somebody else has its pid by now. */
+static void an_orphaned_worker_keeps_nobody_out_whoever_has_its_agents_pid(void **state)
+{
+	struct fixture *f = *state;
+	int report[2];
+	char byte;
+
+	start_ready(f);
+	stop(f);
+	assert_int_equal(pipe2(report, O_CLOEXEC), 0);
+	pid_t holder = fork();
+	if (holder == 0) {
+		char line[64];
+		int fd = open(path_of(f, "lock"), O_RDWR | O_CLOEXEC);
+		int length = snprintf(line, sizeof(line), "%d 1\n", getpid());
+
+		if (flock(fd, LOCK_EX) < 0 || ftruncate(fd, 0) < 0 ||
+		    pwrite(fd, line, (size_t)length, 0) != length || write(report[1], "r", 1) != 1)
+			_exit(1);
+		for (;;)
+			pause();
+	}
+	assert_int_equal(read(report[0], &byte, 1), 1);
+	f->options.deadline_ns = NS_PER_S;
+	start_ready(f);
+	assert_int_equal(f->refused, 0);
+	assert_int_equal(store_medium(f->store, NULL), STORE_MEMORY);
+	kill(holder, SIGKILL);
+	waitpid(holder, NULL, 0);
+	close(report[0]);
+	close(report[1]);
+}
+
 static void what_waits_at_the_end_is_cancelled(void **state)
 {
 	struct fixture *f = *state;
@@ -1110,6 +1144,7 @@ int main(int argc, char **argv)
 		TEST(a_database_damaged_inside_is_found_out),
 		TEST(a_database_of_a_newer_version_is_left_alone),
 		TEST(a_second_agent_on_the_same_directory_is_refused),
+		TEST(an_orphaned_worker_keeps_nobody_out_whoever_has_its_agents_pid),
 		TEST(what_waits_at_the_end_is_cancelled),
 	};
 	return cmocka_run_group_tests_name("store", tests, NULL, NULL);
