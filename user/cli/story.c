@@ -302,8 +302,8 @@ static void print_next_step(const struct story *story)
 				    json_string(act, "recoverer"));
 		print_advice(story, buffer_text(&text));
 	} else if (act) {
-		print_advice(story, "A person has to act: the repair above was tried and did not "
-				    "help. After it:");
+		print_advice(story, "A person has to act: what was tried above has not ended the "
+				    "fault. Once that is settled:");
 		print_command(story, "lifeboat delete abnormal ", "# so that it is seen anew");
 	} else if (planned) {
 		print_advice(story, "A person has to act: nothing was done, as this was a dry run. "

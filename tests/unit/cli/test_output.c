@@ -212,7 +212,7 @@ static void a_fault_not_repaired_tells_what_could_repair_it(void **state)
 		    "is settled:\n"
 		    "    lifeboat recover kill --abnormal a  # asks before it acts\n");
 	expect_next(UNREPAIRED("{\"recoverer\":\"restart\",\"outcome\":\"Done\"}"),
-		    "the repair above was tried and did not");
+		    "what was tried above has not ended the");
 	expect_next(UNREPAIRED("{\"recoverer\":\"kill\",\"outcome\":\"Done\",\"verification\":"
 			       "\"Verified\"}"),
 		    "Nothing has to be done now: kill has repaired it since.\n");
