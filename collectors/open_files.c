@@ -10,6 +10,7 @@
 
 #include "base/buffer.h"
 #include "base/file.h"
+#include "base/plain.h"
 #include "chain/plugin_subject.h"
 
 #define ARTIFACT_BYTES_MAX (256 * KIB)
@@ -57,7 +58,7 @@ static int list_files(const struct host *host, int64_t pid, struct buffer *out, 
 			readlinkat(dirfd(directory), entry->d_name, target, sizeof(target) - 1);
 		if (length < 0)
 			continue; /* closed meanwhile */
-		target[length] = '\0';
+		plain_copy(target, target, (size_t)length);
 		count++;
 		buffer_printf(out, "%6s  %s\n", entry->d_name, target);
 		const char *kind = kind_of(target);

@@ -5,7 +5,7 @@
  */
 #include "detect/detector.h"
 
-#include "base/utf8.h"
+#include "base/plain.h"
 #include "host/container.h"
 
 int event_check(const void *record, size_t length, size_t size_min)
@@ -30,23 +30,11 @@ uint64_t event_start_time(uint64_t start_boot_ns)
 
 char *event_text(const char *text, size_t size)
 {
-	size_t length = strnlen(text, size), at = 0;
+	size_t length = strnlen(text, size);
 	char *clean = malloc(length + 1);
 
-	if (!clean)
-		return NULL;
-	while (at < length) {
-		size_t step = utf8_length(text + at, length - at);
-
-		if (step == 0 ||
-		    (step == 1 && ((unsigned char)text[at] < 0x20 || text[at] == 0x7f))) {
-			clean[at++] = '?';
-			continue;
-		}
-		memcpy(clean + at, text + at, step);
-		at += step;
-	}
-	clean[length] = '\0';
+	if (clean)
+		plain_copy(clean, text, length);
 	return clean;
 }
 

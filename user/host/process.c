@@ -11,6 +11,7 @@
 #include <sys/vfs.h>
 
 #include "base/file.h"
+#include "base/plain.h"
 
 #define STAT_BYTES_MAX (4 * KIB)
 #define STATUS_BYTES_MAX (64 * KIB) /* Cpus_allowed and Mems_allowed grow with the machine */
@@ -45,7 +46,8 @@ static int parse_stat(const char *text, struct process *process)
 
 	if (!open || !close || close < open || close[1] != ' ' || !close[2])
 		return -EINVAL;
-	snprintf(process->comm, sizeof(process->comm), "%.*s", (int)(close - open - 1), open + 1);
+	plain_copy(process->comm, open + 1,
+		   MIN((size_t)(close - open - 1), sizeof(process->comm) - 1));
 	process->state = close[2];
 	const char *next = close + 3;
 	for (int field = 4; field <= 24; field++) {

@@ -14,7 +14,7 @@ struct process {
 	int64_t pid, tgid, ppid, uid;
 	uint64_t start_time; /* clock ticks since boot */
 	char state; /* R S D T t Z X I, as /proc tells */
-	char comm[32];
+	char comm[32]; /* may be printed: see plain_copy() */
 	bool kernel_thread;
 	int64_t threads;
 	uint64_t rss_bytes;

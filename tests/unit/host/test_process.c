@@ -26,6 +26,10 @@ static void a_process_is_read_whatever_its_name(void **state)
 	assert_int_equal(process.threads, 1);
 	assert_int_equal(process.rss_bytes, 100 * sysconf(_SC_PAGESIZE));
 	assert_false(process.kernel_thread);
+	/* The detectors spell a name likewise, so that the two can be compared. */
+	fake_process(root, 9, 1, "\x1b[31m\nAdvice\xff\xc3\xa9", 'S', 4712, false);
+	assert_int_equal(process_read(root->host, 9, &process), 0);
+	assert_string_equal(process.comm, "?[31m?Advice?\xc3\xa9");
 	fake_process(root, 8, 2, "kworker/u8:1-events_unbound", 'I', 3, true);
 	assert_int_equal(process_read(root->host, 8, &process), 0);
 	assert_true(process.kernel_thread);
