@@ -486,6 +486,8 @@ static int configuration_begin(struct agent *agent)
 	if (r == 0)
 		r = settings_allowed(agent->config, &agent->allowed_users, &agent->allowed_groups,
 				     &problem);
+	if (r == 0)
+		r = settings_check_state(agent->config, &problem);
 	if (r < 0)
 		log_error("The configuration %s can't be used: %s", path,
 			  problem_line(&problem, line, sizeof(line)));

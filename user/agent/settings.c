@@ -5,6 +5,7 @@
 #include <grp.h>
 #include <limits.h>
 #include <pwd.h>
+#include <sys/stat.h>
 
 #include "base/buffer.h"
 #include "chain/plugin.h"
@@ -64,6 +65,26 @@ static int lay_flags_over(const struct agent_options *options, struct config *co
 		r = set_node_name(config, options->node_name);
 	return r < 0 ? problem_set(problem, r, NULL, "flags can't be applied: %s", strerror(-r))
 		     : 0;
+}
+
+int settings_check_state(const struct config *config, struct problem *problem)
+{
+	const char *folder = config->state_directory;
+	struct stat status;
+
+	if (stat(folder, &status) < 0)
+		return 0; /* to be made; or not to be reached, which the store tells of */
+	if (status.st_uid != 0 && status.st_uid != geteuid())
+		return problem_set(problem, -EPERM, "stateDirectory",
+				   "%s belongs to user %u, who could change what the agent knows: "
+				   "chown root %s, or choose another with --state-dir",
+				   folder, status.st_uid, folder);
+	if (status.st_mode & (S_IWGRP | S_IWOTH))
+		return problem_set(problem, -EPERM, "stateDirectory",
+				   "%s is writable by others (mode %04o): chmod 0700 %s, or choose "
+				   "another with --state-dir",
+				   folder, status.st_mode & 07777, folder);
+	return 0;
 }
 
 int settings_read(const struct agent_options *options, struct config **ret_config,

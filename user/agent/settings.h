@@ -16,6 +16,14 @@
 int settings_read(const struct agent_options *options, struct config **ret_config,
 		  const char **ret_path, struct problem *problem);
 
+/*
+ * Whoever may write to the state folder can replace the database, which says what was done and what
+ * is to be done, or lay a link where the agent writes as root. Returns -EPERM if that is anybody but
+ * root and the agent's user; a folder that is not there yet is fine. May block on a disk: for the
+ * start only.
+ */
+int settings_check_state(const struct config *config, struct problem *problem);
+
 void settings_pipeline(const struct config *config, struct pipeline_settings *ret_settings);
 /* By enum plugin_kind; borrowed from CONFIG. */
 void settings_plugins(const struct config *config, const cJSON *ret_settings[3]);

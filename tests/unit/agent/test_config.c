@@ -10,6 +10,7 @@
 #include "../skip.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include "agent/config.h"
 #include "agent/settings.h"
@@ -240,6 +241,29 @@ static void users_and_groups_become_ids_and_unknown_ones_are_named(void **state)
 	assert_non_null(strstr(problem.text, "no-such-group"));
 }
 
+static void a_state_folder_that_others_may_write_is_refused(void **state)
+{
+	char folder[] = "/tmp/lifeboat-test-XXXXXX";
+	_cleanup_(config_freep) struct config *config = parsed("");
+	struct problem problem = {0};
+
+	assert_non_null(mkdtemp(folder));
+	assert_int_equal(string_set(&config->state_directory, folder), 0);
+	int private = settings_check_state(config, &problem);
+	chmod(folder, 0777);
+	int shared = settings_check_state(config, &problem);
+	chmod(folder, 0755);
+	int owned = geteuid() == 0 && chown(folder, 65534, 0) == 0
+			    ? settings_check_state(config, &problem)
+			    : -EPERM;
+	rmdir(folder);
+	assert_int_equal(settings_check_state(config, &problem), 0);
+	assert_int_equal(private, 0);
+	assert_int_equal(shared, -EPERM);
+	assert_int_equal(owned, -EPERM);
+	assert_string_equal(problem.field, "stateDirectory");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -250,6 +274,7 @@ int main(void)
 		cmocka_unit_test(what_is_wrong_is_named),
 		cmocka_unit_test(flags_go_before_the_configuration),
 		cmocka_unit_test(a_file_that_was_named_must_be_there),
+		cmocka_unit_test(a_state_folder_that_others_may_write_is_refused),
 		cmocka_unit_test(the_node_is_named_after_the_host_unless_told),
 		cmocka_unit_test(what_takes_a_restart_is_named),
 		cmocka_unit_test(users_and_groups_become_ids_and_unknown_ones_are_named),
