@@ -170,6 +170,7 @@ asan: ## all tests again under AddressSanitizer and UBSan, in O/asan
 .PHONY: run
 run: all ## the agent in the foreground on this host, with scratch state (ARGS= for its flags)
 	@mkdir -p $(O)/run
+	@echo "in another terminal: export LIFEBOAT_SOCKET=$(abspath $(O))/run/lifeboat.sock PATH=$(abspath $(O)):\$$PATH"
 	$(Q)$(O)/lifeboat agent --state-dir $(O)/run/state --socket $(O)/run/lifeboat.sock $(ARGS)
 
 formatted := $(filter-out vmlinux/%,$(wildcard user/*/*.[ch] bpf/*.[ch] tests/unit/*/*.[ch] tests/fuzz/*.c \

@@ -156,14 +156,18 @@ static int configuration_apply(struct agent *agent, struct config **config)
 		log_warning("The new configuration changes %s, which takes effect with the next "
 			    "start of the agent",
 			    restart);
-	log_set_level((enum log_level)(*config)->log_level);
 	settings_plugins(*config, plugins);
 	settings_pipeline(*config, &settings);
 	int r = registry_reconfigure(agent->registry, plugins);
 	if (r == 0 && agent->detect)
 		r = detect_reconfigure(agent->detect, (*config)->detectors);
-	if (r < 0)
+	if (r < 0) {
+		/* All or nothing, as the log says. */
+		settings_plugins(agent->reloaded ? agent->reloaded : agent->config, plugins);
+		registry_reconfigure(agent->registry, plugins);
 		return r;
+	}
+	log_set_level((enum log_level)(*config)->log_level);
 	pipeline_reconfigure(agent->pipeline, &settings);
 	struct config *before = agent->reloaded;
 	agent->reloaded = *config;
@@ -232,7 +236,7 @@ static void on_finding(void *userdata, struct finding *finding)
 
 	if (agent->api)
 		api_publish_finding(agent->api, finding);
-	int r = kernel_events_submit(agent->pipeline, finding);
+	int r = sources_finding(agent->pipeline, finding);
 	/* -EDQUOT was told by the pipeline, which counts it. */
 	if (r < 0 && r != -EDQUOT && log_limit_pass(&limit, 10, 60 * NS_PER_S, &suppressed))
 		log_error("Taking up a finding of detector %s about \"%s\" failed: %s (%u more "

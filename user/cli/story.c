@@ -262,6 +262,13 @@ static void print_advice(const struct story *story, const char *text)
 	terminal_wrap(story->terminal, COLOUR_NONE, 2, text);
 }
 
+static void print_command_alone(const struct story *story, const char *line)
+{
+	fputs("    ", story->terminal->out);
+	terminal_text(story->terminal, COLOUR_ACCENT, line);
+	fputc('\n', story->terminal->out);
+}
+
 static void print_command(const struct story *story, const char *format, const char *comment)
 {
 	const struct terminal *terminal = story->terminal;
@@ -335,7 +342,15 @@ static void print_next(const struct story *story)
 		print_command(story, "lifeboat get abnormals -w ", NULL);
 		return;
 	}
-	if (streq(story->phase, "Succeeded")) {
+	if (story->seen_since) {
+		print_advice(story,
+			     "A person has to look: it was seen again after this had ended. Until "
+			     "pipeline.cooldown is over that is only counted here; then the next "
+			     "sighting opens an Abnormal of its own. What was seen:");
+		print_command_alone(story, "lifeboat events");
+	} else if (story->cleared != TIME_ABSENT && streq(story->phase, "Failed")) {
+		print_advice(story, "Nothing has to be done now: the fault has gone away since.");
+	} else if (streq(story->phase, "Succeeded")) {
 		print_advice(story, streq(story->reason, "RecoverySkipped")
 					    ? "Nothing was repaired, as spec.skipRecovery asks: "
 					      "the cause above is for you."

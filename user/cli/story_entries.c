@@ -259,6 +259,16 @@ static int64_t end_time(const struct story *story)
 	return latest;
 }
 
+static int add_cleared(struct story *story)
+{
+	_cleanup_buffer_ struct buffer text = BUFFER(ENTRY_BYTES_MAX);
+
+	if (story->cleared == TIME_ABSENT)
+		return 0;
+	int r = buffer_append_text(&text, "the detector no longer sees the fault");
+	return r == 0 ? entry_add(story, story->cleared, "cleared", COLOUR_GOOD, &text) : r;
+}
+
 static int add_end(struct story *story)
 {
 	const cJSON *recovered = story_condition(story, "Recovered");
@@ -266,7 +276,7 @@ static int add_end(struct story *story)
 		   *message = json_string(recovered, "message");
 	_cleanup_buffer_ struct buffer text = BUFFER(ENTRY_BYTES_MAX);
 	bool good = streq(story->phase, "Succeeded");
-	int64_t time = end_time(story);
+	int64_t time = story->end;
 	char after[TIME_TEXT_SIZE];
 	int r = 0;
 
@@ -289,8 +299,13 @@ static int add_end(struct story *story)
 int story_build(struct story *story)
 {
 	int (*const steps[])(struct story *) = {add_sighting, add_information, add_conclusion,
-						add_actions,  add_end,	       add_repeats};
+						add_actions,  add_end,	       add_cleared,
+						add_repeats};
+	int64_t last = story_time_of(json_at(story->status, "occurrences"), "lastTime");
 
+	story->end = story_is_final(story) ? end_time(story) : TIME_ABSENT;
+	story->cleared = story_time_of(json_at(story->status, "context.cleared"), "time");
+	story->seen_since = story->end != TIME_ABSENT && last > story->end && last > story->cleared;
 	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
 		int r = steps[i](story);
 		if (r < 0)

@@ -20,6 +20,9 @@ struct story {
 	const cJSON *abnormal, *spec, *status, *history, *recoverers;
 	const char *name, *namespace, *phase, *reason;
 	int64_t start, now;
+	int64_t end; /* TIME_ABSENT until it is final */
+	int64_t cleared; /* when the detector stopped seeing the fault, or TIME_ABSENT */
+	bool seen_since; /* seen again after the end, and not cleared since */
 	struct entry entries[ENTRIES_MAX];
 	size_t count;
 };

@@ -6,12 +6,6 @@
 #include "core/fingerprint.h"
 #include "sources/source.h"
 
-SOURCE(kernel_events) = {
-	.name = "kernel-events",
-	.summary = "faults that the eBPF detectors see in the kernel",
-	.kind = SOURCE_KERNEL_EVENT,
-};
-
 static const char *finding_fingerprint(const struct finding *finding, char text[FINGERPRINT_SIZE])
 {
 	return fingerprint_of(abnormal_source_names[SOURCE_KERNEL_EVENT], finding->detector,
@@ -82,7 +76,7 @@ static int clear(struct pipeline *pipeline, const struct finding *finding)
 	return 0;
 }
 
-int kernel_events_submit(struct pipeline *pipeline, const struct finding *finding)
+static int submit(struct pipeline *pipeline, const struct finding *finding)
 {
 	struct abnormal *abnormal;
 
@@ -91,3 +85,10 @@ int kernel_events_submit(struct pipeline *pipeline, const struct finding *findin
 	int r = kernel_events_abnormal(finding, &abnormal, NULL);
 	return r < 0 ? r : pipeline_submit(pipeline, abnormal, NULL, NULL);
 }
+
+SOURCE(kernel_events) = {
+	.name = "kernel-events",
+	.summary = "faults that the eBPF detectors see in the kernel",
+	.kind = SOURCE_KERNEL_EVENT,
+	.finding = submit,
+};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The listing of registered sources. */
+/* The registered sources: their listing, and who takes what the detectors saw. */
 #include "sources/source.h"
 
 static int list_add(cJSON *list, const struct source *source)
@@ -27,4 +27,16 @@ cJSON *sources_list(void)
 			return NULL;
 	}
 	return TAKE_PTR(list);
+}
+
+int sources_finding(struct pipeline *pipeline, const struct finding *finding)
+{
+	int result = 0;
+
+	FOREACH_REGISTERED (sources, struct source, source) {
+		int r = source->finding ? source->finding(pipeline, finding) : 0;
+		if (result == 0)
+			result = r;
+	}
+	return result;
 }

@@ -134,7 +134,10 @@ static void the_story_is_told_in_the_order_of_time_and_ends_with_what_to_do(void
 		"    12 KiB  k.txt\n"
 		"\n"
 		"Next\n"
-		"  Nothing has to be done now: the fault is over.\n"
+		"  A person has to look: it was seen again after this had ended. Until\n"
+		"  pipeline.cooldown is over that is only counted here; then the next\n"
+		"  sighting opens an Abnormal of its own. What was seen:\n"
+		"    lifeboat events\n"
 		"    lifeboat get -o yaml abnormal hung-task-b950685d-toywss  # everything that is "
 		"known\n");
 }
@@ -181,6 +184,11 @@ static void a_fault_that_nobody_knows_says_so_and_how_to_go_on(void **state)
 	"\"conditions\":[{\"type\":\"Identified\",\"status\":\"True\",\"reason\":\"Leak\"}],\"actions\":[" ACTIONS \
 	"]}}"
 
+#define CLEARED                                                                                       \
+	"{\"metadata\":{\"name\":\"a\",\"namespace\":\"default\"},\"spec\":{\"source\":"              \
+	"\"KernelEvent\"},\"status\":{\"phase\":\"Failed\",\"conditions\":[{\"type\":\"Identified\"," \
+	"\"status\":\"True\"}],\"context\":{\"cleared\":{\"time\":\"2026-11-23T17:46:00Z\"}}}}"
+
 static void expect_next(const char *abnormal_text, const char *expected)
 {
 	_cleanup_json_ cJSON *abnormal = parsed(abnormal_text);
@@ -216,6 +224,7 @@ static void a_fault_not_repaired_tells_what_could_repair_it(void **state)
 	expect_next(UNREPAIRED("{\"recoverer\":\"kill\",\"outcome\":\"Done\",\"verification\":"
 			       "\"Verified\"}"),
 		    "Nothing has to be done now: kill has repaired it since.\n");
+	expect_next(CLEARED, "Nothing has to be done now: the fault has gone away since.\n");
 }
 
 static void a_story_of_an_empty_object_is_still_a_story(void **state)
