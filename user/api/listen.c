@@ -10,9 +10,13 @@
 #include <sys/un.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/file.h"
 
 #define BACKLOG 32
+/* A predecessor that was killed is not quite gone while a child it just forked still has its lock. */
+#define LOCK_WITHIN_NS NS_PER_S
+#define LOCK_AGAIN_NS (20 * NS_PER_MS)
 #define PEER_GROUPS_MAX 65536 /* NGROUPS_MAX of the kernel */
 
 static int parent_make(const char *path, struct problem *problem)
@@ -76,6 +80,19 @@ static int in_use(const char *path, pid_t pid, struct problem *problem)
 			   who, path);
 }
 
+static int lock_wait(int fd)
+{
+	const struct timespec pause = {.tv_nsec = LOCK_AGAIN_NS};
+	uint64_t end_ns = clock_monotonic(clock_system()) + LOCK_WITHIN_NS;
+
+	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		if (errno != EWOULDBLOCK || clock_monotonic(clock_system()) >= end_ns)
+			return -errno;
+		nanosleep(&pause, NULL);
+	}
+	return 0;
+}
+
 static int lock_take(const char *path, const struct sockaddr_un *address, int *ret_fd,
 		     struct problem *problem)
 {
@@ -87,10 +104,11 @@ static int lock_take(const char *path, const struct sockaddr_un *address, int *r
 	if (fd < 0)
 		return problem_set(problem, -errno, NULL, "cannot open the lock %s: %s", name,
 				   strerror(errno));
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-		if (errno != EWOULDBLOCK)
-			return problem_set(problem, -errno, NULL, "cannot lock %s: %s", name,
-					   strerror(errno));
+	int r = lock_wait(fd);
+	if (r < 0) {
+		if (r != -EWOULDBLOCK)
+			return problem_set(problem, r, NULL, "cannot lock %s: %s", name,
+					   strerror(-r));
 		if (listener_find(address, &pid) <= 0 || pid == 0) {
 			ssize_t length = pread(fd, text, sizeof(text) - 1, 0);
 
