@@ -519,7 +519,8 @@ static int loop_begin(struct agent *agent)
 
 int agent_run(const struct agent_options *options)
 {
-	_cleanup_(agent_end) struct agent agent = {.options = options, .log_relay = {.file = -1}, .lock = -1};
+	_cleanup_(agent_end) struct agent agent = {
+		.options = options, .log_relay = {.file = -1}, .lock = -1};
 
 	process_prepare();
 	if (configuration_begin(&agent) < 0 || socket_reserve(&agent) < 0 || loop_begin(&agent) < 0)

@@ -285,17 +285,28 @@ static int name_taken(const struct submission *submission, const struct abnormal
 	return 0;
 }
 
+/* The same as NAME_TAKEN, but what is on its way to the store is not promised before it is there. */
+static int name_at_hand(struct handling *handling, const struct submission *submission)
+{
+	if (handling->announced)
+		return name_taken(submission, handling->abnormal);
+	int same = same_spec(submission->abnormal, handling->abnormal);
+	if (same <= 0)
+		return same < 0 ? same : -EEXIST;
+	int r = waiter_add(handling, submission, SUBMIT_FOLDED);
+	return r < 0 ? r : handling_write_soon(handling);
+}
+
 /* RESULT and TEXT are what the store says of an Abnormal of that name. */
 static int decide_named(struct submission *submission, int result, const char *text, size_t length)
 {
 	const struct metadata *metadata = &submission->abnormal->metadata;
 	struct pipeline *pipeline = submission->errand.pipeline;
-	const struct handling *at_hand =
-		pipeline_lookup(pipeline, metadata->namespace, metadata->name);
+	struct handling *at_hand = pipeline_lookup(pipeline, metadata->namespace, metadata->name);
 	_cleanup_abnormal_ struct abnormal *holder = NULL;
 
 	if (at_hand)
-		return name_taken(submission, at_hand->abnormal);
+		return name_at_hand(at_hand, submission);
 	if (result == -ENOENT)
 		return decide(pipeline, submission);
 	if (result == 0)

@@ -178,6 +178,29 @@ static void what_is_not_verified_escalates_to_the_next_recoverer(void **state)
 	assert_true(calls(bench, "gentle.verify") >= 3);
 }
 
+static void the_same_applied_twice_at_once_is_acknowledged_when_it_is_durable(void **state)
+{
+	struct bench *bench = *state;
+	struct submitted first = {0}, second = {0};
+
+	assert_int_equal(pipeline_submit(bench->pipeline,
+					 fault(bench, "Custom", "a", NULL, KNOWN, ""), on_submitted,
+					 &first),
+			 0);
+	assert_int_equal(pipeline_submit(bench->pipeline,
+					 fault(bench, "Custom", "a", NULL, KNOWN, ""), on_submitted,
+					 &second),
+			 0);
+	while (!second.times) {
+		assert_true(sd_event_run(bench->base.event, 10000) >= 0);
+		assert_true(first.times >= second.times);
+	}
+	assert_int_equal(first.how, SUBMIT_CREATED);
+	assert_int_equal(second.result, 0);
+	assert_int_equal(second.how, SUBMIT_FOLDED);
+	assert_int_equal(pipeline_counts(bench->pipeline)->created, 1);
+}
+
 static void the_greatest_that_is_taken_from_outside_is_handled_to_its_end(void **state)
 {
 	struct bench *bench = *state;
@@ -411,6 +434,7 @@ int main(int argc, char **argv)
 		UNIT(skip_recovery_ends_after_the_diagnosis),
 		UNIT(skip_diagnosis_goes_straight_to_recovery),
 		UNIT(what_is_not_verified_escalates_to_the_next_recoverer),
+		UNIT(the_same_applied_twice_at_once_is_acknowledged_when_it_is_durable),
 		UNIT(the_greatest_that_is_taken_from_outside_is_handled_to_its_end),
 		UNIT(a_failing_action_escalates_and_the_end_tells_what_was_tried),
 		UNIT(a_fault_that_no_recoverer_takes_fails_with_the_diagnosis),
