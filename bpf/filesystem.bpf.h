@@ -34,7 +34,8 @@ static __always_inline bool is_super_block(struct super_block *sb)
 	if (!is_heap_pointer((__u64)sb))
 		return false;
 	root = BPF_CORE_READ(sb, s_root);
-	return root && BPF_CORE_READ(root, d_sb) == sb;
+	/* Lists lead back, too, but a root is also its own parent. */
+	return root && BPF_CORE_READ(root, d_sb) == sb && BPF_CORE_READ(root, d_parent) == root;
 }
 
 static __always_inline __u32 freeze_level(struct super_block *sb)

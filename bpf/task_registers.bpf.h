@@ -43,10 +43,14 @@ static __always_inline __u64 stack_pointer(struct task_struct *task)
 	return BPF_CORE_READ(task, thread.sp);
 }
 
-/* Neither text nor modules nor per-CPU data of this kernel, which are above. */
+/*
+ * Neither text nor modules nor per-CPU data of this kernel, which are above. With five-level page
+ * tables the kernel's half begins here; with four it begins higher, and what lies between is not
+ * readable.
+ */
 static __always_inline bool is_heap_pointer(__u64 word)
 {
-	return word >= 0xffff800000000000 && word < 0xffffffff80000000 && !(word & 7);
+	return word >= 0xff00000000000000 && word < 0xffffffff80000000 && !(word & 7);
 }
 
 /* System calls that sleep as a matter of course, and reach no file system. */
@@ -146,9 +150,10 @@ static __always_inline __u64 stack_pointer(struct task_struct *task)
 	return BPF_CORE_READ(task, thread.cpu_context.sp);
 }
 
+/* The kernel's half, of 52-bit addresses at most. */
 static __always_inline bool is_heap_pointer(__u64 word)
 {
-	return word >= 0xffff000000000000 && !(word & 7);
+	return word >= 0xfff0000000000000 && !(word & 7);
 }
 
 static __always_inline bool sleeps_by_nature(long number)

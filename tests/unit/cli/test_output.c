@@ -135,8 +135,8 @@ static void the_story_is_told_in_the_order_of_time_and_ends_with_what_to_do(void
 		"\n"
 		"Next\n"
 		"  A person has to look: it was seen again after this had ended. Until\n"
-		"  pipeline.cooldown is over that is only counted here; then the next\n"
-		"  sighting opens an Abnormal of its own. What was seen:\n"
+		"  pipeline.cooldown is over that is only counted here; then the next sighting\n"
+		"  opens an Abnormal of its own. What was seen:\n"
 		"    lifeboat events\n"
 		"    lifeboat get -o yaml abnormal hung-task-b950685d-toywss  # everything that is "
 		"known\n");
