@@ -79,8 +79,7 @@ static void line_write(enum log_level level, const char *text)
 	int length;
 
 	if (stderr_is_journal()) {
-		length = snprintf(line, sizeof(line), "%s%s\n", levels[level].journal_prefix,
-				  text);
+		length = snprintf(line, sizeof(line), "%s%s\n", levels[level].journal_prefix, text);
 	} else {
 		char stamp[32] = "";
 		struct timespec now;

@@ -297,13 +297,14 @@ int handling_add_message(struct handling *handling, const char *line)
 
 int handling_take_cleared(struct handling *handling)
 {
-	static const char over[] = "The fault went away by itself: its detector no longer sees it.";
+	static const char over[] =
+		"Result: the fault went away by itself: its detector no longer sees it.";
 	char **reason = &handling->abnormal->status.reason;
 
 	if (handling_add_message(handling, over) < 0 ||
 	    (!*reason && string_set(reason, "FaultCleared") < 0))
 		return -ENOMEM;
-	return handling_take(handling, TRANSITION_CLEARED, NULL, over);
+	return handling_take(handling, TRANSITION_CLEARED, NULL, over + strlen("Result: "));
 }
 
 static int batch_fired(sd_event_source *source, uint64_t usec, void *userdata)

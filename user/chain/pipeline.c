@@ -254,14 +254,16 @@ static void announce(struct handling *handling)
 	const struct abnormal_status *status = &handling->abnormal->status;
 	const struct metadata *metadata = &handling->abnormal->metadata;
 	const char *message = status->message ? status->message : "no diagnosis was asked for";
+	bool in_default = streq(metadata->namespace, "default");
 
 	if (status->phase == PHASE_FAILED)
 		log_warning("%s needs a person (%s): %.*s — the whole story: lifeboat describe "
-			    "abnormals %s -n %s",
+			    "abnormal %s%s%s",
 			    handling_name(handling),
 			    status->reason ? status->reason : "no reason given",
 			    (int)MIN(strcspn(message, "\n"), LOGGED_MESSAGE), message,
-			    metadata->name, metadata->namespace);
+			    metadata->name, in_default ? "" : " -n ",
+			    in_default ? "" : metadata->namespace);
 	else
 		log_info("%s is over (%s)", handling_name(handling),
 			 status->reason ? status->reason : "Succeeded");
@@ -419,7 +421,7 @@ void pipeline_resume(struct pipeline *pipeline, struct store_loaded *loaded)
 	if (!pipeline->resumed)
 		pipeline->resumed_ns = clock_monotonic(pipeline->options.clock);
 	if (pipeline->counts.live)
-		log_info("Going on with %" PRIu64 " Abnormals from before the start",
+		log_info("Abnormals from before the start that are gone on with: %" PRIu64,
 			 pipeline->counts.live);
 	pipeline->resumed = true;
 	pipeline_schedule(pipeline);

@@ -114,8 +114,7 @@ static int end_dry_run(struct handling *handling)
 
 	buffer_printf(&text, "dry run; %s would have acted on %s, and nothing was done.",
 		      action->recoverer, action->target);
-	if (add_result(handling, &text) < 0 ||
-	    string_set(&handling->abnormal->status.reason, "DryRun") < 0)
+	if (add_result(handling, &text) < 0)
 		return -ENOMEM;
 	return handling_take(handling, TRANSITION_NOT_RECOVERED, "DryRun", buffer_text(&text));
 }

@@ -161,6 +161,24 @@ static int waiter_add(struct handling *handling, const struct submission *submis
 }
 
 /* One more sighting. It also tells that the fault is not over, whatever was heard before. */
+/*
+ * An ended Abnormal whose fault is back tells of it as it was seen last: who waited the first time
+ * may be long gone, and a repair by hand would find nothing to do, and call that proof.
+ */
+static int take_sighting(struct handling *handling, const struct abnormal *seen)
+{
+	struct kernel_event **event = &handling->abnormal->spec.kernel_event;
+
+	if (!handling->ended || handling->by_hand || !seen->spec.kernel_event)
+		return 0;
+	struct kernel_event *latest = schema_copy(&kernel_event_schema, seen->spec.kernel_event);
+	if (!latest)
+		return -ENOMEM;
+	schema_free(&kernel_event_schema, *event);
+	*event = latest;
+	return 0;
+}
+
 static int fold(struct handling *handling, const struct submission *submission,
 		enum submit_result how)
 {
@@ -168,6 +186,8 @@ static int fold(struct handling *handling, const struct submission *submission,
 	const struct abnormal *seen = submission->abnormal;
 	int r = occurrences_add(handling->abnormal, seen_times(seen), seen_at(pipeline, seen));
 
+	if (r == 0)
+		r = take_sighting(handling, seen);
 	if (r == 0)
 		r = waiter_add(handling, submission, how);
 	if (r < 0)

@@ -175,8 +175,7 @@ int main(void)
 		cmocka_unit_test(a_message_is_one_line_with_time_and_level),
 		cmocka_unit_test(messages_above_the_level_are_dropped),
 		cmocka_unit_test(logging_keeps_errno),
-		cmocka_unit_test(
-			a_reader_that_is_stuck_holds_nobody_up_and_is_told_what_it_missed),
+		cmocka_unit_test(a_reader_that_is_stuck_holds_nobody_up_and_is_told_what_it_missed),
 		cmocka_unit_test(levels_are_known_by_name),
 		cmocka_unit_test(a_limit_lets_a_burst_through_and_counts_the_rest),
 		cmocka_unit_test(a_problem_is_told_with_the_path_of_its_field),

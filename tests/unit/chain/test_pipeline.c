@@ -323,7 +323,7 @@ static void a_dry_run_tells_the_target_and_does_nothing(void **state)
 	       fault(bench, "Custom", "a", NULL,
 		     KNOWN ",\"gentle\":{\"plan\":\"yes\",\"recover\":\"yes\",\"verify\":\"yes\"}",
 		     ""));
-	assert_end(bench, "a", "Failed", "DryRun");
+	assert_end(bench, "a", "Failed", "TestFault");
 	assert_action(bench, "a", 0, "gentle", "DryRun", "");
 	assert_non_null(strstr(seen_text(bench, "a", "status.message"), "the target"));
 	assert_non_null(strstr(seen_text(bench, "a", "status.message"), "the cause, by holmes"));
