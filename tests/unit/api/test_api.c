@@ -93,10 +93,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-/*
- * --- A client without manners
- * ----------------------------------------------------------------------
- */
+/* --- A client without manners --- */
 
 static int dial(struct api_bench *bench)
 {
@@ -200,10 +197,7 @@ static void await_text(struct api_bench *bench, int fd, const char *words)
 		 (hear(bench, fd), strstr(buffer_text(&bench->answer), words)));
 }
 
-/*
- * --- Tests
- * -------------------------------------------------------------------------------------------
- */
+/* --- Tests --- */
 
 static void what_is_submitted_can_be_listed_read_and_deleted(void **state)
 {

@@ -153,10 +153,7 @@ static void skip_diagnosis_goes_straight_to_recovery(void **state)
 	assert_int_equal(calls(bench, "holmes.diagnose"), 0);
 }
 
-/*
- * --- Recovery
- * --------------------------------------------------------------------------------------
- */
+/* --- Recovery --- */
 
 static void what_is_not_verified_escalates_to_the_next_recoverer(void **state)
 {
@@ -331,10 +328,7 @@ static void a_dry_run_tells_the_target_and_does_nothing(void **state)
 	assert_int_equal(pipeline_counts(bench->pipeline)->actions_dry_run, 1);
 }
 
-/*
- * --- Cleared
- * -----------------------------------------------------------------------------------------
- */
+/* --- Cleared --- */
 
 static void clear_fault(struct bench *bench, const char *subject)
 {

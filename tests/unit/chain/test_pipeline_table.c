@@ -5,10 +5,7 @@
 #define REPAIR "\"gentle\":{\"plan\":\"yes\",\"recover\":\"yes\",\"verify\":\"yes\"}"
 #define HOUR_NS ((int64_t)(3600 * NS_PER_S))
 
-/*
- * --- Coming in
- * --------------------------------------------------------------------------------------
- */
+/* --- Coming in --- */
 
 static void the_same_name_and_spec_again_changes_nothing(void **state)
 {
@@ -73,10 +70,7 @@ static void without_a_name_the_same_words_are_the_same_fault(void **state)
 	wait_ended(bench, other.name);
 }
 
-/*
- * --- Folding
- * ----------------------------------------------------------------------------------------
- */
+/* --- Folding --- */
 
 static int64_t count_of(struct bench *bench, const char *name)
 {
@@ -115,8 +109,14 @@ static void in_the_cooldown_a_fault_is_counted_and_after_it_it_is_a_new_one(void
 
 	wait_ended(bench, first.name);
 	bench->skew_ns = 299 * (int64_t)NS_PER_S;
-	struct submitted within = submit(bench, fault(bench, "KernelEvent", NULL, "disk", "", ""));
+	struct abnormal *again = fault(bench, "KernelEvent", NULL, "disk", "", "");
+	again->spec.kernel_event->process = schema_new(&process_identity_schema);
+	assert_non_null(again->spec.kernel_event->process);
+	again->spec.kernel_event->process->pid = 4242;
+	struct submitted within = submit(bench, again);
 	assert_int_equal(within.how, SUBMIT_COOLDOWN);
+	/* Who waits now is who a repair must look at. */
+	assert_int_equal(seen(bench, first.name, "spec.kernelEvent.process.pid")->valueint, 4242);
 	assert_string_equal(within.name, first.name);
 	assert_int_equal(count_of(bench, first.name), 2);
 	bench->skew_ns = 301 * (int64_t)NS_PER_S;
@@ -127,10 +127,7 @@ static void in_the_cooldown_a_fault_is_counted_and_after_it_it_is_a_new_one(void
 	wait_ended(bench, after.name);
 }
 
-/*
- * --- Turns and limits
- * ---------------------------------------------------------------------------------
- */
+/* --- Turns and limits --- */
 
 #define HANGS "\"holmes\":{\"diagnose\":\"hang\"}"
 
@@ -234,10 +231,7 @@ static void the_nodes_actions_in_an_hour_are_limited(void **state)
 	assert_action(bench, "d", 0, "gentle", "Done", "Verified");
 }
 
-/*
- * --- Deletion
- * ------------------------------------------------------------------------------------------
- */
+/* --- Deletion --- */
 
 struct deleted {
 	unsigned times;
@@ -304,10 +298,7 @@ static void a_name_is_free_once_it_is_deleted(void **state)
 	assert_end(bench, "a", "Failed", "TestFault");
 }
 
-/*
- * --- By hand
- * --------------------------------------------------------------------------------------------
- */
+/* --- By hand --- */
 
 struct answered {
 	unsigned times;

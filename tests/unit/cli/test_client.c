@@ -206,10 +206,7 @@ static void what_is_not_plain_is_encoded_in_a_path(void **state)
 	assert_string_equal(url.data, "a%2Fb%20c%3Fd%26%C3%A9-_.~");
 }
 
-/*
- * --- Documents
- * -------------------------------------------------------------------------------------
- */
+/* --- Documents --- */
 
 static void documents_and_lists_are_read_and_mistakes_named_by_document(void **state)
 {
@@ -237,10 +234,7 @@ static void documents_and_lists_are_read_and_mistakes_named_by_document(void **s
 	assert_string_equal(problem.field, "/nowhere/at/all");
 }
 
-/*
- * --- Doctor
- * -------------------------------------------------------------------------------------------
- */
+/* --- Doctor --- */
 
 static const struct check *check_of(const struct check *checks, size_t count, const char *name)
 {
