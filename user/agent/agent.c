@@ -15,11 +15,9 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
-#include <linux/magic.h>
 #include <malloc.h>
 #include <signal.h>
 #include <sys/resource.h>
-#include <sys/vfs.h>
 #include <systemd/sd-daemon.h>
 
 #include "agent/artifacts.h"
@@ -102,8 +100,6 @@ static void process_prepare(void)
 /* What is missing on this host, once each, and what to do about it. */
 static void host_complain(const struct agent *agent)
 {
-	struct statfs status;
-
 	if (geteuid() != 0)
 		log_warning("This agent does not run as root: its detectors need CAP_BPF, "
 			    "CAP_PERFMON and CAP_SYS_PTRACE, and most repairs need root; Abnormals "
@@ -112,11 +108,6 @@ static void host_complain(const struct agent *agent)
 		log_warning("The kernel offers no BTF (/sys/kernel/btf/vmlinux): detectors fall "
 			    "back to polling /proc; a kernel with CONFIG_DEBUG_INFO_BTF=y lets "
 			    "them see more");
-	if (startswith(agent->config->bpffs, "/sys/fs/bpf") &&
-	    (statfs("/sys/fs/bpf", &status) < 0 || status.f_type != BPF_FS_MAGIC))
-		log_warning("No bpf file system is mounted on /sys/fs/bpf: nothing is pinned, so "
-			    "events during a restart of the agent are missed and bpftool can't "
-			    "show the maps; mount -t bpf bpf /sys/fs/bpf");
 }
 
 static void detectors_tell(const struct agent *agent)

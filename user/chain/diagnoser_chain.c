@@ -85,20 +85,15 @@ static void tell_collected(const struct handling *handling, struct buffer *text)
 {
 	const struct abnormal *abnormal = handling->abnormal;
 	const struct information *items = abnormal->status.information.items;
-	size_t told = 0, artifacts = 0;
+	size_t told = 0;
 
 	for (size_t i = 0; i < abnormal->status.information.count; i++) {
 		if (items[i].state != INFORMATION_COLLECTED)
 			continue;
-		buffer_printf(text, "%s%s", told++ ? ", " : " Collected: ", items[i].collector);
-		artifacts += items[i].artifacts.count;
+		buffer_printf(text, "%s%s", told++ ? ", " : "\nEvidence: collected by ",
+			      items[i].collector);
 	}
-	buffer_append_text(text, told ? ", in status.context" : " Nothing could be collected");
-	if (artifacts && handling->pipeline->artifact_root)
-		buffer_printf(text, " and as %zu file%s in %s/%s", artifacts,
-			      artifacts == 1 ? "" : "s", handling->pipeline->artifact_root,
-			      abnormal->metadata.uid);
-	buffer_append_text(text, ".");
+	buffer_append_text(text, told ? "." : "\nEvidence: nothing could be collected.");
 }
 
 /* The buffer's cap only shortens this text, so its errors are nothing to act on. */
@@ -113,11 +108,10 @@ static int not_identified(struct handling *handling)
 		      abnormal_source_names[abnormal->spec.source], handling->subject);
 	tell_asked(handling, &text);
 	tell_collected(handling, &text);
-	buffer_printf(&text,
-		      " It needs a person: read what was collected with `lifeboat describe "
-		      "abnormals %s -n %s`; once you know the cause, a script in the diagnosers "
-		      "folder lets lifeboat recognise it the next time.",
-		      abnormal->metadata.name, abnormal->metadata.namespace);
+	buffer_append_text(&text,
+			   "\nAdvice: this needs a person. Read what was collected; once you know "
+			   "the cause, a script in the diagnosers folder lets lifeboat recognise "
+			   "it the next time.");
 	if (string_set(&abnormal->status.message, buffer_text(&text)) < 0 ||
 	    string_set(&abnormal->status.reason, "NotIdentified") < 0)
 		return -ENOMEM;
