@@ -104,7 +104,7 @@ static const struct {
 	{"/system.slice/containerd.service", "", "", ""},
 	{"/user.slice/user-1000.slice/session-3.scope", "", "", ""},
 	{"/kubepods.slice/kubepods-burstable.slice", "", "", ""},
-	{"/process_api/d1a4cfff56d2e02e9e9aa23d22628310", "", "", ""},
+	{"/batch/d1a4cfff56d2e02e9e9aa23d22628310", "", "", ""},
 	{"/demo/victim", "", "", ""},
 	{"/default", "", "", ""},
 	{"/default/-bad-", "", "", ""},
