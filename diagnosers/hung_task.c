@@ -172,10 +172,16 @@ static int diagnose_frozen(struct evidence *evidence)
 
 	write_tasks(evidence);
 	if (!filesystem) {
-		buffer_printf(&evidence->out,
-			      " on a frozen filesystem.\nEvidence: %d filesystems are frozen, and "
-			      "it cannot be told which of them holds the tasks.",
-			      frozen);
+		if (frozen)
+			buffer_printf(
+				&evidence->out,
+				" on a frozen filesystem.\nEvidence: %d filesystems are frozen, "
+				"and it cannot be told which of them holds the tasks.",
+				frozen);
+		else
+			buffer_append_text(&evidence->out,
+					   " on a frozen filesystem.\nEvidence: which one, this "
+					   "detector cannot tell without BPF.");
 		write_killable(evidence);
 		write_freezers(evidence);
 		buffer_append_text(&evidence->out, "\nAdvice: thaw each that no snapshot needs "
