@@ -38,7 +38,8 @@ def test_the_example_plugin_in_contributing_compiles(scratch):
     for number, example in enumerate(examples):
         source = scratch / f"example{number}.c"
         source.write_text(example)
-        run("gcc", "-std=gnu17", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", f"-I{ROOT}/user", "-include",
+        run("gcc", "-std=gnu17", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror",
+            f"-I{ROOT}/user", f"-I{BUILD}/include", "-include",
             ROOT / "user/base/banned.h", "-c", "-o", scratch / "example.o", source)
 
 
