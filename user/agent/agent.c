@@ -17,6 +17,7 @@
 #include <inttypes.h>
 #include <malloc.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <systemd/sd-daemon.h>
 
@@ -84,6 +85,14 @@ static void process_prepare(void)
 	 */
 	mallopt(M_ARENA_MAX, 1);
 	mallopt(M_TRIM_THRESHOLD, 128 * 1024);
+#ifndef __SANITIZE_ADDRESS__ /* whose shadow memory is too large for it */
+	/*
+	 * What the agent has once touched stays in memory: on a node whose disk hangs, a page that
+	 * has to be read back in would hang the agent too.
+	 */
+	if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) < 0)
+		log_debug("Keeping the own pages in memory failed: %s", strerror(errno));
+#endif
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < OPEN_FILES) {
 		files.rlim_cur = MIN(files.rlim_max, (rlim_t)OPEN_FILES);
 		setrlimit(RLIMIT_NOFILE, &files);
