@@ -64,6 +64,15 @@ def test_a_bad_configuration_is_refused_naming_the_field(scratch, text, field):
     assert str(config) in done.stdout
 
 
+def test_a_configuration_that_others_can_write_is_refused(scratch):
+    config = scratch / "lifeboat.yaml"
+    config.write_text("apiVersion: lifeboat.dev/v1alpha1\nkind: Configuration\n")
+    config.chmod(0o666)
+    done = start_expecting_failure("--config", config, "--state-dir", scratch / "state", "--socket",
+                                   scratch / "socket")
+    assert done.returncode != 0 and str(config) in done.stdout and "chmod go-w" in done.stdout, done.stdout
+
+
 def test_a_bad_reload_keeps_the_old_configuration_and_a_good_one_takes_effect(agent):
     agent = agent({"detectors": {"oom": {"enabled": True}}})
     agent.config.write_text("kind: [")

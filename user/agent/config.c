@@ -8,6 +8,7 @@
 #include "agent/config.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <inttypes.h>
 
 #include "base/file.h"
@@ -240,10 +241,20 @@ int config_parse(const char *text, size_t length, struct config **ret_config,
 
 int config_read(const char *path, struct config **ret_config, struct problem *problem)
 {
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	_cleanup_free_ char *text = NULL;
+	struct stat status;
 	size_t length;
-	int r = file_read(AT_FDCWD, path, CONFIG_BYTES_MAX, &text, &length);
+	int r = fd < 0 || fstat(fd, &status) < 0 ? -errno : 0;
 
+	if (r < 0)
+		return problem_set(problem, r, NULL, "cannot be read: %s", strerror(-r));
+	/* It decides what is repaired with the agent's rights. */
+	if ((status.st_uid != 0 && status.st_uid != geteuid()) || status.st_mode & 022)
+		return problem_set(
+			problem, -EPERM, NULL,
+			"can be changed by others than root: chown root, and chmod go-w");
+	r = file_read_fd(fd, CONFIG_BYTES_MAX, &text, &length);
 	if (r < 0)
 		return problem_set(problem, r, NULL, "cannot be read: %s", strerror(-r));
 	return config_parse(text, length, ret_config, problem);

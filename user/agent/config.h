@@ -34,8 +34,8 @@ struct config {
 /* The defaults alone. */
 int config_new(struct config **ret_config);
 /*
- * Reads and checks PATH over the defaults. PROBLEM names the field. Returns 0, -EINVAL, -ENOENT or
- * another errno.
+ * Reads and checks PATH over the defaults. PROBLEM names the field. Returns 0, -EINVAL, -ENOENT,
+ * -EPERM (others than root can change the file) or another errno.
  */
 int config_read(const char *path, struct config **ret_config, struct problem *problem);
 int config_parse(const char *text, size_t length, struct config **ret_config,
