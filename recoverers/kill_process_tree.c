@@ -12,14 +12,12 @@
 #include <fnmatch.h>
 #include <inttypes.h>
 #include <signal.h>
-#include <sys/pidfd.h>
 
 #include "chain/plugin_subject.h"
 #include "host/container.h"
+#include "host/process_set.h"
 
-#define MEMBERS_MAX 4096
 #define SHOWN_MAX 256 /* in the plan; verification needs those that hang, and they come first */
-#define ROUND_NS (10 * NS_PER_MS)
 /* Well below the time of a call: whoever is killed while it stops a tree leaves it stopped. */
 #define STOP_NS (2 * NS_PER_S)
 #define SECOND_LOOK_NS (200 * NS_PER_MS)
@@ -45,99 +43,6 @@ static const char *const never[] = {
 	"etcd",	   "k3s*",	"rke2*",	 "lifeboat*", "libvirtd",    "virtqemud",
 	"qemu-*",  "iscsid",	"multipathd",	 "dmeventd",  "mdmon",	     "rpcbind",
 	"rpc.*",   "nfsdcld",	"NetworkManager"};
-
-struct member {
-	int64_t pid;
-	uint64_t start_time;
-	bool root; /* it hangs itself */
-	bool stopped_before; /* by somebody else: not ours to resume */
-};
-
-struct members {
-	struct member items[MEMBERS_MAX];
-	size_t count;
-};
-
-static void pause_ns(uint64_t ns)
-{
-	nanosleep(&(struct timespec){.tv_sec = (time_t)(ns / NS_PER_S),
-				     .tv_nsec = (long)(ns % NS_PER_S)},
-		  NULL);
-}
-
-static bool is_known(const struct members *members, int64_t pid, uint64_t start_time)
-{
-	for (size_t i = 0; i < members->count; i++)
-		if (members->items[i].pid == pid && members->items[i].start_time == start_time)
-			return true;
-	return false;
-}
-
-static int add_member(struct members *members, int64_t pid, uint64_t start_time, bool root)
-{
-	if (is_known(members, pid, start_time))
-		return 0;
-	if (members->count == MEMBERS_MAX)
-		return -E2BIG;
-	members->items[members->count++] =
-		(struct member){.pid = pid, .start_time = start_time, .root = root};
-	return 0;
-}
-
-/* True if pid is still the process of before, so that whoever names it as parent means it. */
-static bool is_same(const struct host *host, const struct member *member)
-{
-	struct process process;
-
-	return process_read_same(host, member->pid, member->start_time, &process) == 0;
-}
-
-/*
- * Adds the processes of the pid namespace whose init MEMBER is: the kernel kills them with it,
- * also those that were put there from outside and are not below it.
- */
-static int add_namespace(const struct host *host, struct members *members,
-			 const struct process *member, const struct process *all, size_t count)
-{
-	uint64_t namespace, other;
-	int r = process_pid_namespace(host, member->pid, &namespace);
-
-	if (r < 0)
-		return r == -ESRCH ? 0 : r;
-	for (size_t i = 0; i < count && r == 0; i++)
-		if (process_pid_namespace(host, all[i].pid, &other) == 0 && other == namespace)
-			r = add_member(members, all[i].pid, all[i].start_time, false);
-	return r;
-}
-
-/*
- * Adds whatever is now below the members. Returns how many are new, or a negative errno. A member
- * is looked at again after the list was made: a list takes time, and a pid that was reused while it
- * was made has children that are none of ours.
- */
-static int add_descendants(const struct host *host, struct members *members)
-{
-	_cleanup_free_ struct process *all = NULL;
-	size_t before = members->count, count;
-	int r = process_list(host, &all, &count);
-
-	for (size_t m = 0; m < members->count && r == 0; m++) {
-		for (size_t i = 0; i < count && r == 0; i++) {
-			const struct process *process = &all[i];
-			struct member member = members->items[m];
-
-			if (process->pid == member.pid &&
-			    process->start_time == member.start_time && process->namespace_init)
-				r = add_namespace(host, members, process, all, count);
-			else if (process->ppid == member.pid &&
-				 process->start_time >= member.start_time &&
-				 !is_known(members, process->pid, process->start_time) &&
-				 is_same(host, &member))
-				r = add_member(members, process->pid, process->start_time, false);
-		}
-	}
-	return r < 0 ? r : (int)(members->count - before);
-}
 
 static bool is_ancestor_of_this(const struct host *host, int64_t pid)
 {
@@ -247,7 +152,7 @@ static int64_t find_stuck_thread(const struct host *host, int64_t pid,
  * SIGKILL is only taken by a task that wakes up, so one that does not is neither killed nor called
  * killed.
  */
-static int check_stuck(const struct plugin_call *call, const struct members *members,
+static int check_stuck(const struct plugin_call *call, const struct process_set *members,
 		       const struct subject_thread *waiters, size_t waiter_count)
 {
 	for (size_t i = 0; i < members->count; i++) {
@@ -256,7 +161,8 @@ static int check_stuck(const struct plugin_call *call, const struct members *mem
 
 		if (!stuck)
 			continue;
-		pause_ns(SECOND_LOOK_NS); /* whoever reads a disk is in that state for an instant */
+		clock_sleep(
+			SECOND_LOOK_NS); /* whoever reads a disk is in that state for an instant */
 		if (find_stuck_thread(call->host, pid, waiters, waiter_count) == stuck)
 			return plugin_fail(
 				PLUGIN_NOT_MINE,
@@ -293,7 +199,7 @@ static int check_waiters(const struct plugin_call *call, const struct subject_th
 
 /* The processes of those of the waiting tasks that still hang. */
 static int add_roots(const struct plugin_call *call, const struct subject_thread *waiters,
-		     size_t count, struct members *members)
+		     size_t count, struct process_set *members)
 {
 	bool hung[SUBJECT_WAITERS_MAX];
 
@@ -306,7 +212,7 @@ static int add_roots(const struct plugin_call *call, const struct subject_thread
 			    0 ||
 		    process_read(call->host, thread.tgid, &process) < 0)
 			continue;
-		int r = add_member(members, process.pid, process.start_time, true);
+		int r = process_set_add(members, process.pid, process.start_time, true);
 		if (r < 0)
 			return r;
 	}
@@ -327,7 +233,7 @@ static bool container_of(const struct host *host, int64_t pid, struct container 
  * True if PID is in a container in which nothing hangs: what started it is a runtime, whatever its
  * name, and the container is not ours to end.
  */
-static bool is_in_other_container(const struct host *host, const struct members *members,
+static bool is_in_other_container(const struct host *host, const struct process_set *members,
 				  int64_t pid)
 {
 	struct container container, root;
@@ -341,10 +247,10 @@ static bool is_in_other_container(const struct host *host, const struct members 
 	return true;
 }
 
-static int check_members(const struct plugin_call *call, const struct members *members)
+static int check_members(const struct plugin_call *call, const struct process_set *members)
 {
 	for (size_t i = 0; i < members->count; i++) {
-		const struct member *member = &members->items[i];
+		const struct process_set_member *member = &members->items[i];
 		struct process process;
 
 		if (process_read_same(call->host, member->pid, member->start_time, &process) < 0)
@@ -363,7 +269,7 @@ static int check_members(const struct plugin_call *call, const struct members *m
 }
 
 /* The first COUNT members, by which they are found again. */
-static cJSON *members_json(const struct members *members, size_t count)
+static cJSON *members_json(const struct process_set *members, size_t count)
 {
 	_cleanup_json_ cJSON *list = cJSON_CreateArray();
 
@@ -398,7 +304,7 @@ static cJSON *waiters_json(const struct subject_thread *waiters, size_t count)
 	return TAKE_PTR(list);
 }
 
-static int make_plan(struct plugin_call *call, const struct members *members,
+static int make_plan(struct plugin_call *call, const struct process_set *members,
 		     const struct subject_thread *waiters, size_t waiter_count)
 {
 	_cleanup_json_ cJSON *plan = cJSON_CreateObject();
@@ -428,7 +334,7 @@ static int make_plan(struct plugin_call *call, const struct members *members,
 
 static int plan(struct plugin_call *call)
 {
-	_cleanup_free_ struct members *members = calloc(1, sizeof(*members));
+	_cleanup_free_ struct process_set *members = calloc(1, sizeof(*members));
 	struct subject_thread waiters[SUBJECT_WAITERS_MAX];
 	size_t count = subject_waiters(call, waiters);
 	const char *reason = call->abnormal->status.reason;
@@ -450,7 +356,7 @@ static int plan(struct plugin_call *call)
 		r = add_roots(call, waiters, count, members);
 	if (r != 0)
 		return r;
-	r = add_descendants(call->host, members);
+	r = process_set_add_descendants(call->host, members);
 	if (r < 0)
 		return plugin_fail(r, "cannot list the processes below: %s", strerror(-r));
 	r = check_members(call, members);
@@ -459,96 +365,9 @@ static int plan(struct plugin_call *call)
 	return r != 0 ? r : make_plan(call, members, waiters, count);
 }
 
-/* 0, or -ESRCH when it has ended; other errors are the caller's to tell. */
-static int signal_member(const struct host *host, const struct member *member, int signal)
-{
-	_cleanup_close_ int fd = process_open(host, member->pid, member->start_time);
-
-	if (fd < 0)
-		return fd;
-	return pidfd_send_signal(fd, signal, NULL, 0) < 0 ? -errno : 0;
-}
-
-/* True if the process can fork no more: stopped, asleep beyond signals, or ended. */
-static bool is_still(const struct host *host, const struct member *member)
-{
-	struct process process;
-
-	return process_read_same(host, member->pid, member->start_time, &process) < 0 ||
-	       strchr("TtDZXx", process.state);
-}
-
-static void note_stopped(const struct host *host, struct member *member)
-{
-	struct process process;
-
-	member->stopped_before =
-		process_read_same(host, member->pid, member->start_time, &process) == 0 &&
-		strchr("Tt", process.state);
-}
-
-/* Stops the members and all that they fork until then. */
-static int stop_tree(const struct plugin_call *call, struct members *members)
-{
-	const struct host *host = call->host;
-	uint64_t end = clock_monotonic(call->clock) + STOP_NS;
-	size_t stopped = 0;
-
-	do {
-		bool still = true;
-
-		for (; stopped < members->count; stopped++) {
-			note_stopped(host, &members->items[stopped]);
-			int r = signal_member(host, &members->items[stopped], SIGSTOP);
-
-			if (r < 0 && r != -ESRCH)
-				return r;
-		}
-		for (size_t i = 0; i < members->count; i++)
-			still &= is_still(host, &members->items[i]);
-		int added = add_descendants(host, members);
-		if (added < 0)
-			return added;
-		if (still && added == 0)
-			return 0;
-		if (added == 0)
-			pause_ns(ROUND_NS);
-	} while (clock_monotonic(call->clock) < end);
-	/* One that will not stop yet is killed all the same, and verification looks again. */
-	return 0;
-}
-
-static void resume_tree(const struct host *host, const struct members *members)
-{
-	for (size_t i = 0; i < members->count; i++)
-		if (!members->items[i].stopped_before)
-			signal_member(host, &members->items[i], SIGCONT);
-}
-
-/* All members, whatever becomes of one: the rest must not stay stopped. Returns the first error. */
-static int kill_tree(const struct host *host, const struct members *members, size_t *ret_killed,
-		     int64_t *ret_failed)
-{
-	int result = 0;
-
-	*ret_killed = 0;
-	for (size_t i = 0; i < members->count; i++) {
-		int r = signal_member(host, &members->items[i], SIGKILL);
-
-		*ret_killed += r == 0;
-		if (r < 0 && r != -ESRCH && result == 0) {
-			result = r;
-			*ret_failed = members->items[i].pid;
-		}
-	}
-	if (result < 0)
-		resume_tree(host, members);
-	return result;
-}
-
 /* Those of the planned roots that have a planned thread which still hangs. */
 static int add_planned_roots(const struct plugin_call *call, const cJSON *plan,
-			     struct members *members)
+			     struct process_set *members)
 {
 	struct subject_thread threads[SUBJECT_WAITERS_MAX] = {0};
 	bool hung[SUBJECT_WAITERS_MAX];
@@ -577,7 +396,7 @@ static int add_planned_roots(const struct plugin_call *call, const cJSON *plan,
 				continue;
 			r = check_process(call, &process, true);
 			if (r == 0)
-				r = add_member(members, process.pid, process.start_time, true);
+				r = process_set_add(members, process.pid, process.start_time, true);
 			break;
 		}
 	}
@@ -586,7 +405,7 @@ static int add_planned_roots(const struct plugin_call *call, const cJSON *plan,
 
 static int recover(struct plugin_call *call)
 {
-	_cleanup_free_ struct members *members = calloc(1, sizeof(*members));
+	_cleanup_free_ struct process_set *members = calloc(1, sizeof(*members));
 	cJSON *plan = plugin_context(call);
 	int64_t failed = 0;
 	size_t killed;
@@ -601,16 +420,16 @@ static int recover(struct plugin_call *call)
 					 "killed");
 		return r < 0 ? r : PLUGIN_RECOGNISED;
 	}
-	r = stop_tree(call, members);
+	r = process_set_stop(call->host, call->clock, STOP_NS, members);
 	if (r >= 0)
 		r = check_members(call, members); /* of those forked since the plan */
 	if (r != 0) {
-		resume_tree(call->host, members);
+		process_set_resume(call->host, members);
 		return r < 0 ? plugin_fail(r, "cannot stop the processes: %s; none was killed",
 					   strerror(-r))
 			     : r;
 	}
-	r = kill_tree(call->host, members, &killed, &failed);
+	r = process_set_kill(call->host, members, &killed, &failed);
 	if (r < 0)
 		return plugin_fail(r, "cannot kill process %" PRId64 ": %s", failed, strerror(-r));
 	if (json_set(plan, "processes", members_json(members, members->count)) < 0)

@@ -82,13 +82,12 @@ static int in_use(const char *path, pid_t pid, struct problem *problem)
 
 static int lock_wait(int fd)
 {
-	const struct timespec pause = {.tv_nsec = LOCK_AGAIN_NS};
 	uint64_t end_ns = clock_monotonic(clock_system()) + LOCK_WITHIN_NS;
 
 	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
 		if (errno != EWOULDBLOCK || clock_monotonic(clock_system()) >= end_ns)
 			return -errno;
-		nanosleep(&pause, NULL);
+		clock_sleep(LOCK_AGAIN_NS);
 	}
 	return 0;
 }

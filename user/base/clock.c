@@ -39,6 +39,15 @@ const struct clock *clock_system(void)
 	return &real;
 }
 
+void clock_sleep(uint64_t ns)
+{
+	struct timespec left = {.tv_sec = (time_t)(ns / NS_PER_S),
+				.tv_nsec = (long)(ns % NS_PER_S)};
+
+	while (nanosleep(&left, &left) < 0 && errno == EINTR)
+		;
+}
+
 int64_t clock_realtime_of_boot(const struct clock *clock, uint64_t boot_ns)
 {
 	return clock_realtime(clock) - (int64_t)(clock_boot(clock) - boot_ns);

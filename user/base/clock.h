@@ -34,6 +34,9 @@ static inline int64_t clock_realtime(const struct clock *clock)
 	return clock->realtime_ns(clock->userdata);
 }
 
+/* Blocks for that long: for worker processes and the agent's start, never on its loop. */
+void clock_sleep(uint64_t ns);
+
 /* The wall-clock time of an instant that the kernel gave in CLOCK_BOOTTIME. */
 int64_t clock_realtime_of_boot(const struct clock *clock, uint64_t boot_ns);
 

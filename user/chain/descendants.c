@@ -41,7 +41,7 @@ void descendants_end(const struct host *host, uint64_t within_ns, unsigned *ret_
 		     unsigned *ret_left)
 {
 	uint64_t end = clock_monotonic(clock_system()) + within_ns;
-	struct timespec pause = {.tv_nsec = 1000000};
+	uint64_t pause_ns = NS_PER_MS;
 
 	*ret_reaped = 0;
 	*ret_left = 0;
@@ -58,7 +58,7 @@ void descendants_end(const struct host *host, uint64_t within_ns, unsigned *ret_
 		*ret_left = MAX(descendants_kill(host), 1u);
 		if (clock_monotonic(clock_system()) >= end)
 			return;
-		nanosleep(&pause, NULL);
-		pause.tv_nsec = MIN(pause.tv_nsec * 2, 50000000L);
+		clock_sleep(pause_ns);
+		pause_ns = MIN(pause_ns * 2, 50 * NS_PER_MS);
 	}
 }

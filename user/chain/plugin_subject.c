@@ -98,7 +98,7 @@ void subject_find_hung(const struct plugin_call *call, const struct subject_thre
 		if (ret_hung[i])
 			switches[i] = thread.switches;
 	}
-	nanosleep(&(struct timespec){.tv_nsec = SECOND_LOOK_NS}, NULL);
+	clock_sleep(SECOND_LOOK_NS);
 	for (size_t i = 0; i < count; i++)
 		ret_hung[i] = ret_hung[i] &&
 			      process_read_same(call->host, threads[i].pid, threads[i].start_time,

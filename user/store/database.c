@@ -236,7 +236,6 @@ static int lock_refuse(int dir_fd, const char *directory, struct problem *proble
 static int database_lock(struct database *database, int dir_fd, uint64_t wait_ns,
 			 struct problem *problem)
 {
-	const struct timespec pause = {.tv_nsec = LOCK_RETRY_NS};
 	uint64_t end_ns = clock_monotonic(clock_system()) + wait_ns;
 	_cleanup_close_ int fd =
 		openat(dir_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -248,7 +247,7 @@ static int database_lock(struct database *database, int dir_fd, uint64_t wait_ns
 			return database_explain(database, -errno, problem);
 		if (clock_monotonic(clock_system()) >= end_ns)
 			return lock_refuse(dir_fd, database->directory, problem);
-		nanosleep(&pause, NULL);
+		clock_sleep(LOCK_RETRY_NS);
 	}
 	int r = lock_sign(fd);
 	/*
