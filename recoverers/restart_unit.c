@@ -323,17 +323,35 @@ static int plan(struct plugin_call *call)
 	return plugin_answer(call, TAKE_PTR(plan));
 }
 
-static int planned_unit(const struct plugin_call *call, const cJSON **ret_plan, struct unit *unit)
+/* The unit of the plan as it is now, and the plan. Failures are told. */
+static int planned_unit(const struct plugin_call *call, const cJSON **ret_plan, sd_bus **ret_bus,
+			struct unit *unit)
 {
 	const cJSON *plan = plugin_context_of(call, call->plugin->name);
 	const char *name = json_string(plan, "unit");
+	char why[256];
 
 	if (!name || strlen(name) >= UNIT_NAME_SIZE)
 		return plugin_fail(-EINVAL, "status.context.%s.unit is missing: there is no plan",
 				   call->plugin->name);
 	memcpy(unit->name, name, strlen(name) + 1);
+	int r = bus_open(call, ret_bus);
+	if (r < 0)
+		return plugin_fail(r, "systemd cannot be asked over the system bus: %s",
+				   strerror(-r));
+	r = unit_read(*ret_bus, unit, why, sizeof(why));
+	if (r < 0)
+		return plugin_fail(r, "cannot read the state of %s: %s", unit->name, why);
 	*ret_plan = plan;
 	return 0;
+}
+
+/* True if the unit has not been started anew since the plan. */
+static bool is_planned_run(const cJSON *plan, const struct unit *unit)
+{
+	const char *invocation = json_string(plan, "invocation");
+
+	return streq(unit->invocation, invocation ? invocation : "");
 }
 
 static int recover(struct plugin_call *call)
@@ -343,16 +361,11 @@ static int recover(struct plugin_call *call)
 	sd_bus_error error = SD_BUS_ERROR_NULL;
 	const cJSON *plan;
 	char why[256];
-	int r = planned_unit(call, &plan, &unit);
+	int r = planned_unit(call, &plan, &bus, &unit);
 
-	if (r == 0 && (r = bus_open(call, &bus)) < 0)
-		r = plugin_fail(r, "systemd cannot be asked over the system bus: %s", strerror(-r));
-	if (r == 0 && (r = unit_read(bus, &unit, why, sizeof(why))) < 0)
-		r = plugin_fail(r, "cannot read the state of %s: %s", unit.name, why);
-	if (r != 0)
+	if (r < 0)
 		return r;
-	const char *invocation = json_string(plan, "invocation");
-	if (!streq(unit.invocation, invocation ? invocation : ""))
+	if (!is_planned_run(plan, &unit))
 		return plugin_fail(PLUGIN_NOT_MINE,
 				   "%s has been started again since; nothing was done", unit.name);
 	r = is_hang(call) ? check_hang(call) : check_state(call, &unit);
@@ -375,19 +388,13 @@ static int verify(struct plugin_call *call)
 	_cleanup_(unit_clear) struct unit unit = {0};
 	_cleanup_bus_ sd_bus *bus = NULL;
 	const cJSON *plan;
-	char why[256];
-	int r = planned_unit(call, &plan, &unit);
+	int r = planned_unit(call, &plan, &bus, &unit);
 
-	if (r == 0 && (r = bus_open(call, &bus)) < 0)
-		r = plugin_fail(r, "systemd cannot be asked over the system bus: %s", strerror(-r));
-	if (r == 0 && (r = unit_read(bus, &unit, why, sizeof(why))) < 0)
-		r = plugin_fail(r, "cannot read the state of %s: %s", unit.name, why);
-	if (r != 0)
+	if (r < 0)
 		return r;
-	const char *invocation = json_string(plan, "invocation");
 	if (!streq(unit.active_state, "active"))
 		return plugin_fail(PLUGIN_NOT_MINE, "%s is %s", unit.name, unit.active_state);
-	if (streq(unit.invocation, invocation ? invocation : "") ||
+	if (is_planned_run(plan, &unit) ||
 	    (unit.main_pid && unit.main_pid == json_u32(plan, "mainPID")))
 		return plugin_fail(PLUGIN_NOT_MINE, "%s is still the same run", unit.name);
 	r = unit.main_pid ? subject_report(call, "%s is active again (main pid %" PRIu32 ")",
