@@ -370,6 +370,13 @@ static void render_detectors(struct writer *writer, const cJSON *detectors)
 	}
 }
 
+static void render_ring(struct writer *writer, const struct metrics_input *input)
+{
+	put_counter(writer, "lifeboat_ring_malformed",
+		    "Records from the kernel that were not what their header said.",
+		    input->malformed);
+}
+
 static void render_store(struct writer *writer, const struct metrics_input *input)
 {
 	static const char *const media[] = {"opening", "disk", "memory"};
@@ -441,6 +448,7 @@ int metrics_render(const struct metrics_input *input, struct buffer *text)
 	render_abnormals(&writer, input);
 	render_calls(&writer, input->calls);
 	render_detectors(&writer, input->detectors);
+	render_ring(&writer, input);
 	render_store(&writer, input);
 	render_api(&writer, input);
 	render_process(&writer, input);

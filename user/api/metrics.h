@@ -60,6 +60,7 @@ struct metrics_input {
 	const struct store_counts *store;
 	const char *store_medium;
 	const cJSON *detectors; /* as of detect_status() */
+	uint64_t malformed; /* records of the ring that were refused */
 	const struct api_counts *api;
 	unsigned connections, watchers;
 	struct metrics_process process;

@@ -155,6 +155,7 @@ static void metrics_get(struct request *request)
 		.store = store_counts(api->options.store),
 		.store_medium = store_medium_names[store_medium(api->options.store, NULL)],
 		.detectors = detectors,
+		.malformed = api->options.detect ? detect_malformed(api->options.detect) : 0,
 		.api = &api->counts,
 		.connections = api->connection_count,
 		.watchers = stream_count(api),

@@ -29,11 +29,6 @@ void log_set_level(enum log_level level)
 	maximum = level;
 }
 
-enum log_level log_get_level(void)
-{
-	return maximum;
-}
-
 int log_level_parse(const char *text, enum log_level *ret_level)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(levels); i++)

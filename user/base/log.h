@@ -14,7 +14,6 @@ enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_D
 
 /* Messages above LEVEL are dropped; LOG_LEVEL_INFO at the start. */
 void log_set_level(enum log_level level);
-enum log_level log_get_level(void);
 
 /* Parses "error", "warning", "info" or "debug". Returns 0 or -EINVAL. */
 int log_level_parse(const char *text, enum log_level *ret_level);

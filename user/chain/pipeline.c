@@ -134,18 +134,6 @@ struct handling *pipeline_lookup(struct pipeline *pipeline, const char *namespac
 	return handling ? handling : lookup_in(&pipeline->ended, namespace, name);
 }
 
-const struct abnormal *pipeline_find(const struct pipeline *pipeline, const char *namespace,
-				     const char *name)
-{
-	const struct handling *handling;
-
-	TAILQ_FOREACH (handling, &pipeline->live, entry)
-		if (streq_ptr(handling->abnormal->metadata.name, name) &&
-		    streq_ptr(handling->abnormal->metadata.namespace, namespace))
-			return handling->abnormal;
-	return NULL;
-}
-
 struct handling *pipeline_lookup_fingerprint(struct pipeline *pipeline, const char *fingerprint)
 {
 	struct handling *handling;

@@ -86,10 +86,6 @@ void pipeline_cleared(struct pipeline *pipeline, const char *fingerprint, int64_
 int pipeline_delete(struct pipeline *pipeline, const char *namespace, const char *name,
 		    store_written callback, void *userdata);
 
-/* A live Abnormal, borrowed, or NULL. */
-const struct abnormal *pipeline_find(const struct pipeline *pipeline, const char *namespace,
-				     const char *name);
-
 /* "ADDED", "MODIFIED", "DELETED": called after each became durable. */
 typedef void (*pipeline_watcher)(void *userdata, const char *type, const struct abnormal *abnormal);
 struct pipeline_watch;

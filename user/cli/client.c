@@ -42,11 +42,6 @@ void client_free(struct client *client)
 	free(client);
 }
 
-int client_status(const struct client *client)
-{
-	return client->status;
-}
-
 int client_fd(const struct client *client)
 {
 	return client->fd;

@@ -31,7 +31,6 @@ int client_open(const char *method, const char *path, const char *body, struct c
 void client_free(struct client *client);
 DEFINE_CLEANUP(struct client, client_free);
 
-int client_status(const struct client *client);
 /* To wait for more of a stream. */
 int client_fd(const struct client *client);
 

@@ -251,13 +251,7 @@ int detect_reconfigure(struct detect *detect, const cJSON *settings)
 	return 0;
 }
 
-uint64_t detect_lost(struct detect *detect)
+uint64_t detect_malformed(const struct detect *detect)
 {
-	uint64_t sum = 0;
-
-	if (!detect->ring)
-		return 0;
-	for (uint16_t type = 0; type < EVENT_TYPE_COUNT; type++)
-		sum += ring_lost(detect->ring, type);
-	return sum + ring_malformed(detect->ring);
+	return detect->ring ? ring_malformed(detect->ring) : 0;
 }

@@ -63,5 +63,5 @@ int detect_reconfigure(struct detect *detect, const cJSON *settings);
  */
 cJSON *detect_status(struct detect *detect, const struct host *host);
 
-/* Records lost since start, over all types. */
-uint64_t detect_lost(struct detect *detect);
+/* Records of the ring that were refused since the start, as they were not what their header said. */
+uint64_t detect_malformed(const struct detect *detect);

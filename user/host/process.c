@@ -17,7 +17,6 @@
 #define STATUS_BYTES_MAX (64 * KIB) /* Cpus_allowed and Mems_allowed grow with the machine */
 #define CGROUP_BYTES_MAX (64 * KIB)
 #define PROCESSES_MAX ((size_t)1 << 22) /* PID_MAX_LIMIT of 64-bit kernels */
-#define CMDLINE_BYTES_MAX 4096
 
 #define PF_KTHREAD UINT64_C(0x00200000) /* include/linux/sched.h, shown in stat field 9 */
 
@@ -298,29 +297,6 @@ char *process_exe(const struct host *host, int64_t pid)
 		return NULL;
 	target[length] = '\0';
 	return strdup(target);
-}
-
-char *process_cmdline(const struct host *host, int64_t pid)
-{
-	char path[64];
-
-	snprintf(path, sizeof(path), "%" PRId64 "/cmdline", pid);
-	_cleanup_close_ int fd = openat(host->proc, path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return NULL;
-	_cleanup_free_ char *text = malloc(CMDLINE_BYTES_MAX + 1);
-	if (!text)
-		return NULL;
-	ssize_t length = read(fd, text, CMDLINE_BYTES_MAX);
-	if (length <= 0)
-		return NULL; /* kernel threads and zombies have none */
-	while (length && text[length - 1] == '\0')
-		length--;
-	for (ssize_t i = 0; i < length; i++)
-		if ((unsigned char)text[i] < ' ')
-			text[i] = ' ';
-	text[length] = '\0';
-	return TAKE_PTR(text);
 }
 
 /* True if the comma-separated LIST of LENGTH bytes holds WORD. */

@@ -2,8 +2,7 @@
 /*
  * Processes by (pid, start time), which alone name a process across time: proc_pid_stat(5) field 22
  * in clock ticks since boot. None of these reads what needs the target's mmap lock (cmdline,
- * environ, maps, smaps, exe is fine), as that lock may be what a hung task holds; process_cmdline
- * does, and is for worker processes only.
+ * environ, maps, smaps; exe is fine), as that lock may be what a hung task holds.
  */
 #pragma once
 
@@ -52,9 +51,6 @@ int process_pid_namespace(const struct host *host, int64_t pid, uint64_t *ret_na
 
 /* Target of /proc/PID/exe, or NULL. */
 char *process_exe(const struct host *host, int64_t pid);
-
-/* Arguments joined by spaces, at most 4096 bytes, or NULL. May block: worker processes only. */
-char *process_cmdline(const struct host *host, int64_t pid);
 
 /* Path in the memory controller's hierarchy (v1) or the unified one (v2); NULL if unreadable. */
 char *process_cgroup(const struct host *host, int64_t pid);

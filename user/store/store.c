@@ -146,11 +146,6 @@ void store_stop(struct store *store, uint64_t timeout_ns)
 	store_destroy(store);
 }
 
-void store_free(struct store *store)
-{
-	store_stop(store, NS_PER_S);
-}
-
 enum store_medium store_medium(const struct store *store, const char **ret_reason)
 {
 	if (ret_reason)

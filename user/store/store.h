@@ -16,7 +16,7 @@
  * acknowledged; after three deaths within a minute the store goes on in memory too.
  *
  * No handler or callback is called from within store_start, store_write or a question, and none may
- * call store_stop or store_free.
+ * call store_stop.
  */
 #pragma once
 
@@ -111,8 +111,6 @@ int store_start(const struct store_options *options, const struct store_handlers
  * still waiting get -ECANCELED; handlers are not called any more.
  */
 void store_stop(struct store *store, uint64_t timeout_ns);
-void store_free(struct store *store); /* store_stop with one second */
-DEFINE_CLEANUP(struct store, store_free);
 
 enum store_medium store_medium(const struct store *store, const char **ret_reason);
 const struct store_counts *store_counts(const struct store *store);

@@ -91,7 +91,7 @@ static void the_memory_cgroup_is_found_in_every_hierarchy(void **state)
 static void this_process_is_read_from_the_real_proc(void **state)
 {
 	_cleanup_host_ struct host *host = NULL;
-	_cleanup_free_ char *exe = NULL, *cmdline = NULL;
+	_cleanup_free_ char *exe = NULL;
 	_cleanup_json_ cJSON *json = NULL;
 	struct process process;
 
@@ -103,8 +103,6 @@ static void this_process_is_read_from_the_real_proc(void **state)
 	assert_int_equal(process.uid, getuid());
 	exe = process_exe(host, getpid());
 	assert_true(endswith(exe, "/test_process"));
-	cmdline = process_cmdline(host, getpid());
-	assert_non_null(strstr(cmdline, "test_process"));
 	json = process_json(&process);
 	assert_int_equal(json_number(json, "startTime", 0), process.start_time);
 	assert_string_equal(json_string(json, "state"), "R");
