@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Getting a Go program's goroutine dump: SIGUSR1 to the process, provided that it catches it, and
+ * its write() calls watched with eBPF until the dump is whole, wherever it is written to (a log, a
+ * closed pipe, /dev/null). For worker processes: it waits.
+ */
+#pragma once
+
+#include "base/clock.h"
+#include "base/problem.h"
+#include "host/process.h"
+
+struct goroutine_capture_options {
+	uint64_t within_ns; /* from signal to whole dump */
+	size_t bytes_max; /* more is cut, and said so */
+};
+
+struct goroutine_capture {
+	char *text; /* the bytes written, in their order; not NUL-free, nor UTF-8 */
+	size_t length;
+	bool truncated; /* bytes_max was reached, or bytes could not be read */
+	uint64_t lost; /* records that the ring had no room for */
+	int64_t time; /* realtime, ns, when the signal was sent */
+};
+void goroutine_capture_clear(struct goroutine_capture *capture);
+
+/*
+ * Returns 0; -ESRCH if (PID, START_TIME) is gone; -EOPNOTSUPP if the process must not be sent the
+ * signal (it would die of it, is no Go program, is stopped or being debugged) or this kernel cannot watch;
+ * -ETIMEDOUT if it wrote no dump; or another negative errno. PROBLEM says what happened in any case of error.
+ */
+int goroutine_capture_take(const struct host *host, const struct clock *clock, int64_t pid,
+			   uint64_t start_time, const struct goroutine_capture_options *options,
+			   struct goroutine_capture *ret_capture, struct problem *problem);
+
+/* Whether the program of PID was made by Go's linker, from its ELF notes. 1, 0 or a negative errno. */
+int process_is_go(const struct host *host, int64_t pid);
