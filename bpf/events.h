@@ -21,6 +21,9 @@ enum event_type {
 	EVENT_OOM_KILL, /* struct oom_event, ring */
 	EVENT_BLOCKED_TASK, /* struct blocked_task_event, iterator */
 	EVENT_FROZEN_FILESYSTEM, /* struct frozen_filesystem_event, iterator */
+	EVENT_PROCESS_CRASH, /* struct process_crash_event, ring */
+	EVENT_SHIM, /* struct shim_event of shim_stall.h, iterator */
+	EVENT_SHIM_TASK, /* struct shim_task_event of shim_stall.h, iterator */
 	EVENT_TYPE_COUNT = 32, /* room in the per-CPU loss counters */
 };
 
@@ -157,3 +160,62 @@ struct frozen_filesystem_event {
 	struct event_header header;
 	struct event_filesystem filesystem;
 };
+
+#define CRASH_STACK_DEPTH 16
+#define CRASH_FILE_SIZE 48
+
+/* As struct bpf_stack_build_id of the kernel. */
+struct crash_build_id {
+	__s32 status; /* 1: a build ID and an offset in that file; otherwise neither is known */
+	__u8 build_id[20];
+	__u64 offset;
+};
+
+/* What is put aside when a fatal signal is delivered. */
+struct crash_signal {
+	__u64 boot_ns; /* when */
+	__u64 start_boot_ns; /* of the process */
+	__u32 pid; /* thread */
+	__u32 own_pid; /* of the process, in its own pid namespace */
+	__s32 signal;
+	__s32 code; /* si_code; at most 0: sent by a process */
+	__u64 address; /* si_addr, or of the system call (SIGSYS); 0 when sent by a process */
+	__s32 sender_pid, sender_uid; /* as the receiver sees it; when sent by a process */
+	__s32 syscall; /* SIGSYS */
+	__u32 architecture; /* SIGSYS: AUDIT_ARCH_… */
+	__u64 instruction, stack_pointer;
+	__u64 code_start, code_end; /* where the program itself is mapped */
+	__u64 exe_inode;
+	__u32 stack_depth, build_id_depth; /* used in the next two */
+	__u64 stack[CRASH_STACK_DEPTH]; /* user space's, innermost first */
+	struct crash_build_id build_ids[CRASH_STACK_DEPTH];
+	char exe[CRASH_FILE_SIZE]; /* file name of the program, without folders */
+};
+
+/* The file that a frame's address is mapped from. */
+struct crash_file {
+	__u64 offset;
+	char name[CRASH_FILE_SIZE]; /* without folders; "": not known */
+};
+
+/* A process that a signal has ended. header.boot_ns is the instant of the signal. */
+struct process_crash_event {
+	struct event_header header;
+	struct event_task process; /* the thread that the signal was for */
+	char process_comm[EVENT_COMM_SIZE]; /* of the process's first thread */
+	__s32 exit_code; /* the signal, and 0x80 if a core was written */
+	__u32 pad;
+	struct crash_signal signal;
+	struct crash_file files[CRASH_STACK_DEPTH]; /* of signal.stack */
+	struct event_cgroup cgroup;
+};
+
+_Static_assert(sizeof(struct crash_build_id) == 32, "crash_build_id is the kernel's");
+_Static_assert(sizeof(struct crash_signal) == 104 + 8 * CRASH_STACK_DEPTH + 32 * CRASH_STACK_DEPTH +
+						      CRASH_FILE_SIZE,
+	       "crash_signal is the wire format");
+_Static_assert(sizeof(struct process_crash_event) ==
+		       24 + 56 + EVENT_COMM_SIZE + 8 + sizeof(struct crash_signal) +
+			       (8 + CRASH_FILE_SIZE) * CRASH_STACK_DEPTH +
+			       sizeof(struct event_cgroup),
+	       "process_crash_event is the wire format");
