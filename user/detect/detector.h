@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/schema.h"
+#include "host/container_names.h"
 #include "host/host.h"
 
 /* Something a detector saw. */
@@ -85,6 +86,7 @@ struct detector_run {
 	void *state; /* the detector's own */
 	const struct host *host;
 	const struct clock *clock;
+	struct container_registry *containers; /* who the containers are; never NULL in a started run */
 	int ring_fd; /* map to share as the object's `events` ring (bpf_map__reuse_fd) */
 	int lost_fd; /* per-CPU map [EVENT_TYPE_COUNT] of u64, to share as `lost` */
 	struct detect *detect;
