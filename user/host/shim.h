@@ -5,9 +5,14 @@
  * which containers a shim serves, also when their processes are gone: by process tree, cgroup, and
  * the bundle folders that the shim's working directory lies among.
  *
- * Reads stat, exe, cwd, fd, cgroup and net/unix in /proc, and small files of the bundles; nothing
- * that takes the shim's mmap lock. Bundles lie on tmpfs (/run), so that the agent's loop may read
- * them.
+ * Reads stat, status, exe, cwd, fd, cgroup and net/unix in /proc, and small files of the bundles;
+ * nothing that takes the shim's mmap lock. Bundles lie on tmpfs (/run), so that the agent's loop may
+ * read them.
+ *
+ * What it costs: shim_read reads a link a descriptor of the shim and all unix sockets of its network
+ * namespace, so its result is worth keeping, by pid and start time. shim_of_container, shim_list and
+ * shim_containers go through all processes of the node; whoever looks at many shims takes one
+ * shim_survey for all of them.
  */
 #pragma once
 
@@ -20,13 +25,14 @@ enum shim_kind {
 	SHIM_CONMON, /* CRI-O and Podman: one container, no service to ask */
 	SHIM_OTHER, /* named in the configuration: only what holds for any parent is looked at */
 };
-extern const char *const shim_kind_names[]; /* "containerd-v1", "containerd-v2", "conmon", "other" */
+extern const char
+	*const shim_kind_names[]; /* "containerd-v1", "containerd-v2", "conmon", "other" */
 
 struct shim {
 	struct process process;
 	enum shim_kind kind;
 	char *program; /* target of /proc/PID/exe, without " (deleted)" */
-	char *bundle; /* its working directory, where that is a bundle; or NULL */
+	char *bundle; /* its working directory, where that is (or was) a bundle; or NULL */
 	char *namespace; /* of containerd: "k8s.io"; or NULL */
 	char *id; /* of the container it was started for (a pod's sandbox, often); or NULL */
 	char *socket; /* path it listens on, "@…" where abstract; or NULL */
@@ -37,11 +43,11 @@ void shim_clear(struct shim *shim);
 
 /* True if NAME (a comm or the file name of a program) matches one of PATTERNS (fnmatch). */
 bool shim_name_matches(const char *const *patterns, size_t count, const char *name);
-/* Those that lifeboat knows of itself: "containerd-shim*", "conmon". Ended by NULL. */
+/* Those that lifeboat knows of itself: "containerd-shim*", Docker's name of it until 18.06, "conmon". Ended by NULL. */
 extern const char *const shim_default_patterns[];
 
 /*
- * Reads the shim PID. Returns 0, -ESRCH if there is no such process, -ENOTTY if its program matches
+ * Reads the shim PID. Returns 0, -ESRCH if there is no such process or it has ended (a zombie), -ENOTTY if its program matches
  * none of PATTERNS (NULL: the default ones), or a negative errno.
  */
 int shim_read(const struct host *host, int64_t pid, const char *const *patterns, size_t count,
@@ -66,7 +72,8 @@ struct shim_container {
 	char *id;
 	char *bundle; /* folder with config.json; or NULL */
 	int64_t init_pid; /* as the runtime wrote it down; 0: not known, or it never started */
-	struct process init; /* pid 0: that process is gone, or its pid is somebody else's now */
+	struct process
+		init; /* maybe a zombie; pid 0: it is gone, or its pid is somebody else's now */
 	size_t processes; /* alive, not zombies, below the shim and in this container */
 };
 
@@ -78,6 +85,23 @@ struct shim_container {
 int shim_containers(const struct host *host, const struct shim *shim,
 		    struct shim_container **ret_containers, size_t *ret_count);
 void shim_containers_free(struct shim_container *containers, size_t count);
+
+/*
+ * What shim_containers needs of the whole node, read once for many shims: the processes, and (when
+ * first asked for) which bundle names which socket. A moment's picture, to be freed and made anew.
+ */
+struct shim_survey;
+/*
+ * PROCESSES (which must outlive the survey; pid, ppid, start_time and state suffice), or NULL to list
+ * them now. Returns 0 or a negative errno.
+ */
+int shim_survey_new(const struct host *host, const struct process *processes, size_t count,
+		    struct shim_survey **ret_survey);
+void shim_survey_free(struct shim_survey *survey);
+DEFINE_CLEANUP(struct shim_survey, shim_survey_free);
+/* As shim_containers. */
+int shim_survey_containers(struct shim_survey *survey, const struct shim *shim,
+			   struct shim_container **ret_containers, size_t *ret_count);
 
 /* {pid, startTime, comm, kind, program, bundle, namespace, id, socket}, or NULL. */
 cJSON *shim_json(const struct shim *shim);
