@@ -1,0 +1,443 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Real containers under a containerd of the test's own, and upstream's shim with the deadlock.
+
+Everything is apart from the host's: folders and socket below a scratch folder, a containerd namespace of this
+run, shims under names of their own so that an agent under test can be told to look at them alone. All of it is
+taken away at the end, also after a failure.
+"""
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+
+from faults import end_process, process_state, run, wait_for
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("LIFEBOAT", ROOT / "build/lifeboat")).parent
+SOCKETS = pathlib.Path("/run/containerd/s")
+RUNC_STATE = pathlib.Path("/run/containerd/runc")
+
+# What a detector is told so that it looks at the shims of these tests and at no other on the node.
+OWN_SHIMS = ["containerd-shim-lb*"]
+
+# Children that the shim inherits: without a pid namespace of the container they are orphans of its own.
+MANY = """#!/bin/sh
+i=0
+while [ $i -lt 300 ]; do (sleep 1000 &); i=$((i+1)); done
+exec sleep 1000
+"""
+MANY_COUNT = 300
+
+BUSYBOX_COMMANDS = ("sh", "sleep", "echo", "true")
+
+
+class Unavailable(Exception):
+    """The machine lacks what a real fault needs; the message says what."""
+
+
+def missing_for_containers():
+    """Why no container can be run here, or None."""
+    for command, package in (("containerd", "containerd"), ("ctr", "containerd"), ("runc", "runc"),
+                             ("containerd-shim-runc-v2", "containerd")):
+        if not shutil.which(command):
+            return f"{command} is not installed: package {package} (scripts/install-deps)"
+    return None if static_busybox() else "no static busybox: package busybox-static (scripts/install-deps)"
+
+
+def static_busybox():
+    path = shutil.which("busybox")
+    if not path:
+        return None
+    # A program that needs a loader says so in a PT_INTERP segment, whose content is the loader's path.
+    with open(path, "rb") as file:
+        return None if b"/ld-linux" in file.read(4096) or b"/ld-musl" in file.read(1) else path
+
+
+def go_program():
+    for path in (shutil.which("go"), "/usr/local/go/bin/go"):
+        if path and os.access(path, os.X_OK):
+            return path
+    return None
+
+
+def buggy_shim():
+    """Upstream's containerd-shim 1.2.0, built from tests/shim once a build folder."""
+    program = BUILD / "shim/containerd-shim"
+    if program.exists():
+        return program
+    go = go_program()
+    if not go:
+        raise Unavailable("no go to build upstream's containerd-shim 1.2.0: package golang-go (scripts/install-deps)")
+    program.parent.mkdir(parents=True, exist_ok=True)
+    partial = program.with_name(f"containerd-shim.{os.getpid()}")
+    # A person's GOFLAGS do not decide how this module is built; go.sum pins what is fetched.
+    environment = dict(os.environ, CGO_ENABLED="0", GOFLAGS="-mod=readonly", GO111MODULE="on", GOTOOLCHAIN="local",
+                       GOWORK="off")
+    environment.setdefault("HOME", "/root")
+    done = subprocess.run([go, "build", "-o", str(partial.resolve()),
+                           "github.com/containerd/containerd/cmd/containerd-shim"], cwd=ROOT / "tests/shim",
+                          env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=580)
+    if done.returncode:
+        partial.unlink(missing_ok=True)
+        offline = any(word in done.stdout for word in ("dial tcp", "lookup ", "i/o timeout", "module lookup disabled",
+                                                       "connection refused", "TLS handshake", "502 ", "503 "))
+        if offline:
+            raise Unavailable("upstream's containerd-shim 1.2.0 is not in Go's module cache and no module proxy is "
+                              f"reachable: {done.stdout.strip().splitlines()[-1]}")
+        raise RuntimeError(f"tests/shim does not build:\n{done.stdout}")
+    partial.rename(program)
+    return program
+
+
+def start_time(pid):
+    """Field 22 of proc_pid_stat(5), or None when the process is gone."""
+    try:
+        return int(pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def children(pid):
+    """(pid, state) of each child."""
+    found = []
+    for entry in pathlib.Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                if int(fields[1]) == pid:
+                    found.append((int(entry.name), fields[0]))
+    return found
+
+
+class Shim:
+    """One process, which stays itself: pid and start time."""
+
+    def __init__(self, pid):
+        self.pid, self.start_time = pid, start_time(pid)
+
+    def alive(self):
+        return self.start_time is not None and start_time(self.pid) == self.start_time and self.state() != "Z"
+
+    def state(self):
+        return process_state(self.pid)
+
+    def zombies(self):
+        return sum(state == "Z" for _, state in children(self.pid))
+
+    def tracer(self):
+        text = pathlib.Path(f"/proc/{self.pid}/status").read_text()
+        return int(text.partition("TracerPid:")[2].split()[0])
+
+    def signal(self, number):
+        """By pidfd: a number that has become somebody else's is never hit."""
+        try:
+            handle = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return
+        try:
+            if self.start_time is not None and start_time(self.pid) == self.start_time:
+                signal.pidfd_send_signal(handle, number)
+        except ProcessLookupError:
+            pass
+        finally:
+            os.close(handle)
+
+    def stop(self):
+        self.signal(signal.SIGSTOP)
+        wait_for(lambda: self.state() == "T", 10, f"shim {self.pid} is stopped", self.state)
+
+    def __str__(self):
+        return f"shim {self.pid} (state {self.state()}, {self.zombies()} zombies)"
+
+
+def specification(rootfs, group, arguments, pid_namespace=True, annotations=None):
+    """An OCI runtime configuration (opencontainers/runtime-spec, config.md) for busybox."""
+    capabilities = ["CAP_KILL", "CAP_SETUID", "CAP_SETGID", "CAP_SYS_CHROOT"]
+    kinds = ["ipc", "uts", "mount", "network"] + (["pid"] if pid_namespace else [])
+    return {
+        "ociVersion": "1.0.2",
+        "process": {"user": {"uid": 0, "gid": 0}, "cwd": "/", "args": arguments, "env": ["PATH=/bin"],
+                    "capabilities": {kind: capabilities for kind in ("bounding", "effective", "permitted")},
+                    "noNewPrivileges": True},
+        "root": {"path": str(rootfs), "readonly": False},
+        "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"},
+                   {"destination": "/dev", "type": "tmpfs", "source": "tmpfs",
+                    "options": ["nosuid", "strictatime", "mode=755", "size=65536k"]}],
+        "linux": {"cgroupsPath": group, "namespaces": [{"type": kind} for kind in kinds],
+                  "resources": {"devices": [{"allow": False, "access": "rwm"}]}},
+        "annotations": annotations or {},
+    }
+
+
+def cgroup_hierarchies():
+    folders = []
+    for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines():
+        fields, _, rest = line.partition(" - ")
+        if rest.split(" ")[0] in ("cgroup", "cgroup2"):
+            folders.append(pathlib.Path(fields.split(" ")[4]))
+    return folders
+
+
+class Containerd:
+    """A containerd with its containers below FOLDER; with Containerd(…) as containerd: …"""
+
+    serial = 0
+
+    def __init__(self, folder, buggy=False, debug=False):
+        Containerd.serial += 1
+        self.namespace = f"lb{os.getpid()}-{Containerd.serial}"
+        self.folder = pathlib.Path(folder) / "c"
+        self.socket = self.folder / "c.sock"
+        self.log = self.folder / "containerd.log"
+        self.rootfs = self.folder / "rootfs"
+        self.buggy, self.debug = buggy, debug
+        self.process = None
+        self.children = []
+        self.sockets = set()
+        self.made = []  # folders of the host that were not there before
+
+    def __enter__(self):
+        reason = missing_for_containers()
+        if reason:
+            raise Unavailable(reason)
+        shim = buggy_shim() if self.buggy else None
+        try:
+            self._start(shim)
+            if shim and "io.containerd.runtime.v1" not in self.ctr("plugins", "ls").stdout:
+                raise Unavailable("this containerd has no runtime v1, which is gone since 2.0: needs a containerd 1.x")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _start(self, shim):
+        for folder in (pathlib.Path("/run/containerd"), SOCKETS, RUNC_STATE, RUNC_STATE / self.namespace):
+            if not folder.exists():
+                self.made.append(folder)
+        programs = self.folder / "bin"
+        programs.mkdir(parents=True)
+        # Under names of their own; containerd finds io.containerd.lb.v2 in PATH as containerd-shim-lb-v2.
+        shutil.copy(shutil.which("containerd-shim-runc-v2"), programs / "containerd-shim-lb-v2")
+        if shim:
+            shutil.copy(shim, programs / "containerd-shim-lb")
+        for folder in ("bin", "dev", "proc", "tmp"):
+            (self.rootfs / folder).mkdir(parents=True)
+        shutil.copy(static_busybox(), self.rootfs / "bin/busybox")
+        for command in BUSYBOX_COMMANDS:
+            (self.rootfs / "bin" / command).symlink_to("busybox")
+        (self.rootfs / "many.sh").write_text(MANY)
+        config = self.folder / "config.toml"
+        config.write_text(f'version = 2\nroot = "{self.folder}/root"\nstate = "{self.folder}/state"\n'
+                          'disabled_plugins = ["io.containerd.grpc.v1.cri"]\n'
+                          f'[grpc]\n  address = "{self.socket}"\n'
+                          '[plugins."io.containerd.runtime.v1.linux"]\n'
+                          f'  shim = "{programs}/containerd-shim-lb"\n  runtime = "runc"\n'
+                          + ("  shim_debug = true\n" if self.debug else ""))
+        environment = dict(os.environ, PATH=f"{programs}:{os.environ['PATH']}")
+        environment.pop("NOTIFY_SOCKET", None)
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen(["containerd", "--config", str(config)], stdout=log, stderr=log,
+                                            env=environment, start_new_session=True)
+        wait_for(lambda: self.process.poll() is not None or self._answers(), 30, "containerd answers", self.log.read_text)
+        if self.process.poll() is not None:
+            raise RuntimeError(f"containerd ended with {self.process.returncode}:\n{self.log.read_text()}")
+
+    def _answers(self):
+        return self.socket.exists() and self.ctr("version", check=False, timeout=5).returncode == 0
+
+    def command(self, *arguments):
+        return ["ctr", "-a", str(self.socket), "-n", self.namespace, *map(str, arguments)]
+
+    def ctr(self, *arguments, check=True, timeout=30):
+        """The finished process of ctr; one that does not end within TIMEOUT has the return code None."""
+        command = self.command(*arguments)
+        try:
+            done = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout)
+        except subprocess.TimeoutExpired as expired:
+            if check:
+                raise AssertionError(f"{' '.join(command)}: no end after {timeout} s\n{self.log.read_text()}") from None
+            return subprocess.CompletedProcess(command, None, (expired.stdout or b"").decode(errors="replace"))
+        if check and done.returncode:
+            raise AssertionError(f"{' '.join(command)}: exit {done.returncode}\n{done.stdout}{self.log.read_text()}")
+        return done
+
+    # --- Containers --------------------------------------------------------------------------------
+
+    def run_container(self, name, arguments=("sleep", "1000"), runtime="v2", pid_namespace=True, annotations=None):
+        """Runs NAME, a container id, by "v2", Debian's shim, or "v1-buggy"; gives its shim."""
+        spec = self.folder / f"{name}.json"
+        spec.write_text(json.dumps(specification(self.rootfs, f"/{self.namespace}/{name}", list(arguments),
+                                                 pid_namespace, annotations)))
+        runtimes = {"v2": "io.containerd.lb.v2", "v1-buggy": "io.containerd.runtime.v1.linux"}
+        self.ctr("run", "-d", "--null-io", "--runtime", runtimes[runtime], "--config", spec, name, timeout=60)
+        address = self.bundle(name) / "address"
+        if address.exists():
+            self.sockets.add(address.read_text().strip().removeprefix("unix://"))
+        return self.shim(name)
+
+    def bundle(self, name):
+        for kind in ("io.containerd.runtime.v1.linux", "io.containerd.runtime.v2.task"):
+            folder = self.folder / "state" / kind / self.namespace / name
+            if folder.exists():
+                return folder
+        raise AssertionError(f"container {name} has no bundle below {self.folder}/state")
+
+    def shims(self):
+        """Every shim of this namespace, by its arguments: -namespace NAMESPACE."""
+        found = []
+        for entry in pathlib.Path("/proc").iterdir():
+            if entry.name.isdigit():
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                    words = (entry / "cmdline").read_bytes().split(b"\0")
+                    if b"containerd-shim" in words[0] and self.namespace.encode() in words[1:]:
+                        found.append(Shim(int(entry.name)))
+        return [shim for shim in found if shim.start_time]
+
+    def shim(self, name):
+        bundle = self.bundle(name)
+        for shim in self.shims():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                if os.readlink(f"/proc/{shim.pid}/cwd") == str(bundle):
+                    return shim
+        raise AssertionError(f"container {name} has no shim")
+
+    def task_ls(self, timeout=30):
+        """{container: (pid, status)} as `ctr task ls` prints it."""
+        lines = self.ctr("task", "ls", timeout=timeout).stdout.splitlines()[1:]
+        return {words[0]: (int(words[1]), words[2]) for words in (line.split() for line in lines if line) if len(words) >= 3}
+
+    def kill(self, name, signal_name="KILL", everything=False, timeout=10, check=True):
+        return self.ctr("task", "kill", *(["--all"] if everything else []), "-s", signal_name, name, timeout=timeout,
+                        check=check)
+
+    def exec(self, name, *arguments, timeout=30, check=True):
+        """Runs ARGUMENTS in the container; its output."""
+        Containerd.serial += 1
+        return self.ctr("task", "exec", "--fifo-dir", self.folder / "fifo", "--exec-id", f"e{Containerd.serial}", name,
+                        *arguments, timeout=timeout, check=check)
+
+    def answers(self, name):
+        return "still here" in self.exec(name, "echo", "still here", check=False).stdout
+
+    def pause(self, name):
+        self.ctr("task", "pause", name)
+
+    def resume(self, name):
+        self.ctr("task", "resume", name)
+
+    def init_pid(self, name):
+        return int((self.bundle(name) / "init.pid").read_text())
+
+    def groups(self, name=None):
+        """The cgroups of container NAME, or of all containers of this run, in every hierarchy."""
+        below = self.namespace if name is None else f"{self.namespace}/{name}"
+        return [folder / below for folder in cgroup_hierarchies() if (folder / below).exists()]
+
+    def processes(self, name):
+        pids = set()
+        for group in self.groups(name):
+            with contextlib.suppress(FileNotFoundError, OSError):
+                pids.update(map(int, (group / "cgroup.procs").read_text().split()))
+        return pids
+
+    # --- The fault ---------------------------------------------------------------------------------
+
+    def wedge(self, name, annotations=None):
+        """A container whose shim has deadlocked, proven to be so; gives the shim.
+
+        The race is won nearly always; where it is lost the container just ends, and another is tried.
+        """
+        seen = []
+        for attempt in range(4):
+            shim = self.run_container(name, ["/bin/sh", "/many.sh"], "v1-buggy", pid_namespace=False,
+                                      annotations=annotations)
+            wait_for(lambda: len(children(shim.pid)) > MANY_COUNT, 30,
+                     f"the shim has inherited {MANY_COUNT} children", lambda shim=shim: len(children(shim.pid)))
+            killed = self.kill(name, everything=True, timeout=3, check=False)
+            if self._is_wedged(name, shim):
+                return shim
+            seen.append(f"attempt {attempt + 1}: kill gave {killed.returncode}, {shim}, "
+                        f"task ls {self.task_ls().get(name)}")
+            self.remove(name)
+        raise AssertionError("the shim did not deadlock:\n" + "\n".join(seen))
+
+    def _is_wedged(self, name, shim):
+        """Twice apart: the task's state is unknown, its init is gone, and the shim has not moved in between."""
+        looks = []
+        for _ in range(2):
+            # containerd waits two seconds for the shim's answer, which is what keeps the looks apart.
+            looks.append((self.task_ls().get(name, (0, ""))[1], shim.alive(), shim.state(), shim.zombies(),
+                          process_state(self.init_pid(name))))
+        status, alive, state, _, init = looks[0]
+        return (looks[0] == looks[1] and status == "UNKNOWN" and alive and state == "S" and init in (None, "Z"))
+
+    # --- The end -----------------------------------------------------------------------------------
+
+    def remove(self, name):
+        """Ends container NAME and waits until nothing of it is there."""
+        try:
+            shim = self.shim(name)
+        except AssertionError:
+            shim = None
+        self.end_processes(name)
+        done = self.ctr("task", "delete", "--force", name, check=False, timeout=5)
+        if done.returncode is None and shim:
+            shim.signal(signal.SIGKILL)
+        wait_for(lambda: name not in self.task_ls(), 30, f"task {name} is gone", lambda: self.ctr("task", "ls").stdout)
+        self.ctr("container", "delete", name, check=False)
+
+    def end_processes(self, name=None):
+        """SIGKILL to all that is in the cgroups of container NAME, or of every container of this run."""
+        for group in self.groups(name):
+            for folder in [group, *(child for child in group.rglob("*") if child.is_dir())]:
+                # A frozen task takes no signal until it is thawed.
+                for file, word in (("freezer.state", "THAWED"), ("cgroup.freeze", "0")):
+                    with contextlib.suppress(OSError):
+                        if (folder / file).exists():
+                            (folder / file).write_text(word)
+                with contextlib.suppress(OSError):
+                    for pid in map(int, (folder / "cgroup.procs").read_text().split()):
+                        Shim(pid).signal(signal.SIGKILL)
+
+    def __exit__(self, *_):
+        for shim in self.shims():
+            shim.signal(signal.SIGKILL)
+        self.end_processes()
+        if self.process:
+            if self.process.poll() is None:
+                # It cleans up after shims that are gone: bundles, runc's state, cgroups, sockets.
+                with contextlib.suppress(AssertionError):
+                    wait_for(lambda: not self.ctr("task", "ls", "-q", check=False, timeout=5).stdout.strip(), 10,
+                             "no task is left")
+                self.process.terminate()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self.process.wait(10)
+            end_process(self.process)
+        self.end_processes()
+        wait_for(self._remove_groups, 20, f"the cgroups of {self.namespace} can be removed",
+                 lambda: [str(group) for group in self.groups()])
+        for line in reversed(pathlib.Path("/proc/self/mountinfo").read_text().splitlines()):
+            mount = line.split(" ")[4]
+            if mount.startswith(f"{self.folder}/"):
+                run("umount", "--lazy", mount, check=False)
+        for path in self.sockets:
+            pathlib.Path(path).unlink(missing_ok=True)
+        shutil.rmtree(RUNC_STATE / self.namespace, ignore_errors=True)
+        for folder in reversed(self.made):
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # only if it is empty
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _remove_groups(self):
+        self.end_processes()
+        for group in self.groups():
+            for folder in sorted((child for child in group.rglob("*") if child.is_dir()), reverse=True):
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
+            with contextlib.suppress(OSError):
+                group.rmdir()
+        return not self.groups()
+
