@@ -150,7 +150,8 @@ deps: ## install what is missing (scripts/install-deps)
 	@scripts/install-deps --check 2>/dev/null || scripts/install-deps
 
 .PHONY: demo
-demo: deps ## watch real faults being found, diagnosed, repaired and proven
+demo: ## watch real faults being found, diagnosed, repaired and proven
+	@scripts/install-deps --demo --check 2>/dev/null || scripts/install-deps --demo
 	$(Q)$(MAKE) --no-print-directory $(JOBS) all
 	$(Q)scripts/demo $(O)/lifeboat
 
