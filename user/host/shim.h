@@ -105,5 +105,8 @@ int shim_survey_containers(struct shim_survey *survey, const struct shim *shim,
 
 /* {pid, startTime, comm, kind, program, bundle, namespace, id, socket}, or NULL. */
 cJSON *shim_json(const struct shim *shim);
-/* The reverse, for plug-ins that find it in an Abnormal; missing fields stay NULL. -EINVAL without pid and startTime. */
+/*
+ * The reverse, for plug-ins that find it in an Abnormal; missing fields stay NULL. Whoever acts on it
+ * reads the shim again, as this is only what somebody wrote. -EINVAL without pid and startTime.
+ */
 int shim_from_json(const cJSON *json, struct shim *ret_shim);
