@@ -174,7 +174,7 @@ run: all ## the agent in the foreground on this host, with scratch state (ARGS= 
 	@echo "in another terminal: export LIFEBOAT_SOCKET=$(abspath $(O))/run/lifeboat.sock PATH=$(abspath $(O)):\$$PATH"
 	$(Q)$(O)/lifeboat agent --state-dir $(O)/run/state --socket $(O)/run/lifeboat.sock $(ARGS)
 
-formatted := $(filter-out vmlinux/%,$(wildcard user/*/*.[ch] bpf/*.[ch] tests/unit/*/*.[ch] tests/fuzz/*.c \
+formatted := $(filter-out vmlinux/%,$(wildcard user/*/*.[ch] bpf/*.[ch] tests/unit/*/*.[ch] tests/fuzz/*.c bench/*.c \
 	collectors/*.[ch] diagnosers/*.[ch] recoverers/*.[ch]))
 
 .PHONY: format
@@ -234,6 +234,17 @@ $(O)/fuzz/%: tests/fuzz/%.c $$(foreach layer,$$(uses_$$(fuzz_layer_$$*)),$$(call
 .PHONY: fuzz
 fuzz: $(fuzz_targets) ## fuzz the parsers, TIME= seconds each (60); needs clang's compiler-rt
 	$(Q)for target in $(fuzz_targets); do $$target -max_total_time=$(TIME) -max_len=65536 -print_final_stats=1 || exit 1; done
+
+# --- Figures ---------------------------------------------------------------------------------------
+
+$(O)/bench/loops: bench/loops.c
+	$(say) CC $<
+	@mkdir -p $(@D)
+	$(Q)$(CC) -O2 -Wall -Wextra -o $@ $<
+
+.PHONY: bench
+bench: all $(O)/bench/loops ## measure what the agent costs and how fast it is (root; BENCH= names figures)
+	$(Q)$(PYTHON) bench/run --build $(O) $(BENCH)
 
 .PHONY: clean
 clean: ## remove what was built
