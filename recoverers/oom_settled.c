@@ -10,8 +10,8 @@
 #include "base/file.h"
 #include "base/size.h"
 #include "chain/plugin_subject.h"
+#include "chain/plugin_successor.h"
 #include "host/cgroup.h"
-#include "host/container.h"
 #include "host/pressure.h"
 
 #define WELL_BELOW 0.8 /* of the limit */
@@ -19,94 +19,10 @@
 #define NODE_PRESSURE_MOST 10.0 /* percent of the last 10 s */
 #define SETTLE_NS (2 * NS_PER_S) /* a group that is killed again at once has not settled */
 
-struct victim {
-	const char *comm, *exe, *path; /* path: the victim's own group, or NULL */
-	int64_t pid;
-	uint64_t killed_ticks;
-	struct container container;
-	bool in_container;
-};
-
-static uint64_t event_boot_ns(const struct plugin_call *call)
+static void read_victim(const struct plugin_call *call, struct predecessor *victim)
 {
-	const struct kernel_event *event = call->abnormal->spec.kernel_event;
-	int64_t age = event->time == TIME_ABSENT ? 0 : clock_realtime(call->clock) - event->time;
-	uint64_t now = clock_boot(call->clock);
-
-	return age > 0 && (uint64_t)age < now ? now - (uint64_t)age : now;
-}
-
-static void read_victim(const struct plugin_call *call, struct victim *victim)
-{
-	const struct kernel_event *event = call->abnormal->spec.kernel_event;
-
-	*victim = (struct victim){
-		.comm = event->process ? event->process->comm : NULL,
-		.exe = event->process ? event->process->exe : NULL,
-		.pid = event->process ? event->process->tgid : 0,
-		.path = event->container ? event->container->cgroup_path : NULL,
-		.killed_ticks = event_boot_ns(call) / (NS_PER_S / (uint64_t)sysconf(_SC_CLK_TCK)),
-	};
-	if (!victim->path)
-		victim->path = json_string(json_at(plugin_details(call), "limitCgroup"), "path");
-	victim->in_container = victim->path &&
-			       container_from_cgroup(victim->path, &victim->container) &&
-			       victim->container.id[0];
-}
-
-static size_t parent_length(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	return slash ? (size_t)(slash - path) : 0;
-}
-
-/*
- * True if a process in PATH stands where the victim stood: its group, its pod, or a container
- * beside.
- */
-static bool is_same_place(const struct victim *victim, const char *path)
-{
-	struct container container;
-	size_t length = victim->path ? strlen(victim->path) : 0;
-
-	if (!victim->path)
-		return true;
-	if (strncmp(path, victim->path, length) == 0 && (!path[length] || path[length] == '/'))
-		return true;
-	if (!victim->in_container || !container_from_cgroup(path, &container) || !container.id[0])
-		return false;
-	if (victim->container.pod_uid[0])
-		return streq(victim->container.pod_uid, container.pod_uid);
-	return parent_length(path) == parent_length(victim->path) &&
-	       strncmp(path, victim->path, parent_length(path)) == 0;
-}
-
-/*
- * The victim's successor: the same program, started after the kill, in the same place. 0 if none.
- */
-static int64_t find_successor(const struct plugin_call *call, const struct victim *victim)
-{
-	_cleanup_free_ struct process *processes = NULL;
-	size_t count;
-
-	if (!victim->comm || process_list(call->host, &processes, &count) < 0)
-		return 0;
-	for (size_t i = 0; i < count; i++) {
-		const struct process *process = &processes[i];
-		_cleanup_free_ char *path = NULL, *exe = NULL;
-
-		if (process->start_time <= victim->killed_ticks || process->state == 'Z')
-			continue;
-		if (victim->exe)
-			exe = process_exe(call->host, process->pid);
-		if (!streq(process->comm, victim->comm) && !(exe && streq(exe, victim->exe)))
-			continue;
-		path = process_cgroup(call->host, process->pid);
-		if (path && is_same_place(victim, path))
-			return process->pid;
-	}
-	return 0;
+	predecessor_read(call, json_string(json_at(plugin_details(call), "limitCgroup"), "path"),
+			 victim);
 }
 
 static int plan(struct plugin_call *call)
@@ -143,7 +59,7 @@ static double meminfo_bytes(const char *text, const char *key)
 	return line ? strtod(line + strlen(key), NULL) * 1024 : 0;
 }
 
-static int verify_node(struct plugin_call *call, const struct victim *victim)
+static int verify_node(struct plugin_call *call, const struct predecessor *victim)
 {
 	_cleanup_free_ char *text = NULL;
 	_cleanup_json_ cJSON *pressure = pressure_node(call->host);
@@ -165,7 +81,7 @@ static int verify_node(struct plugin_call *call, const struct victim *victim)
 			PLUGIN_NOT_MINE,
 			"all tasks of the node waited for memory %.1f %% of the last 10 s",
 			full->valuedouble);
-	int64_t successor = find_successor(call, victim);
+	int64_t successor = successor_find(call, victim);
 	if (successor)
 		r = subject_report(
 			call, "%s of %s are available again, and %s runs again (pid %" PRId64 ")",
@@ -177,10 +93,10 @@ static int verify_node(struct plugin_call *call, const struct victim *victim)
 	return r < 0 ? r : PLUGIN_RECOGNISED;
 }
 
-static int verify_successor(struct plugin_call *call, const struct victim *victim,
+static int verify_successor(struct plugin_call *call, const struct predecessor *victim,
 			    const char *where)
 {
-	int64_t successor = find_successor(call, victim);
+	int64_t successor = successor_find(call, victim);
 
 	if (!successor)
 		return PLUGIN_NOT_MINE;
@@ -189,7 +105,7 @@ static int verify_successor(struct plugin_call *call, const struct victim *victi
 	return r < 0 ? r : PLUGIN_RECOGNISED;
 }
 
-static int verify_group(struct plugin_call *call, const struct victim *victim)
+static int verify_group(struct plugin_call *call, const struct predecessor *victim)
 {
 	const cJSON *plan = plugin_context_of(call, call->plugin->name);
 	const char *path = json_string(plan, "limitCgroup");
@@ -248,7 +164,7 @@ static int verify_group(struct plugin_call *call, const struct victim *victim)
 
 static int verify(struct plugin_call *call)
 {
-	struct victim victim;
+	struct predecessor victim;
 
 	if (!call->abnormal->spec.kernel_event)
 		return plugin_fail(-EINVAL, "spec.kernelEvent is missing");

@@ -29,7 +29,7 @@ struct crashed_program {
 	struct {
 		uint64_t number, count; /* which part of time, and crashes in it */
 	} buckets[CRASH_BUCKETS];
-	uint64_t last_ns, told_ns;
+	uint64_t first_ns, last_ns, told_ns;
 	uint64_t untold;
 	bool looping;
 	cJSON *latest; /* the last crash, for what is told of those without a record */

@@ -218,10 +218,13 @@ static char *program_text(const struct process_crash_event *event)
 static cJSON *details_json(const struct detector_run *run, const struct process_crash_event *event)
 {
 	_cleanup_free_ char *program = program_text(event),
-			    *exe = event_text(event->signal.exe, sizeof(event->signal.exe));
+			    *exe = event_text(event->signal.exe, sizeof(event->signal.exe)),
+			    *comm = event_text(event->process_comm, sizeof(event->process_comm));
 	_cleanup_json_ cJSON *details = cJSON_CreateObject();
 
-	if (!details || !program || !exe || json_set_string(details, "program", program) < 0 ||
+	if (!details || !program || !exe || !comm ||
+	    json_set_string(details, "program", program) < 0 ||
+	    json_set_string(details, "processName", comm) < 0 ||
 	    (*exe && json_set_string(details, "exe", exe) < 0) ||
 	    json_set_number(details, "pidInContainer", event->signal.own_pid) < 0 ||
 	    set_cause(details, &event->signal) < 0 || set_build_id(details, &event->signal) < 0 ||

@@ -64,11 +64,12 @@ static void count_crashes(const struct crash_programs *programs, struct crashed_
 		(CRASH_TIMES - shown) * sizeof(program->times_ns[0]));
 	for (size_t i = 0; i < shown; i++)
 		program->times_ns[i] = boot_ns;
+	program->first_ns = program->first_ns ? program->first_ns : boot_ns;
 	program->last_ns = MAX(program->last_ns, boot_ns);
 	program->untold += count;
 }
 
-/* Crashes within the window that ends with the last one, and when the first part of it began. */
+/* Crashes within the window that ends with the last one, and since when they are counted. */
 static uint64_t crashes_in_window(const struct crash_programs *programs,
 				  const struct crashed_program *program, uint64_t *ret_since_ns)
 {
@@ -81,7 +82,7 @@ static uint64_t crashes_in_window(const struct crash_programs *programs,
 		count += program->buckets[i].count;
 		first = MIN(first, program->buckets[i].number);
 	}
-	*ret_since_ns = first * bucket_ns(programs);
+	*ret_since_ns = MAX(first * bucket_ns(programs), program->first_ns);
 	return count;
 }
 
