@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which shim and containers a stall is about, and the question to the shim. Owns what was read:
+ * the shim once, its containers when something has ended or a finding is told, as both cost some
+ * reading of /proc and of the bundles.
+ */
+#include "detect/shim_stall.h"
+
+#define IDENTIFY_NS_MAX (10 * NS_PER_MS) /* of one look, from which on the others wait */
+
+struct stall_identity {
+	struct shim shim;
+	struct shim_container *containers;
+	size_t container_count;
+	uint64_t endings; /* the shim's when the containers were read */
+	char *asked; /* id of a container, or NULL */
+};
+
+static void identity_free(struct stall_identity *identity)
+{
+	shim_containers_free(identity->containers, identity->container_count);
+	shim_clear(&identity->shim);
+	free(identity->asked);
+	free(identity);
+}
+DEFINE_CLEANUP(struct stall_identity, identity_free);
+
+void stall_identity_begin(struct stall_common *common)
+{
+	common->identify_ns = 0;
+}
+
+void stall_identity_end(struct stall_common *common)
+{
+	if (common->survey)
+		shim_survey_free(common->survey);
+	common->survey = NULL;
+}
+
+/* On failure what was known stands. */
+static void read_containers(const struct detector_run *run, struct stalled_shim *shim)
+{
+	struct stall_common *common = run->state;
+	struct stall_identity *identity = shim->identity;
+	struct shim_container *containers;
+	size_t count;
+
+	identity->endings = shim->endings;
+	if (!common->survey && shim_survey_new(run->host, NULL, 0, &common->survey) < 0)
+		return;
+	if (shim_survey_containers(common->survey, &identity->shim, &containers, &count) < 0)
+		return;
+	shim_containers_free(identity->containers, identity->container_count);
+	identity->containers = containers;
+	identity->container_count = count;
+}
+
+static int read_identity(const struct detector_run *run, struct stalled_shim *shim)
+{
+	const struct stall_common *common = run->state;
+	const struct event_task *task = &shim->seen.task;
+	_cleanup_(identity_freep) struct stall_identity *identity = calloc(1, sizeof(*identity));
+
+	if (!identity)
+		return -ENOMEM;
+	int r = shim_read(run->host, task->tgid, common->patterns, common->pattern_count,
+			  &identity->shim);
+	if (r < 0)
+		return r;
+	if (identity->shim.process.start_time != event_start_time(task->start_boot_ns))
+		return -ESRCH;
+	shim->identity = TAKE_PTR(identity);
+	read_containers(run, shim);
+	return 0;
+}
+
+static bool init_is_gone(const struct shim_container *container)
+{
+	return container->init_pid && !container->init.pid && container->bundle;
+}
+
+int stall_identify(void *userdata, struct stalled_shim *shim, bool *ret_misses_init)
+{
+	struct detector_run *run = userdata;
+	struct stall_common *common = run->state;
+	uint64_t begin_ns = clock_monotonic(run->clock);
+
+	if (common->identify_ns > IDENTIFY_NS_MAX)
+		return -EAGAIN;
+	int r = read_identity(run, shim);
+	common->identify_ns += clock_monotonic(run->clock) - begin_ns;
+	*ret_misses_init = false;
+	for (size_t i = 0; r == 0 && i < shim->identity->container_count; i++)
+		*ret_misses_init |= init_is_gone(&shim->identity->containers[i]);
+	return r == -EAGAIN ? -EIO : r;
+}
+
+void stall_forget(void *userdata _unused_, struct stalled_shim *shim)
+{
+	if (shim->identity)
+		identity_free(shim->identity);
+	shim->identity = NULL;
+}
+
+const struct shim *stall_shim(const struct stalled_shim *shim)
+{
+	return shim->identity ? &shim->identity->shim : NULL;
+}
+
+const struct shim_container *stall_containers(const struct detector_run *run,
+					      struct stalled_shim *shim, bool refresh,
+					      size_t *ret_count)
+{
+	*ret_count = 0;
+	if (!shim->identity)
+		return NULL;
+	if (refresh)
+		read_containers(run, shim);
+	*ret_count = shim->identity->container_count;
+	return shim->identity->containers;
+}
+
+static const struct stall_child *find_child(const struct stalled_shim *shim, int64_t pid)
+{
+	for (size_t i = 0; i < shim->child_count; i++)
+		if (shim->children[i].seen.pid == pid)
+			return &shim->children[i];
+	return NULL;
+}
+
+/* Worse counts more: dying, a zombie or gone, anything else. */
+static int concern(const struct stalled_shim *shim, const struct shim_container *container)
+{
+	const struct stall_child *init =
+		container->init_pid ? find_child(shim, container->init_pid) : NULL;
+
+	if (init && init->dying_ns)
+		return 2;
+	return (init && init->zombie_ns) || init_is_gone(container) ? 1 : 0;
+}
+
+const struct shim_container *stall_concerned(const struct stalled_shim *shim)
+{
+	const struct shim_container *most = NULL;
+
+	for (size_t i = 0; shim->identity && i < shim->identity->container_count; i++) {
+		const struct shim_container *container = &shim->identity->containers[i];
+
+		if (!most || concern(shim, container) > concern(shim, most))
+			most = container;
+	}
+	return most;
+}
+
+const struct shim_container *stall_container_of_init(const struct stalled_shim *shim, uint32_t pid)
+{
+	for (size_t i = 0; shim->identity && i < shim->identity->container_count; i++)
+		if (shim->identity->containers[i].init_pid == pid)
+			return &shim->identity->containers[i];
+	return NULL;
+}
+
+const char *stall_asked(const struct stalled_shim *shim)
+{
+	return shim->identity ? shim->identity->asked : NULL;
+}
+
+/* --- Names --- */
+
+cJSON *stall_concerned_json(const struct detector_run *run, const struct stalled_shim *shim)
+{
+	const struct shim_container *container = stall_concerned(shim);
+	_cleanup_json_ cJSON *json = NULL;
+	_cleanup_free_ char *path = NULL;
+
+	if (!container)
+		return NULL;
+	if (container->init.pid && container->init.state != 'Z')
+		path = process_cgroup(run->host, container->init.pid);
+	json = path ? event_container_json_of_path(path, 0) : cJSON_CreateObject();
+	if (!json || json_set_string(json, "id", container->id) < 0)
+		return NULL;
+	return TAKE_PTR(json);
+}
+
+/* --- The question --- */
+
+int stall_ask_start(void *userdata, struct stalled_shim *shim, void **ret_request)
+{
+	const struct detector_run *run = userdata;
+	struct stall_identity *identity = shim->identity;
+	struct shim_request *request;
+
+	if (!identity)
+		return -ESRCH;
+	if (identity->endings != shim->endings)
+		read_containers(run, shim);
+	const struct shim_container *concerned = stall_concerned(shim);
+	const char *id = concerned ? concerned->id : identity->shim.id;
+	if (!id)
+		return -EOPNOTSUPP;
+	int r = shim_request_start(run->host, &identity->shim, id, &request);
+	if (r < 0 && r != -ECONNREFUSED && r != -EAGAIN)
+		return r;
+	free(identity->asked);
+	identity->asked = strdup(id);
+	if (r == 0)
+		*ret_request = request;
+	return r;
+}
+
+int stall_ask_check(void *userdata _unused_, struct stalled_shim *shim _unused_, void *request)
+{
+	_cleanup_free_ char *answer = NULL;
+
+	return shim_request_check(request, &answer);
+}
+
+void stall_ask_end(void *userdata _unused_, void *request)
+{
+	shim_request_free(request);
+}
