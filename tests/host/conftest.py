@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 
 import pytest
+from containers import Containerd, Unavailable
 from faults import end_process, wait_for
 
 LIFEBOAT = os.environ.get("LIFEBOAT", str(pathlib.Path(__file__).parents[2] / "build/lifeboat"))
@@ -107,6 +108,25 @@ def scratch():
     folder.chmod(0o755)
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def containerd_of_the_module():
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="lifeboat-test-"))
+    try:
+        with Containerd(folder, buggy=True) as started:
+            yield started
+    except Unavailable as reason:
+        pytest.skip(str(reason))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def containerd(containerd_of_the_module):
+    """A containerd without containers; it knows the buggy shim too, and has it as it is by default: shim_debug off."""
+    yield containerd_of_the_module
+    containerd_of_the_module.clear()
 
 
 @pytest.fixture
