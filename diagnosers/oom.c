@@ -239,7 +239,7 @@ static const char *limit_knob(const struct evidence *evidence)
 	const struct kernel_event *event = evidence->abnormal->spec.kernel_event;
 	const char *path = evidence->limit_path ? evidence->limit_path : "";
 
-	if (strstr(path, "kubepods") || (event->container && event->container->pod))
+	if (strstr(path, "kubepods") || (event->container && event->container->pod_uid))
 		return " The limit is resources.limits.memory of the container.";
 	if (strstr(path, ".service"))
 		return " The limit is MemoryMax= of the unit (systemctl set-property UNIT "

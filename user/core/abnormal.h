@@ -104,7 +104,12 @@ struct process_identity {
 };
 
 struct container_identity {
-	char *runtime, *id, *pod, *namespace, *name, *cgroup_path;
+	char *runtime, *id;
+	char *pod, *pod_uid, *namespace; /* Kubernetes' names */
+	char *name; /* in its pod, or as Docker and Podman call it */
+	char *image;
+	bool sandbox; /* the one that holds the pod's namespaces */
+	char *cgroup_path;
 	int64_t cgroup_id;
 	cJSON *extra;
 };

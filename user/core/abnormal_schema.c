@@ -133,8 +133,11 @@ static const struct field container_identity_fields[] = {
 	FIELD(runtime, "runtime", FIELD_STRING, .maximum = NAME_LENGTH),
 	FIELD(id, "id", FIELD_STRING, .maximum = NAME_LENGTH),
 	FIELD(pod, "pod", FIELD_STRING, .maximum = NAME_LENGTH),
+	FIELD(pod_uid, "podUid", FIELD_STRING, .maximum = NAME_LENGTH),
 	FIELD(namespace, "namespace", FIELD_STRING, .maximum = NAME_LENGTH),
 	FIELD(name, "name", FIELD_STRING, .maximum = NAME_LENGTH),
+	FIELD(image, "image", FIELD_STRING, .maximum = PATH_LENGTH),
+	FIELD(sandbox, "sandbox", FIELD_BOOL),
 	FIELD(cgroup_path, "cgroupPath", FIELD_STRING, .maximum = PATH_LENGTH),
 	FIELD(cgroup_id, "cgroupId", FIELD_INTEGER, .maximum = INT64_MAX),
 };

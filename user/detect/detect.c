@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The detectors together: one ring for all, one slot each, and the way of a finding out. Owns the
- * ring and the slots; leaves the ladder to slot.c and what a record means to the detector.
+ * ring, the slots and what is known of the containers; leaves the ladder to slot.c and what a record means to the detector.
  */
 #include "detect/detect.h"
 
@@ -124,6 +124,43 @@ static void unpin_lost(struct detect *detect)
 	free(detect->lost_pin);
 }
 
+/* --- Containers --- */
+
+/* Whoever has no containers is not woken for them, or nearly so. */
+#define CONTAINERS_REFRESH_USEC (5 * NS_PER_S / NS_PER_US)
+#define CONTAINERS_AWAIT_USEC (60 * NS_PER_S / NS_PER_US)
+
+static int on_containers(sd_event_source *timer, uint64_t usec _unused_, void *userdata)
+{
+	struct detect *detect = userdata;
+	int r = container_registry_refresh(detect->containers);
+	uint64_t delay = r == 0 ? CONTAINERS_AWAIT_USEC : CONTAINERS_REFRESH_USEC;
+
+	if (r < 0 && !detect->containers_too_many) {
+		detect->containers_too_many = true;
+		log_warning("Not all containers of this node can be remembered: %s; findings on "
+			    "those that are gone may lack the names of pod and container",
+			    r == -ENOSPC ? "there are too many" : strerror(-r));
+	}
+	sd_event_source_set_time_relative(timer, delay);
+	return sd_event_source_set_enabled(timer, SD_EVENT_ONESHOT);
+}
+
+static int watch_containers(struct detect *detect)
+{
+	int r = container_registry_new(detect->options.host, &detect->containers);
+
+	if (r < 0 || !detect->options.event)
+		return r;
+	r = sd_event_add_time_relative(detect->options.event, &detect->containers_timer,
+				       CLOCK_MONOTONIC, 0, NS_PER_S / NS_PER_US, on_containers,
+				       detect);
+	if (r < 0)
+		return r;
+	sd_event_source_set_description(detect->containers_timer, "containers");
+	return 0;
+}
+
 /* --- Start and stop --- */
 
 static int slot_init(struct slot *slot, struct detect *detect, const struct detector *detector)
@@ -132,6 +169,7 @@ static int slot_init(struct slot *slot, struct detect *detect, const struct dete
 		.detector = detector,
 		.host = detect->options.host,
 		.clock = detect->options.clock,
+		.containers = detect->containers,
 		.ring_fd = detect->ring ? ring_events_fd(detect->ring) : -1,
 		.lost_fd = detect->ring ? ring_lost_fd(detect->ring) : -1,
 		.detect = detect,
@@ -183,8 +221,10 @@ int detect_start(const struct detect_options *options, struct detect **ret_detec
 	pin_lost(detect);
 	detect->options.settings = NULL; /* these two are not ours to keep */
 	detect->options.bpffs = NULL;
-	int r = make_slots(detect);
+	int r = watch_containers(detect);
 
+	if (r == 0)
+		r = make_slots(detect);
 	if (r < 0)
 		return r;
 	ground_read(&ground, options->host);
@@ -218,6 +258,8 @@ void detect_free(struct detect *detect)
 		free(slot->hooks);
 	}
 	free(detect->slots);
+	sd_event_source_disable_unref(detect->containers_timer);
+	container_registry_free(detect->containers);
 	unpin_lost(detect);
 	ring_free(detect->ring);
 	free(detect);

@@ -86,7 +86,8 @@ struct detector_run {
 	void *state; /* the detector's own */
 	const struct host *host;
 	const struct clock *clock;
-	struct container_registry *containers; /* who the containers are; never NULL in a started run */
+	struct container_registry
+		*containers; /* who the containers are; never NULL in a started run */
 	int ring_fd; /* map to share as the object's `events` ring (bpf_map__reuse_fd) */
 	int lost_fd; /* per-CPU map [EVENT_TYPE_COUNT] of u64, to share as `lost` */
 	struct detect *detect;
@@ -155,10 +156,13 @@ cJSON *event_task_json(const struct event_task *task);
 #define EVENT_CGROUP_PATH_SIZE (EVENT_CGROUP_LEVELS * (EVENT_CGROUP_NAME_SIZE + 1) + 8)
 const char *event_cgroup_path(const struct event_cgroup *cgroup, char *path, size_t size);
 /*
- * {runtime, id, pod, cgroupPath, cgroupId} of spec.kernelEvent.container, or NULL. The first three
- * only where the path tells them; `pod` is the pod's uid.
+ * {runtime, id, pod, podUid, namespace, name, image, sandbox, cgroupPath, cgroupId} of
+ * spec.kernelEvent.container, or NULL. The last two always; the others as far as the path tells them,
+ * and what CONTAINERS (may be NULL) knows of it.
  */
-cJSON *event_container_json(const struct event_cgroup *cgroup);
-cJSON *event_container_json_of_path(const char *path, uint64_t cgroup_id);
+cJSON *event_container_json(struct container_registry *containers,
+			    const struct event_cgroup *cgroup);
+cJSON *event_container_json_of_path(struct container_registry *containers, const char *path,
+				    uint64_t cgroup_id);
 /* The event object with detector, type, time (RFC 3339), cpu and count 1, or NULL. */
 cJSON *event_json(const struct detector_run *run, const char *type, uint64_t boot_ns, uint32_t cpu);

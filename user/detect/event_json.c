@@ -83,37 +83,53 @@ const char *event_cgroup_path(const struct event_cgroup *cgroup, char *path, siz
 	return path;
 }
 
-cJSON *event_container_json_of_path(const char *path, uint64_t cgroup_id)
+/* What the path alone tells. */
+static int set_container(cJSON *json, const struct container *container)
+{
+	if (*container->runtime && json_set_string(json, "runtime", container->runtime) < 0)
+		return -ENOMEM;
+	if (container->id[0] && json_set_string(json, "id", container->id) < 0)
+		return -ENOMEM;
+	if (container->pod_uid[0] && json_set_string(json, "podUid", container->pod_uid) < 0)
+		return -ENOMEM;
+	return 0;
+}
+
+static const struct container_names *find_names(struct container_registry *containers,
+						const char *path, const struct container *container)
+{
+	if (!containers)
+		return NULL;
+	return container->id[0] ? container_registry_get(containers, container->id)
+				: container_registry_of_cgroup(containers, path);
+}
+
+cJSON *event_container_json_of_path(struct container_registry *containers, const char *path,
+				    uint64_t cgroup_id)
 {
 	_cleanup_json_ cJSON *json = cJSON_CreateObject();
-	struct container container = {};
+	struct container container;
 
 	if (!json)
 		return NULL;
-	if (container_from_cgroup(path, &container)) {
-		if (container.runtime && *container.runtime &&
-		    json_set_string(json, "runtime", container.runtime) < 0)
-			return NULL;
-		if (container.id[0] && json_set_string(json, "id", container.id) < 0)
-			return NULL;
-		/*
-		 * The pod's uid, until somebody who can read the OCI configuration knows its name.
-		 */
-		if (container.pod_uid[0] && json_set_string(json, "pod", container.pod_uid) < 0)
-			return NULL;
-	}
+	container_from_cgroup(path, &container);
+	const struct container_names *names = find_names(containers, path, &container);
+	/* What the runtime wrote itself replaces what the path lets suppose. */
+	if (set_container(json, &container) < 0 || (names && container_names_put(json, names) < 0))
+		return NULL;
 	if (json_set_string(json, "cgroupPath", path) < 0 ||
 	    json_set_number(json, "cgroupId", (double)cgroup_id) < 0)
 		return NULL;
 	return TAKE_PTR(json);
 }
 
-cJSON *event_container_json(const struct event_cgroup *cgroup)
+cJSON *event_container_json(struct container_registry *containers,
+			    const struct event_cgroup *cgroup)
 {
 	char path[EVENT_CGROUP_PATH_SIZE];
 
-	return event_container_json_of_path(event_cgroup_path(cgroup, path, sizeof(path)),
-					    cgroup->id);
+	return event_container_json_of_path(
+		containers, event_cgroup_path(cgroup, path, sizeof(path)), cgroup->id);
 }
 
 cJSON *event_json(const struct detector_run *run, const char *type, uint64_t boot_ns, uint32_t cpu)

@@ -316,8 +316,8 @@ cJSON *group_event(const struct detector_run *run, const struct groups *groups,
 			return NULL;
 		/* The poll rung does not know the cgroup. */
 		if (waiters[0]->event.cgroup.id &&
-		    json_set(event, "container", event_container_json(&waiters[0]->event.cgroup)) <
-			    0)
+		    json_set(event, "container",
+			     event_container_json(run->containers, &waiters[0]->event.cgroup)) < 0)
 			return NULL;
 	}
 	if (json_set(event, "details",

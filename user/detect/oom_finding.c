@@ -108,7 +108,8 @@ int oom_finding(const struct detector_run *run, const struct oom_event *event,
 	oom_level_path(&event->cgroup, judgement->level, limit_path, sizeof(limit_path));
 	subject = strdup(judgement->cgroup ? limit_path : "node");
 	if (!json || !subject || json_set(json, "process", event_task_json(&event->victim)) < 0 ||
-	    json_set(json, "container", event_container_json(&event->cgroup)) < 0 ||
+	    json_set(json, "container", event_container_json(run->containers, &event->cgroup)) <
+		    0 ||
 	    json_set(json, "details", details_json(run, event, judgement, limit_path)) < 0)
 		return -ENOMEM;
 	*ret_finding = (struct finding){

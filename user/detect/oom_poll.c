@@ -159,9 +159,9 @@ static void report(struct walk *walk, struct detector_run *run, const char *scop
 	int r = details ? 0 : -ENOMEM;
 
 	if (r == 0 && group)
-		r = json_set(
-			finding.event, "container",
-			event_container_json_of_path(walk->path[0] ? walk->path : "/", group->id));
+		r = json_set(finding.event, "container",
+			     event_container_json_of_path(
+				     run->containers, walk->path[0] ? walk->path : "/", group->id));
 	if (r == 0 && limit)
 		r = json_set(details, "limitCgroup", limit_json(walk, limit));
 	if (r < 0) {

@@ -239,7 +239,7 @@ cJSON *crash_event_json(const struct detector_run *run, const struct process_cra
 		event_json(run, "ProcessCrash", event->header.boot_ns, event->header.cpu);
 
 	if (!json || json_set(json, "process", event_task_json(&event->process)) < 0 ||
-	    json_set(json, "container", event_container_json(&event->cgroup)) < 0 ||
+	    json_set(json, "container", event_container_json(run->containers, &event->cgroup)) < 0 ||
 	    json_set(json, "stack", stack_json(event)) < 0 ||
 	    json_set(json, "details", details_json(run, event)) < 0)
 		return NULL;

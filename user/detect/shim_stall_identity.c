@@ -177,7 +177,7 @@ cJSON *stall_concerned_json(const struct detector_run *run, const struct stalled
 		return NULL;
 	if (container->init.pid && container->init.state != 'Z')
 		path = process_cgroup(run->host, container->init.pid);
-	json = path ? event_container_json_of_path(path, 0) : cJSON_CreateObject();
+	json = path ? event_container_json_of_path(run->containers, path, 0) : cJSON_CreateObject();
 	if (!json || json_set_string(json, "id", container->id) < 0)
 		return NULL;
 	return TAKE_PTR(json);

@@ -40,6 +40,9 @@ struct ground {
 struct detect {
 	struct detect_options options;
 	char *lost_pin; /* path, or NULL */
+	struct container_registry *containers;
+	sd_event_source *containers_timer;
+	bool containers_too_many; /* told already */
 	struct ring *ring;
 	char ring_reason[REASON_SIZE]; /* why there is none */
 	struct slot *slots;

@@ -47,14 +47,65 @@ static void a_container_is_told_from_the_path(void **state)
 		"kubepods.slice",
 	};
 	struct event_cgroup cgroup = make_cgroup(4, names);
-	cJSON *json = event_container_json(&cgroup);
+	cJSON *json = event_container_json(NULL, &cgroup);
 
 	assert_string_equal(json_string(json, "runtime"), "containerd");
 	assert_string_equal(json_string(json, "id"),
 			    "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef");
-	assert_string_equal(json_string(json, "pod"), "f47ac10b-58cc-4372-a567-0e02b2c3d479");
+	assert_string_equal(json_string(json, "podUid"), "f47ac10b-58cc-4372-a567-0e02b2c3d479");
+	assert_null(json_string(json, "pod"));
 	assert_int_equal(json_number(json, "cgroupId", 0), 77);
 	cJSON_Delete(json);
+}
+
+static void a_container_has_the_names_that_its_runtime_wrote_down(void **state)
+{
+	static const char *const id =
+		"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+	const struct fake_root *root = *state;
+	struct container_registry *containers;
+	char path[256];
+
+	snprintf(path, sizeof(path),
+		 "run/containerd/io.containerd.runtime.v2.task/k8s.io/%s/config.json", id);
+	fake_file(root, path, "%s",
+		  "{\"ociVersion\": \"1.1.0\", \"annotations\": {"
+		  "\"io.kubernetes.cri.container-type\": \"container\","
+		  "\"io.kubernetes.cri.sandbox-name\": \"cart-1\","
+		  "\"io.kubernetes.cri.sandbox-namespace\": \"shop\","
+		  "\"io.kubernetes.cri.container-name\": \"web\","
+		  "\"io.kubernetes.cri.image-name\": \"docker.io/library/nginx:1.25\"}}");
+	assert_int_equal(container_registry_new(root->host, &containers), 0);
+	snprintf(path, sizeof(path),
+		 "/kubepods/burstable/podf47ac10b-58cc-4372-a567-0e02b2c3d479/%s", id);
+	cJSON *json = event_container_json_of_path(containers, path, 77);
+
+	assert_string_equal(json_string(json, "runtime"), "containerd");
+	assert_string_equal(json_string(json, "id"), id);
+	assert_string_equal(json_string(json, "pod"), "cart-1");
+	assert_string_equal(json_string(json, "podUid"), "f47ac10b-58cc-4372-a567-0e02b2c3d479");
+	assert_string_equal(json_string(json, "namespace"), "shop");
+	assert_string_equal(json_string(json, "name"), "web");
+	assert_string_equal(json_string(json, "image"), "docker.io/library/nginx:1.25");
+	assert_null(json_at(json, "sandbox"));
+	assert_string_equal(json_string(json, "cgroupPath"), path);
+	cJSON_Delete(json);
+	container_registry_free(containers);
+}
+
+static void a_group_that_is_no_containers_is_told_by_its_path(void **state)
+{
+	const struct fake_root *root = *state;
+	struct container_registry *containers;
+
+	assert_int_equal(container_registry_new(root->host, &containers), 0);
+	cJSON *json = event_container_json_of_path(containers, "/system.slice/ssh.service", 5);
+
+	assert_null(json_string(json, "id"));
+	assert_null(json_string(json, "runtime"));
+	assert_string_equal(json_string(json, "cgroupPath"), "/system.slice/ssh.service");
+	cJSON_Delete(json);
+	container_registry_free(containers);
 }
 
 static void a_process_may_call_itself_anything(void **state)
@@ -103,6 +154,11 @@ int main(void)
 		cmocka_unit_test(a_cgroup_path_reads_from_the_root),
 		cmocka_unit_test(a_cgroup_path_that_was_cut_says_so),
 		cmocka_unit_test(a_container_is_told_from_the_path),
+		cmocka_unit_test_setup_teardown(
+			a_container_has_the_names_that_its_runtime_wrote_down, fake_root_setup,
+			fake_root_teardown),
+		cmocka_unit_test_setup_teardown(a_group_that_is_no_containers_is_told_by_its_path,
+						fake_root_setup, fake_root_teardown),
 		cmocka_unit_test(a_process_may_call_itself_anything),
 		cmocka_unit_test(a_record_is_checked_before_it_is_read),
 	};
