@@ -116,7 +116,10 @@ static const char *file_name(const char *path)
 	return slash ? slash + 1 : path;
 }
 
-/* Where it works tells what it works for: each kind was given its bundle as working directory. */
+/*
+ * Where it works tells what it works for: containerd's shims, and CRI-O's conmon, were given their
+ * bundle as working directory. Podman's works where somebody called Podman.
+ */
 static int read_bundle(const struct host *host, struct shim *shim)
 {
 	_cleanup_free_ char *folder = read_link(host, shim->process.pid, "cwd");
@@ -124,7 +127,7 @@ static int read_bundle(const struct host *host, struct shim *shim)
 	if (!folder)
 		return 0;
 	int r = bundle_split(folder, &shim->namespace, &shim->id);
-	if (r == -ENOENT && bundle_exists(host, folder)) {
+	if (r == -ENOENT && shim->kind == SHIM_CONTAINERD_V1 && bundle_exists(host, folder)) {
 		/* Docker before 17.11: /run/docker/libcontainerd/ID */
 		shim->id = strdup(file_name(folder));
 		r = shim->id ? 0 : -ENOMEM;
@@ -149,31 +152,48 @@ static char *id_of_conmon_group(const char *path)
 	return NULL;
 }
 
-/* conmon that works elsewhere is known by its group, or by that of the process it started. */
-static int read_conmon_id(const struct host *host, struct shim *shim)
+/* The container of a process that SHIM started. */
+static int read_id_below(const struct host *host, struct shim *shim)
 {
-	_cleanup_free_ char *group = process_cgroup(host, shim->process.pid);
 	_cleanup_free_ struct process *processes = NULL;
 	struct container container;
 	size_t count;
-
-	if (group)
-		shim->id = id_of_conmon_group(group);
-	if (shim->id)
-		return 0;
 	int r = process_list(host, &processes, &count);
+
 	for (size_t i = 0; i < count && r == 0 && !shim->id; i++) {
-		_cleanup_free_ char *below = NULL;
+		_cleanup_free_ char *group = NULL;
 
 		if (processes[i].ppid != shim->process.pid)
 			continue;
-		below = process_cgroup(host, processes[i].pid);
-		if (!below || !container_from_cgroup(below, &container) || !container.id[0])
+		group = process_cgroup(host, processes[i].pid);
+		if (!group || !container_from_cgroup(group, &container) || !container.id[0])
 			continue;
 		shim->id = strdup(container.id);
 		r = shim->id ? 0 : -ENOMEM;
 	}
 	return r;
+}
+
+/* conmon is known by its group, or by that of the process it started. */
+static int read_conmon(const struct host *host, struct shim *shim)
+{
+	_cleanup_free_ char *run = NULL, *group = NULL;
+	int r = 0;
+
+	if (!shim->id)
+		group = process_cgroup(host, shim->process.pid);
+	if (group)
+		shim->id = id_of_conmon_group(group);
+	if (!shim->id)
+		r = read_id_below(host, shim);
+	if (r < 0 || !shim->id || shim->bundle)
+		return r;
+	run = bundle_run_folder(shim->id);
+	if (!run)
+		return -ENOMEM;
+	if (bundle_exists(host, run))
+		shim->bundle = TAKE_PTR(run);
+	return 0;
 }
 
 static int read_shim(const struct host *host, const struct process *process,
@@ -195,8 +215,8 @@ static int read_shim(const struct host *host, const struct process *process,
 		return -ENOTTY;
 	shim.kind = kind_of_name(name);
 	r = read_bundle(host, &shim);
-	if (r == 0 && shim.kind == SHIM_CONMON && !shim.id)
-		r = read_conmon_id(host, &shim);
+	if (r == 0 && shim.kind == SHIM_CONMON)
+		r = read_conmon(host, &shim);
 	if (r < 0)
 		return r;
 	if (shim.kind != SHIM_CONMON) {

@@ -12,7 +12,7 @@
 
 #define SMALL_FILE_BYTES_MAX (4 * KIB)
 
-/* Where Podman and CRI-O write pidfile when the bundle itself is on disk. */
+/* With storage of the usual kind; for Podman the bundle itself is on disk. */
 #define CONTAINERS_RUN_FOLDER "/run/containers/storage/overlay-containers"
 
 /* HOST's root, FOLDER and NAME; NULL when out of memory. */
@@ -134,20 +134,19 @@ static int64_t read_pid(const struct host *host, const char *bundle, const char 
 	return pid > 0 ? pid : 0;
 }
 
-int64_t bundle_init_pid(const struct host *host, const char *bundle)
+char *bundle_run_folder(const char *id)
 {
-	_cleanup_free_ char *namespace = NULL, *id = NULL, *run = NULL;
-	int64_t pid = read_pid(host, bundle, "init.pid");
+	char *path;
 
-	if (!pid)
-		pid = read_pid(host, bundle, "pidfile");
-	if (pid || bundle_split(bundle, &namespace, &id) < 0 || namespace)
-		return pid;
-	if (asprintf(&run, CONTAINERS_RUN_FOLDER "/%s/userdata", id) < 0) {
-		run = NULL;
-		return 0;
-	}
-	return read_pid(host, run, "pidfile");
+	return asprintf(&path, CONTAINERS_RUN_FOLDER "/%s/userdata", id) < 0 ? NULL : path;
+}
+
+int64_t bundle_init_pid(const struct host *host, const char *bundle, const char *id)
+{
+	_cleanup_free_ char *run = bundle_run_folder(id);
+	int64_t pid = bundle ? read_pid(host, bundle, "init.pid") : 0;
+
+	return pid || !run ? pid : read_pid(host, run, "pidfile");
 }
 
 static void directory_closep(DIR **directory)

@@ -27,8 +27,14 @@ char *bundle_socket(const struct host *host, const char *bundle);
 /* True if both name the same socket, with or without the NUL that old shims let follow the name. */
 bool bundle_socket_equal(const char *a, const char *b);
 
-/* The pid of the container's init as the runtime wrote it down, or 0. */
-int64_t bundle_init_pid(const struct host *host, const char *bundle);
+/*
+ * The pid of container ID's init as the runtime wrote it down (containerd and its shims in the
+ * bundle, which may be NULL; Podman below /run wherever the bundle is), or 0.
+ */
+int64_t bundle_init_pid(const struct host *host, const char *bundle, const char *id);
+
+/* Where CRI-O and Podman keep what is of container ID below /run. NULL when out of memory. */
+char *bundle_run_folder(const char *id);
 
 /* Names of the folders in FOLDER, at most MAXIMUM. Returns 0, -E2BIG or another negative errno. */
 int bundle_list(const struct host *host, const char *folder, size_t maximum, char ***ret_names,

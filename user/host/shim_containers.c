@@ -294,20 +294,30 @@ static int add_bundles(struct shim_survey *survey, const struct shim *shim,
 	return r;
 }
 
+/* True if PID is alive below another conmon, so that SHIM is of a process started in there later. */
+static bool is_of_other_shim(const struct shim_survey *survey, const struct shim *shim, int64_t pid)
+{
+	struct process process;
+
+	return shim->kind == SHIM_CONMON && pid && process_read(survey->host, pid, &process) == 0 &&
+	       process.ppid != shim->process.pid;
+}
+
 /* Fills in the init of each container, if it is still below the shim. */
 static void find_inits(const struct shim_survey *survey, const struct shim *shim,
 		       struct container_list *list, struct member *members, size_t member_count)
 {
 	for (size_t c = 0; c < list->count; c++) {
 		struct shim_container *container = &list->items[c];
-		int64_t pid =
-			container->bundle ? bundle_init_pid(survey->host, container->bundle) : 0;
+		int64_t pid = bundle_init_pid(survey->host, container->bundle, container->id);
 
+		if (is_of_other_shim(survey, shim, pid))
+			pid = 0;
 		container->init_pid = pid;
 		for (size_t m = 0; m < member_count; m++) {
-			/* conmon starts the container before anything else. */
-			if (members[m].process->pid != pid &&
-			    (pid || shim->kind != SHIM_CONMON || m != 0))
+			/* What conmon started first is what it is there for. */
+			if (pid ? members[m].process->pid != pid
+				: shim->kind != SHIM_CONMON || m != 0)
 				continue;
 			container->init = *members[m].process;
 			members[m].container = c;
