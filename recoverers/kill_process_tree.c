@@ -44,21 +44,6 @@ static const char *const never[] = {
 	"qemu-*",  "iscsid",	"multipathd",	 "dmeventd",  "mdmon",	     "rpcbind",
 	"rpc.*",   "nfsdcld",	"NetworkManager"};
 
-static bool is_ancestor_of_this(const struct host *host, int64_t pid)
-{
-	struct process process;
-	int64_t own = getpid();
-
-	for (unsigned steps = 0; own > 0 && steps < 128; steps++) {
-		if (own == pid)
-			return true;
-		if (process_read(host, own, &process) < 0)
-			return false;
-		own = process.ppid;
-	}
-	return false;
-}
-
 static bool matches(const char *const *patterns, size_t count, const char *name)
 {
 	for (size_t i = 0; name && i < count; i++)
@@ -90,7 +75,7 @@ static int check_process(const struct plugin_call *call, const struct process *p
 				   "%s (pid %" PRId64 ") is %s, which is never killed",
 				   process->comm, process->pid,
 				   process->pid == 1 ? "init" : "a kernel thread");
-	if (is_ancestor_of_this(call->host, process->pid))
+	if (subject_is_above_this(call->host, process->pid))
 		return plugin_fail(PLUGIN_NOT_MINE,
 				   "%s (pid %" PRId64 ") is lifeboat itself or what it runs under",
 				   process->comm, process->pid);

@@ -5,6 +5,8 @@
  */
 #pragma once
 
+#include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 /* Descriptors handed to a child at most: it finds them as 3, 4 … */
@@ -18,6 +20,14 @@
  */
 int spawn(const char *program, char *const arguments[], const int fds[], int count, pid_t *ret_pid,
 	  int *ret_pidfd);
+
+/*
+ * For workers, which may wait: executes PROGRAM and reads its standard output, at most MAXIMUM bytes.
+ * Killed and reaped when WITHIN_NS are over. Returns 0 with the text (the caller's to free) and the
+ * status of waitpid(2); -ETIMEDOUT; -EFBIG; or another negative errno.
+ */
+int spawn_read(const char *program, char *const arguments[], uint64_t within_ns, size_t maximum,
+	       char **ret_text, int *ret_status);
 
 /* In a forked child that executes nothing: closes all but 0, 1 and 2. */
 void spawn_close_inherited(void);

@@ -68,6 +68,7 @@ struct plugin {
 	enum disturbance disturbs; /* recoverer, as all below */
 	bool off_by_default; /* until the configuration says `enabled: true` */
 	bool idempotent; /* doing it twice does no more than doing it once */
+	bool verify_decides; /* more has to be right than what the detector sees: only verify proves it */
 	uint64_t cooldown_ns; /* between two actions on the same subject; 0: 10 min */
 	uint64_t verify_within_ns; /* 0: 30 s */
 	uint64_t timeout_ns; /* of one call; 0: 10 s */

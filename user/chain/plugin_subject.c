@@ -145,6 +145,21 @@ const char *subject_container_text(const struct abnormal *abnormal, const char *
 	return text;
 }
 
+bool subject_is_above_this(const struct host *host, int64_t pid)
+{
+	struct process process;
+	int64_t own = getpid();
+
+	for (unsigned steps = 0; own > 0 && steps < 128; steps++) {
+		if (own == pid)
+			return true;
+		if (process_read(host, own, &process) < 0)
+			return false;
+		own = process.ppid;
+	}
+	return false;
+}
+
 int subject_report(struct plugin_call *call, const char *format, ...)
 {
 	_cleanup_free_ char *words = NULL;

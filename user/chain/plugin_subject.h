@@ -58,6 +58,9 @@ char *subject_cgroup(const struct plugin_call *call);
 const char *subject_container_text(const struct abnormal *abnormal, const char *path,
 				   char text[SUBJECT_TEXT_SIZE]);
 
+/* True if process PID is this program, or what it runs under: a shell, a shim, init. */
+bool subject_is_above_this(const struct host *host, int64_t pid);
+
 /*
  * A recoverer's words on what it did or found, a clause without a full stop: kept as
  * status.context[NAME].message, and handed to the chain as status.message, which puts them into the

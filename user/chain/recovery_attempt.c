@@ -346,6 +346,14 @@ static bool has_detector(const struct handling *handling)
 	return handling->abnormal->spec.source == SOURCE_KERNEL_EVENT;
 }
 
+/* That the detector sees the fault no more is enough, unless the recoverer knows of more to prove. */
+static bool is_over(const struct handling *handling)
+{
+	const struct plugin *builtin = handling->recoverer->builtin;
+
+	return handling->cleared && !(builtin && builtin->verify_decides);
+}
+
 static int verified(struct handling *handling, const char *words)
 {
 	struct action *action = recovery_last_action(handling);
@@ -420,12 +428,12 @@ static int looked(struct handling *handling, struct call_result *result)
 		r = string_set(&handling->last_error, result->error);
 	if (r == 0)
 		r = string_set(&handling->not_yet, result->explanation);
-	return r < 0 ? r : handling->cleared ? verify_look(handling) : look_later(handling);
+	return r < 0 ? r : is_over(handling) ? verify_look(handling) : look_later(handling);
 }
 
 static int verify_look(struct handling *handling)
 {
-	if (handling->cleared)
+	if (is_over(handling))
 		return verified(handling, "the detector no longer sees the fault");
 	if (handling->recoverer->can_verify)
 		return handling_call(handling, handling->recoverer, STEP_VERIFY, looked);

@@ -77,12 +77,63 @@ static void what_cannot_be_executed_shows_as_127(void **state)
 	close(pidfd);
 }
 
+static void what_a_program_prints_is_read_to_its_end(void **state)
+{
+	char *const arguments[] = {(char *)"sh", (char *)"-c", (char *)"echo one; echo two; exit 3",
+				   NULL};
+	_cleanup_free_ char *text = NULL;
+	int status;
+
+	assert_int_equal(spawn_read("/bin/sh", arguments, 10 * NS_PER_S, 4096, &text, &status), 0);
+	assert_string_equal(text, "one\ntwo\n");
+	assert_int_equal(WEXITSTATUS(status), 3);
+}
+
+static void a_program_that_prints_without_end_is_killed(void **state)
+{
+	char *const arguments[] = {(char *)"sh", (char *)"-c", (char *)"while :; do echo x; done",
+				   NULL};
+	_cleanup_free_ char *text = NULL;
+	int status;
+
+	assert_int_equal(
+		spawn_read("/bin/sh", arguments, 200 * NS_PER_MS, 16 * MIB, &text, &status),
+		-ETIMEDOUT);
+	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+	assert_int_equal(errno, ECHILD);
+}
+
+static void a_program_that_closes_its_output_and_stays_is_killed(void **state)
+{
+	char *const arguments[] = {(char *)"sh", (char *)"-c", (char *)"exec sleep 60 >&-", NULL};
+	_cleanup_free_ char *text = NULL;
+	int status;
+
+	assert_int_equal(spawn_read("/bin/sh", arguments, 200 * NS_PER_MS, 4096, &text, &status),
+			 -ETIMEDOUT);
+	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+}
+
+static void more_than_is_wanted_is_an_error(void **state)
+{
+	char *const arguments[] = {(char *)"sh", (char *)"-c", (char *)"echo 0123456789", NULL};
+	_cleanup_free_ char *text = NULL;
+	int status;
+
+	assert_int_equal(spawn_read("/bin/sh", arguments, 10 * NS_PER_S, 4, &text, &status),
+			 -EFBIG);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_child_has_what_it_is_handed_and_nothing_else),
 		cmocka_unit_test(a_child_blocks_no_signal),
 		cmocka_unit_test(what_cannot_be_executed_shows_as_127),
+		cmocka_unit_test(what_a_program_prints_is_read_to_its_end),
+		cmocka_unit_test(a_program_that_prints_without_end_is_killed),
+		cmocka_unit_test(a_program_that_closes_its_output_and_stays_is_killed),
+		cmocka_unit_test(more_than_is_wanted_is_an_error),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

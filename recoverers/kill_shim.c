@@ -1,0 +1,565 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Recoverer kill-shim: kills a container shim that nothing else cures, so that the runtime cleans up
+ * after it. That ends all that the shim serves, a whole pod with the v2 shim; so it takes what
+ * shim-deadlock has proven alone (setting `reasons`), names all of it before, and looks again at the
+ * last moment: a shim that reaps or answers by then is left alone, and so is one that somebody
+ * debugs. Done is it when the runtime has let go of the containers, not when the process is gone.
+ */
+#include <inttypes.h>
+#include <signal.h>
+#include <sys/pidfd.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "base/file.h"
+#include "base/spawn.h"
+#include "chain/plugin_shim.h"
+#include "host/container.h"
+
+#define QUESTION_NS (2 * NS_PER_S)
+#define ZOMBIES_KEPT 256
+#define GROUPS_KEPT 32
+#define LIST_WITHIN_NS (3 * NS_PER_S)
+#define LIST_BYTES_MAX (256 * KIB)
+#define TARGET_BYTES_MAX 1024
+
+struct settings {
+	struct strings reasons;
+};
+
+static int reasons_check(const void *value, struct problem *problem)
+{
+	const struct strings *reasons = value;
+
+	for (size_t i = 0; i < reasons->count; i++) {
+		const char *reason = reasons->items[i];
+
+		if (streq(reason, "ShimStopped"))
+			return problem_set(problem, -EINVAL, "",
+					   "has ShimStopped, which SIGCONT cures (recoverer "
+					   "continue-shim): nothing has to be killed for it");
+		if (!streq(reason, "ShimDeadlock") && !streq(reason, "ShimStalled"))
+			return problem_set(problem, -EINVAL, "",
+					   "has \"%s\", but may have ShimDeadlock and ShimStalled",
+					   reason);
+	}
+	return 0;
+}
+
+static const struct field settings_fields[] = {
+	SCHEMA_FIELD(struct settings, reasons, "reasons", FIELD_STRINGS, .maximum = 8,
+		     .check = reasons_check),
+};
+static const struct schema settings_schema =
+	SCHEMA("kill-shim", struct settings, settings_fields, .extra_offset = SCHEMA_STRICT);
+
+static void settings_defaults(void *object)
+{
+	struct settings *settings = object;
+
+	/* Without memory the list stays empty, which takes nothing. */
+	strings_append(&settings->reasons, "ShimDeadlock");
+}
+
+/* --- May it be killed? --- */
+
+/* The diagnosis, provided that it is one this recoverer takes. */
+static int find_diagnosis(const struct plugin_call *call, const cJSON **ret_diagnosis)
+{
+	static const char *const reasons[][2] = {{"ShimDeadlock", "deadlock"},
+						 {"ShimStalled", "stalled"}};
+	const cJSON *diagnosis = plugin_context_of(call, "shim-deadlock");
+	const char *reason = call->abnormal->status.reason;
+	const struct settings *settings = call->settings;
+
+	for (size_t i = 0; i < ARRAY_SIZE(reasons); i++) {
+		if (!streq_ptr(reason, reasons[i][0]) ||
+		    !streq_ptr(json_string(diagnosis, "verdict"), reasons[i][1]))
+			continue;
+		if (!settings || !strings_contain(&settings->reasons, reason))
+			return plugin_fail(PLUGIN_NOT_MINE,
+					   "%s is not in the list `reasons` of the settings of "
+					   "recoverer kill-shim",
+					   reason);
+		*ret_diagnosis = diagnosis;
+		return 0;
+	}
+	if (streq_ptr(reason, "ShimStopped"))
+		return plugin_fail(PLUGIN_NOT_MINE, "a stopped shim wants SIGCONT, not SIGKILL");
+	return PLUGIN_NOT_MINE;
+}
+
+/* Says why the shim may not be killed, or returns 0. */
+static int check_shim(const struct plugin_call *call, const struct shim *shim)
+{
+	char name[SHIM_TEXT_SIZE];
+	struct shim_look look;
+	int r = shim_look(call->host, shim, &look);
+
+	shim_text(shim, name);
+	if (r < 0)
+		return plugin_fail(r == -ESRCH ? PLUGIN_NOT_MINE : r, "the shim %s %s", name,
+				   r == -ESRCH ? "has ended" : "cannot be looked at");
+	if (shim->process.pid == 1 || shim->process.kernel_thread ||
+	    subject_is_above_this(call->host, shim->process.pid))
+		return plugin_fail(PLUGIN_NOT_MINE,
+				   "lifeboat itself runs under %s, and would end with it", name);
+	/* An Abnormal may be written by anybody who may use the API: its word makes nothing a shim. */
+	if (shim->kind == SHIM_OTHER)
+		return plugin_fail(PLUGIN_NOT_MINE,
+				   "%s is no shim whose runtime is known to clean up after it",
+				   name);
+	if (look.tracer.pid)
+		return plugin_fail(PLUGIN_NOT_MINE,
+				   "%s (pid %" PRId64 ") is attached to the shim %s: somebody is "
+				   "looking at it",
+				   look.tracer.comm, look.tracer.pid, name);
+	if (look.stopped)
+		return plugin_fail(PLUGIN_NOT_MINE, "the shim %s is stopped: somebody did that",
+				   name);
+	return 0;
+}
+
+/* Whoever answers, or reaps one of ZOMBIES, is alive; says so, or returns 0. */
+static int check_stuck(const struct plugin_call *call, const struct shim *shim,
+		       const struct process *zombies, size_t count)
+{
+	struct shim_reply reply;
+	size_t left;
+
+	shim_question(call, shim, QUESTION_NS, &reply);
+	left = zombies_left(call->host, zombies, count);
+	if (reply.answered)
+		return plugin_fail(PLUGIN_NOT_MINE,
+				   "the shim has recovered: a State request was %s", reply.text);
+	if (left < count)
+		return plugin_fail(PLUGIN_NOT_MINE,
+				   "the shim has recovered: it has reaped %zu of %zu children",
+				   count - left, count);
+	if (!reply.asked && count == 0)
+		return plugin_fail(PLUGIN_NOT_MINE,
+				   "it cannot be asked and has no unreaped child: nothing shows "
+				   "that it is still stuck");
+	return 0;
+}
+
+static int explain_other(int r, const cJSON *json)
+{
+	uint64_t pid = json_u64(json, "pid");
+
+	if (r == -ESRCH)
+		return plugin_fail(PLUGIN_NOT_MINE, "the shim (pid %" PRIu64 ") has ended", pid);
+	if (r == -EXDEV)
+		return plugin_fail(PLUGIN_NOT_MINE,
+				   "process %" PRIu64 " is not the shim that was diagnosed", pid);
+	return plugin_fail(r, "cannot read the shim (pid %" PRIu64 "): %s", pid, strerror(-r));
+}
+
+/* --- Plan --- */
+
+static cJSON *zombies_json(const struct process *zombies, size_t count)
+{
+	_cleanup_json_ cJSON *list = cJSON_CreateArray();
+
+	for (size_t i = 0; list && i < MIN(count, (size_t)ZOMBIES_KEPT); i++) {
+		cJSON *item = cJSON_CreateObject();
+
+		if (!item || json_set_number(item, "pid", (double)zombies[i].pid) < 0 ||
+		    json_set_number(item, "startTime", (double)zombies[i].start_time) < 0 ||
+		    !cJSON_AddItemToArray(list, item)) {
+			cJSON_Delete(item);
+			return NULL;
+		}
+	}
+	return TAKE_PTR(list);
+}
+
+static bool list_has(const cJSON *list, const char *text)
+{
+	const cJSON *item;
+
+	cJSON_ArrayForEach (item, list)
+		if (cJSON_IsString(item) && streq(item->valuestring, text))
+			return true;
+	return false;
+}
+
+/* The control groups of what lives below the shim, by which its survivors are found when it is gone. */
+static cJSON *groups_json(const struct host *host, const struct shim *shim)
+{
+	_cleanup_free_ char *own = process_cgroup(host, shim->process.pid);
+	_cleanup_json_ cJSON *list = cJSON_CreateArray();
+	_cleanup_free_ struct process *tree = NULL;
+	size_t count;
+
+	if (process_tree(host, shim->process.pid, &tree, &count) < 0)
+		count = 0;
+	for (size_t i = 1; list && i < count; i++) {
+		_cleanup_free_ char *path =
+			tree[i].state == 'Z' ? NULL : process_cgroup(host, tree[i].pid);
+
+		if (!path || streq(path, "/") || streq_ptr(path, own) || list_has(list, path) ||
+		    cJSON_GetArraySize(list) >= GROUPS_KEPT)
+			continue;
+		cJSON *item = cJSON_CreateString(path);
+		if (!item || !cJSON_AddItemToArray(list, item)) {
+			cJSON_Delete(item);
+			return NULL;
+		}
+	}
+	return TAKE_PTR(list);
+}
+
+/* The value of option NAME in the shim's command line ("-address"), or NULL. */
+static char *option_of(const struct host *host, int64_t pid, const char *name)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t length = 0;
+	char path[64];
+
+	snprintf(path, sizeof(path), "%" PRId64 "/cmdline", pid);
+	if (file_read(host->proc, path, 64 * KIB, &text, &length) < 0)
+		return NULL;
+	for (const char *next = text; next < text + length; next += strlen(next) + 1) {
+		const char *value = next + strlen(next) + 1;
+
+		if (streq(next, name) && value < text + length)
+			return strdup(value);
+	}
+	return NULL;
+}
+
+static int set_target(const struct shim *shim, const cJSON *containers, size_t count, cJSON *plan)
+{
+	_cleanup_buffer_ struct buffer target = BUFFER(TARGET_BYTES_MAX);
+	char name[SHIM_TEXT_SIZE];
+	double processes = 0;
+	const cJSON *container;
+
+	cJSON_ArrayForEach (container, containers)
+		processes += json_number(container, "processes", 0);
+	/* The cap only shortens it. */
+	buffer_printf(&target, "shim %s, with ", shim_text(shim, name));
+	shim_containers_text(containers, count, &target);
+	buffer_printf(&target, " (%.0f running process%s)", processes, processes == 1 ? "" : "es");
+	return json_set_string(plan, "target", buffer_text(&target));
+}
+
+static int make_plan(struct plugin_call *call, const struct shim *shim,
+		     const struct process *zombies, size_t zombie_count)
+{
+	_cleanup_json_ cJSON *plan = cJSON_CreateObject(), *containers = NULL;
+	_cleanup_free_ char *address = option_of(call->host, shim->process.pid, "-address");
+	size_t count;
+
+	containers = shim_containers_json(call->host, shim, &count);
+	if (!plan || !containers || set_target(shim, containers, count, plan) < 0 ||
+	    json_set(plan, "containers", TAKE_PTR(containers)) < 0 ||
+	    json_set_number(plan, "containerCount", (double)count) < 0 ||
+	    json_set(plan, "shim", shim_json(shim)) < 0 ||
+	    json_set_string(plan, "runtime", address) < 0 ||
+	    json_set(plan, "zombies", zombies_json(zombies, zombie_count)) < 0 ||
+	    json_set_number(plan, "zombieCount", (double)zombie_count) < 0 ||
+	    json_set(plan, "cgroups", groups_json(call->host, shim)) < 0)
+		return -ENOMEM;
+	return plugin_answer(call, TAKE_PTR(plan));
+}
+
+static int plan(struct plugin_call *call)
+{
+	_cleanup_free_ struct process *zombies = NULL;
+	_cleanup_shim_ struct shim shim = {0};
+	const cJSON *diagnosis;
+	size_t count = 0;
+	int r = find_diagnosis(call, &diagnosis);
+
+	if (r != 0)
+		return r;
+	r = subject_shim_again(call, json_at(diagnosis, "shim"), &shim);
+	if (r < 0)
+		return explain_other(r, json_at(diagnosis, "shim"));
+	r = check_shim(call, &shim);
+	if (r != 0)
+		return r;
+	r = shim_zombies(call->host, &shim, &zombies, &count);
+	if (r < 0)
+		return plugin_fail(r, "cannot list the shim's children: %s", strerror(-r));
+	return make_plan(call, &shim, zombies, count);
+}
+
+/* --- Recover --- */
+
+/* The zombies of the plan. Returns how many. */
+static size_t planned_zombies(const cJSON *plan, struct process zombies[ZOMBIES_KEPT])
+{
+	size_t count = 0;
+	const cJSON *item;
+
+	cJSON_ArrayForEach (item, json_at(plan, "zombies"))
+		if (count < ZOMBIES_KEPT)
+			zombies[count++] =
+				(struct process){.pid = (int64_t)json_u64(item, "pid"),
+						 .start_time = json_u64(item, "startTime")};
+	return count;
+}
+
+static int report_killed(struct plugin_call *call, const struct shim *shim, const cJSON *plan)
+{
+	_cleanup_buffer_ struct buffer affected = BUFFER(TARGET_BYTES_MAX);
+	char name[SHIM_TEXT_SIZE];
+
+	shim_containers_text(json_at(plan, "containers"),
+			     (size_t)json_number(plan, "containerCount", 0), &affected);
+	int r = subject_report(call, "sent SIGKILL to the shim %s, which ends %s",
+			       shim_text(shim, name), buffer_text(&affected));
+	return r < 0 ? r : PLUGIN_RECOGNISED;
+}
+
+static int recover(struct plugin_call *call)
+{
+	struct process zombies[ZOMBIES_KEPT];
+	_cleanup_shim_ struct shim shim = {0};
+	cJSON *plan = plugin_context(call);
+	const cJSON *known = json_at(plan, "shim"), *diagnosis;
+	size_t count;
+	int r = find_diagnosis(call, &diagnosis);
+
+	if (r != 0)
+		return r;
+	r = subject_shim_again(call, known, &shim);
+	if (r == -ESRCH) {
+		r = subject_report(call, "the shim had ended before it was killed");
+		return r < 0 ? r : PLUGIN_RECOGNISED;
+	}
+	if (r < 0)
+		return explain_other(r, known);
+	r = check_shim(call, &shim);
+	if (r != 0)
+		return r;
+	count = planned_zombies(plan, zombies);
+	r = check_stuck(call, &shim, zombies, count);
+	if (r != 0)
+		return r;
+	_cleanup_close_ int fd =
+		process_open(call->host, shim.process.pid, shim.process.start_time);
+	if (fd < 0)
+		return explain_other(fd, known);
+	/* The question took its time. */
+	r = check_shim(call, &shim);
+	if (r != 0)
+		return r;
+	if (pidfd_send_signal(fd, SIGKILL, NULL, 0) < 0)
+		return plugin_fail(-errno, "cannot kill the shim (pid %" PRId64 "): %s",
+				   shim.process.pid, strerror(errno));
+	return report_killed(call, &shim, plan);
+}
+
+/* --- Verify --- */
+
+static bool is_process_gone(const struct plugin_call *call, const cJSON *known)
+{
+	struct process process;
+
+	return process_read_same(call->host, (int64_t)json_u64(known, "pid"),
+				 json_u64(known, "startTime"), &process) < 0 ||
+	       process.state == 'Z' || process.state == 'X';
+}
+
+/* No shim listens on the old socket, or a new one that answers. */
+static int check_socket(const struct plugin_call *call, const cJSON *known, const char **ret_how)
+{
+	const char *socket = json_string(known, "socket");
+	struct shim *shims = NULL;
+	size_t count = 0;
+	int r = shim_list(call->host, &shims, &count);
+
+	if (r < 0)
+		return plugin_fail(r, "cannot list the shims on this node: %s", strerror(-r));
+	*ret_how = socket ? ", its socket is gone" : "";
+	for (size_t i = 0; i < count && r == 0; i++) {
+		struct shim_reply reply;
+
+		if (!socket || !streq_ptr(shims[i].socket, socket))
+			continue;
+		shim_question(call, &shims[i], QUESTION_NS, &reply);
+		*ret_how = ", its socket is answered by a new shim";
+		if (reply.asked && !reply.answered)
+			r = plugin_fail(PLUGIN_NOT_MINE,
+					"a new shim listens on its socket; a State request got %s",
+					reply.text);
+	}
+	shims_free(shims, count);
+	return r;
+}
+
+/* The bundles are removed, or belong to a new shim of the same container. */
+static int check_bundles(const struct plugin_call *call, const cJSON *plan)
+{
+	const cJSON *container;
+
+	cJSON_ArrayForEach (container, json_at(plan, "containers")) {
+		const char *bundle = json_string(container, "bundle");
+		const char *id = json_string(container, "id");
+		_cleanup_shim_ struct shim shim = {0};
+		_cleanup_free_ char *path = NULL;
+		struct stat status;
+
+		if (!bundle)
+			continue;
+		if (asprintf(&path, "%s%s", call->host->root, bundle) < 0) {
+			path = NULL;
+			return -ENOMEM;
+		}
+		if (stat(path, &status) < 0 && errno == ENOENT)
+			continue;
+		if (!id || shim_of_container(call->host, id, &shim) < 0)
+			return plugin_fail(PLUGIN_NOT_MINE, "the runtime has not removed %s yet",
+					   bundle);
+	}
+	return 0;
+}
+
+static const char *find_ctr(const struct plugin_call *call)
+{
+	static const char *const places[] = {"/usr/bin/ctr", "/usr/local/bin/ctr", "/bin/ctr",
+					     "/opt/containerd/bin/ctr"};
+
+	/* Of a host below another root it would need the host's libraries, too. */
+	for (size_t i = 0; !*call->host->root && i < ARRAY_SIZE(places); i++)
+		if (access(places[i], X_OK) == 0)
+			return places[i];
+	return NULL;
+}
+
+/* The state in the line of ID in the output of `ctr task ls` ("RUNNING"), or NULL. */
+static const char *listed_state(char *text, const char *id)
+{
+	char *rest = text, *line;
+
+	while ((line = strsep(&rest, "\n"))) {
+		char *words = line, *fields[3] = {NULL};
+		size_t count = 0;
+
+		while (count < ARRAY_SIZE(fields) && (fields[count] = strsep(&words, " \t")))
+			count += *fields[count] != '\0';
+		if (count >= 3 && streq(fields[0], id))
+			return fields[2];
+	}
+	return NULL;
+}
+
+/*
+ * What containerd itself lists. ret_how says it; it stays empty where containerd cannot be asked, as then
+ * the bundles tell.
+ */
+static int check_runtime(const struct plugin_call *call, const cJSON *plan, const char **ret_how)
+{
+	const char *ctr = find_ctr(call), *address = json_string(plan, "runtime");
+	const char *namespace = json_string(json_at(plan, "shim"), "namespace");
+	const cJSON *container;
+	_cleanup_free_ char *text = NULL;
+	int status;
+
+	*ret_how = ", its bundle is removed";
+	if (!ctr || !address || !namespace)
+		return 0;
+	char *const arguments[] = {(char *)ctr,	      (char *)"-a",   (char *)address, (char *)"-n",
+				   (char *)namespace, (char *)"task", (char *)"ls",    NULL};
+	int r = spawn_read(ctr, arguments, LIST_WITHIN_NS, LIST_BYTES_MAX, &text, &status);
+	if (r == -ETIMEDOUT)
+		return plugin_fail(PLUGIN_NOT_MINE, "`ctr task ls` has not answered yet");
+	if (r < 0 || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
+		return 0;
+	cJSON_ArrayForEach (container, json_at(plan, "containers")) {
+		const char *id = json_string(container, "id");
+		_cleanup_free_ char *copy = strdup(text);
+		const char *state = copy && id ? listed_state(copy, id) : NULL;
+
+		if (!copy)
+			return -ENOMEM;
+		_cleanup_shim_ struct shim shim = {0};
+		if (state && !streq(state, "STOPPED") &&
+		    shim_of_container(call->host, id, &shim) < 0)
+			return plugin_fail(PLUGIN_NOT_MINE, "the runtime still lists %s as %s", id,
+					   state);
+	}
+	*ret_how = ", its bundle is removed and `ctr task ls` no longer lists what it served";
+	return 0;
+}
+
+/* What of the containers is still alive; no zombies. */
+static size_t count_survivors(const struct host *host, const cJSON *groups)
+{
+	_cleanup_free_ struct process *all = NULL;
+	size_t count, left = 0;
+
+	if (cJSON_GetArraySize(groups) == 0 || process_list(host, &all, &count) < 0)
+		return 0;
+	for (size_t i = 0; i < count; i++) {
+		_cleanup_free_ char *path = all[i].state == 'Z' || all[i].kernel_thread
+						    ? NULL
+						    : process_cgroup(host, all[i].pid);
+
+		left += path && list_has(groups, path);
+	}
+	return left;
+}
+
+static int verify(struct plugin_call *call)
+{
+	const cJSON *plan = plugin_context_of(call, call->plugin->name);
+	const cJSON *known = json_at(plan, "shim");
+	struct process zombies[ZOMBIES_KEPT];
+	const char *socket_how = "", *runtime_how = "";
+	char survivors[96] = "";
+
+	if (!json_u64(known, "pid"))
+		return plugin_fail(-EINVAL, "status.context.%s.shim is missing: there is no plan",
+				   call->plugin->name);
+	if (!is_process_gone(call, known))
+		return plugin_fail(PLUGIN_NOT_MINE, "the shim (pid %" PRIu64 ") is still there",
+				   json_u64(known, "pid"));
+	size_t count = planned_zombies(plan, zombies);
+	size_t left = zombies_left(call->host, zombies, count);
+	if (left)
+		return plugin_fail(PLUGIN_NOT_MINE,
+				   "%zu of its %zu dead children are not reaped yet", left, count);
+	int r = check_socket(call, known, &socket_how);
+	if (r == 0)
+		r = check_bundles(call, plan);
+	if (r == 0)
+		r = check_runtime(call, plan, &runtime_how);
+	if (r != 0)
+		return r;
+	size_t alive = count_survivors(call->host, json_at(plan, "cgroups"));
+	if (alive)
+		snprintf(survivors, sizeof(survivors),
+			 "; %zu process%s of its containers still live%s", alive,
+			 alive == 1 ? "" : "es", alive == 1 ? "s" : "");
+	r = subject_report(call, "the shim is gone, its %.0f dead children are reaped%s%s%s",
+			   json_number(plan, "zombieCount", 0), socket_how, runtime_how, survivors);
+	return r < 0 ? r : PLUGIN_RECOGNISED;
+}
+
+/* Kernel events of the detector, and whatever else shim-deadlock was assigned to. */
+static const char *const detectors[] = {"shim_stall", NULL};
+
+PLUGIN(kill_shim_recoverer) = {
+	.name = "kill-shim",
+	.summary =
+		"kills a container shim that is proven to be deadlocked, for the runtime to clean up",
+	.kind = PLUGIN_RECOVERER,
+	.order = 10,
+	.detectors = detectors,
+	.disturbs = DISTURBS_POD,
+	.idempotent = true, /* (pid, start time) is gone for good once killed */
+	.verify_decides = true,
+	.verify_within_ns = 60 * NS_PER_S,
+	.timeout_ns = 20 * NS_PER_S,
+	.settings = &settings_schema,
+	.defaults = settings_defaults,
+	.plan = plan,
+	.recover = recover,
+	.verify = verify,
+};
