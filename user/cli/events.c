@@ -8,7 +8,7 @@
 #include "core/abnormal.h"
 
 #define DETECTOR_WIDTH 10
-#define TYPE_WIDTH 16
+#define TYPE_WIDTH 17
 #define TIME_OF_DAY 11 /* where it begins in a time of RFC 3339 */
 
 static void event_show(const struct terminal *terminal, enum output output, const cJSON *event,

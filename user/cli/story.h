@@ -24,3 +24,15 @@ int story_append_sighting(struct buffer *text, const cJSON *abnormal);
 
 /* "dd (pid 812, uid 0)". Returns 0 or -ENOMEM. */
 int story_append_process(struct buffer *text, const cJSON *process);
+
+/* "api 0123456789ab of pod shop/api-7f", as far as it is known. Returns 0 or -ENOMEM. */
+int story_append_container(struct buffer *text, const cJSON *container);
+
+/* A member's text, or FALLBACK where it is missing or empty. */
+const char *story_text_or(const cJSON *json, const char *name, const char *fallback);
+
+/*
+ * A copy of JSON whose strings and names are of one line and without control characters; the
+ * caller's. NULL when out of memory.
+ */
+cJSON *story_plain(const cJSON *json);

@@ -4,6 +4,8 @@
 
 #include <errno.h>
 
+#include "cli/evidence.h"
+
 #define ENTRY_BYTES_MAX ((size_t)16 * KIB)
 
 void story_clear(struct story *story)
@@ -141,6 +143,13 @@ static int add_information(struct story *story)
 	if (!collected.length)
 		r = buffer_append_text(&collected, "nothing");
 	r = buffer_append_text(&collected, buffer_text(&failed));
+	cJSON_ArrayForEach (information, json_at(story->status, "information")) {
+		const char *collector = json_string(information, "collector");
+
+		if (r == 0 && collector &&
+		    streq_ptr(json_string(information, "state"), "Collected"))
+			r = evidence_append(&collected, story->status, collector);
+	}
 	if (r == 0 || r == -ENOBUFS)
 		r = entry_add(story, time, "collected", COLOUR_ACCENT, &collected);
 	return r;
@@ -176,6 +185,8 @@ static int add_conclusion(struct story *story)
 		r = buffer_append_text(&text, "no diagnoser recognised it");
 	if (r == 0 && message && !told_as_cause(story, message))
 		r = buffer_printf(&text, "\n%s", message);
+	if (r == 0 && known && diagnoser)
+		r = evidence_append(&text, story->status, diagnoser);
 	if (r == 0 || r == -ENOBUFS)
 		r = entry_add(story, story_time_of(condition, "lastTransitionTime"), "concluded",
 			      known ? COLOUR_ACCENT : COLOUR_BAD, &text);
@@ -215,6 +226,8 @@ static int add_action(struct story *story, const cJSON *action)
 		r = buffer_append_text(&text, "; it failed");
 	if (r == 0 && message && !told_as_cause(story, message))
 		r = buffer_printf(&text, "\n%s", message);
+	if (r == 0 && recoverer)
+		r = evidence_append(&text, story->status, recoverer);
 	if (r == 0 && verification && *verification)
 		r = buffer_append_text(&text, streq(verification, "Verified")
 						      ? "\nverified: the fault is gone"
