@@ -182,8 +182,8 @@ const struct shim_container *stall_concerned(const struct stalled_shim *shim);
 const struct shim_container *stall_container_of_init(const struct stalled_shim *shim, uint32_t pid);
 /* The id of the container that the shim was last asked about, or NULL. */
 const char *stall_asked(const struct stalled_shim *shim);
-/* spec.kernelEvent.container of the concerned one; NULL if there is none, or no memory. */
-cJSON *stall_concerned_json(const struct detector_run *run, const struct stalled_shim *shim);
+/* CONTAINER as spec.kernelEvent.container, with what it is called; NULL when out of memory. */
+cJSON *stall_container_json(const struct detector_run *run, const struct shim_container *container);
 
 /* --- Findings --- */
 

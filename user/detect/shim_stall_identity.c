@@ -167,20 +167,36 @@ const char *stall_asked(const struct stalled_shim *shim)
 
 /* --- Names --- */
 
-cJSON *stall_concerned_json(const struct detector_run *run, const struct stalled_shim *shim)
+/* Its own bundle names it best: plain ctr's ids may be there once in each namespace. */
+static int put_names(const struct detector_run *run, cJSON *json,
+		     const struct shim_container *container)
 {
-	const struct shim_container *container = stall_concerned(shim);
-	_cleanup_json_ cJSON *json = NULL;
+	_cleanup_container_names_ struct container_names own = {};
+	const struct container_names *names = NULL;
+
+	if (container->bundle) {
+		container_registry_learn(run->containers, container->bundle);
+		if (container_names_read(run->host, container->bundle, &own) == 0)
+			names = &own;
+	}
+	if (!names)
+		names = container_registry_get(run->containers, container->id);
+	int r = names ? container_names_put(json, names) : 0;
+	if (r == 0 && names && names->cgroup)
+		r = json_set_string(json, "cgroupPath", names->cgroup);
+	return r == 0 ? json_set_string(json, "id", container->id) : r;
+}
+
+cJSON *stall_container_json(const struct detector_run *run, const struct shim_container *container)
+{
+	_cleanup_json_ cJSON *json = cJSON_CreateObject();
 	_cleanup_free_ char *path = NULL;
 
-	if (!container)
+	if (!json || put_names(run, json, container) < 0)
 		return NULL;
 	if (container->init.pid && container->init.state != 'Z')
 		path = process_cgroup(run->host, container->init.pid);
-	json = path ? event_container_json_of_path(run->containers, path, 0) : cJSON_CreateObject();
-	if (!json || json_set_string(json, "id", container->id) < 0)
-		return NULL;
-	return TAKE_PTR(json);
+	return json_set_string(json, "cgroupPath", path) < 0 ? NULL : TAKE_PTR(json);
 }
 
 /* --- The question --- */

@@ -253,11 +253,11 @@ static int set_init(cJSON *json, const struct process *init)
 	return json_set(json, "init", TAKE_PTR(value));
 }
 
-static cJSON *container_json(const struct shim_container *container)
+static cJSON *container_json(const struct detector_run *run, const struct shim_container *container)
 {
-	_cleanup_json_ cJSON *json = cJSON_CreateObject();
+	_cleanup_json_ cJSON *json = stall_container_json(run, container);
 
-	if (!json || json_set_string(json, "id", container->id) < 0 ||
+	if (!json || json_set_bool(json, "sandbox", json_bool(json, "sandbox", false)) < 0 ||
 	    set_init(json, &container->init) < 0 ||
 	    json_set_number(json, "processes", (double)container->processes) < 0)
 		return NULL;
@@ -273,7 +273,7 @@ static int set_containers(const struct detector_run *run, cJSON *details, struct
 	if (!list)
 		return -ENOMEM;
 	for (size_t i = 0; i < MIN(count, (size_t)CONTAINERS_TOLD_MAX); i++)
-		if (append(list, container_json(&containers[i])) < 0)
+		if (append(list, container_json(run, &containers[i])) < 0)
 			return -ENOMEM;
 	if (json_set(details, "containers", TAKE_PTR(list)) < 0)
 		return -ENOMEM;
@@ -311,13 +311,13 @@ cJSON *stall_event(const struct detector_run *run, struct stalled_shim *stalled,
 {
 	const char *type = cleared ? "Cleared" : stall_type(stalled->findings);
 	_cleanup_json_ cJSON *event = event_json(run, type, now_ns, 0);
-	cJSON *container;
 
 	if (!event || json_set(event, "process", event_task_json(&stalled->seen.task)) < 0 ||
 	    json_set(event, "details", details_json(run, stalled, threshold_ns, now_ns)) < 0)
 		return NULL;
-	container = stall_concerned_json(run, stalled);
-	if (container && json_set(event, "container", container) < 0)
+	/* After the details, for which the containers were read anew. */
+	const struct shim_container *concerned = stall_concerned(stalled);
+	if (concerned && json_set(event, "container", stall_container_json(run, concerned)) < 0)
 		return NULL;
 	return TAKE_PTR(event);
 }
