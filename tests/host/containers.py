@@ -16,7 +16,6 @@ import subprocess
 from faults import end_process, process_state, run, wait_for
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-BUILD = pathlib.Path(os.environ.get("LIFEBOAT", ROOT / "build/lifeboat")).parent
 SOCKETS = pathlib.Path("/run/containerd/s")
 RUNC_STATE = pathlib.Path("/run/containerd/runc")
 
@@ -66,7 +65,7 @@ def go_program():
 
 def buggy_shim():
     """Upstream's containerd-shim 1.2.0, built from tests/shim once a build folder."""
-    program = BUILD / "shim/containerd-shim"
+    program = pathlib.Path(os.environ.get("LIFEBOAT", ROOT / "build/lifeboat")).parent / "shim/containerd-shim"
     if program.exists():
         return program
     go = go_program()
@@ -78,19 +77,20 @@ def buggy_shim():
     environment = dict(os.environ, CGO_ENABLED="0", GOFLAGS="-mod=readonly", GO111MODULE="on", GOTOOLCHAIN="local",
                        GOWORK="off")
     environment.setdefault("HOME", "/root")
-    done = subprocess.run([go, "build", "-o", str(partial.resolve()),
-                           "github.com/containerd/containerd/cmd/containerd-shim"], cwd=ROOT / "tests/shim",
-                          env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=580)
-    if done.returncode:
+    try:
+        done = subprocess.run([go, "build", "-o", str(partial.resolve()),
+                               "github.com/containerd/containerd/cmd/containerd-shim"], cwd=ROOT / "tests/shim",
+                              env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=580)
+        if done.returncode == 0:
+            partial.rename(program)
+            return program
+    finally:
         partial.unlink(missing_ok=True)
-        offline = any(word in done.stdout for word in ("dial tcp", "lookup ", "i/o timeout", "module lookup disabled",
-                                                       "connection refused", "TLS handshake", "502 ", "503 "))
-        if offline:
-            raise Unavailable("upstream's containerd-shim 1.2.0 is not in Go's module cache and no module proxy is "
-                              f"reachable: {done.stdout.strip().splitlines()[-1]}")
-        raise RuntimeError(f"tests/shim does not build:\n{done.stdout}")
-    partial.rename(program)
-    return program
+    if any(word in done.stdout for word in ("dial tcp", "lookup ", "i/o timeout", "module lookup disabled",
+                                            "connection refused", "TLS handshake", "502 ", "503 ")):
+        raise Unavailable("upstream's containerd-shim 1.2.0 is not in Go's module cache and no module proxy is "
+                          f"reachable: {done.stdout.strip().splitlines()[-1]}")
+    raise RuntimeError(f"tests/shim does not build:\n{done.stdout}")
 
 
 def start_time(pid):
@@ -191,6 +191,34 @@ def cgroup_hierarchies():
         if rest.split(" ")[0] in ("cgroup", "cgroup2"):
             folders.append(pathlib.Path(fields.split(" ")[4]))
     return folders
+
+
+def group_folders(group):
+    """The cgroups of path GROUP in every hierarchy, and those below them, which come first."""
+    return [pathlib.Path(folder) for top in cgroup_hierarchies()
+            for folder, _, _ in os.walk(top / group, topdown=False)]  # what vanishes meanwhile is no error
+
+
+def end_processes(group):
+    """SIGKILL to all that is in these cgroups and below."""
+    for folder in group_folders(group):
+        # A frozen task takes no signal until it is thawed.
+        for file, word in (("freezer.state", "THAWED"), ("cgroup.freeze", "0")):
+            with contextlib.suppress(OSError):
+                if (folder / file).exists():
+                    (folder / file).write_text(word)
+        with contextlib.suppress(OSError):
+            for pid in map(int, (folder / "cgroup.procs").read_text().split()):
+                Shim(pid).signal(signal.SIGKILL)
+
+
+def remove_groups(group):
+    """Ends what is in these cgroups and removes them; false if some are still there."""
+    end_processes(group)
+    for folder in group_folders(group):
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+    return not group_folders(group)
 
 
 class Containerd:
@@ -367,8 +395,8 @@ class Containerd:
 
     # --- The fault ---------------------------------------------------------------------------------
 
-    def wedge(self, name, annotations=None):
-        """A container whose shim has deadlocked, proven to be so; gives the shim.
+    def wedge(self, name, annotations=None, told=lambda shim: None):
+        """A container whose shim has deadlocked, proven to be so; gives the shim, TOLD of it when it is to happen.
 
         The race is won nearly always; where it is lost the container just ends, and another is tried. To be made
         before other containers: a new attempt begins with none.
@@ -377,25 +405,29 @@ class Containerd:
         for attempt in range(4):
             shim = self.run_container(name, ["/bin/sh", "/many.sh"], "v1-buggy", pid_namespace=False,
                                       annotations=annotations)
-            wait_for(lambda: len(children(shim.pid)) > MANY_COUNT, 30,
+            wait_for(lambda shim=shim: len(children(shim.pid)) > MANY_COUNT, 30,
                      f"the shim has inherited {MANY_COUNT} children", lambda shim=shim: len(children(shim.pid)))
-            killed = self.kill(name, everything=True, timeout=3, check=False)
-            if self._is_wedged(name, shim):
+            told(shim)
+            killed = self.kill(name, everything=True, timeout=2, check=False)
+            seen.append(f"attempt {attempt + 1}: kill ended with {killed.returncode}")
+            if self._is_wedged(name, shim, seen):
                 return shim
-            seen.append(f"attempt {attempt + 1}: kill gave {killed.returncode}, {shim}, "
-                        f"task ls {self.task_ls().get(name)}")
             self.clear()
         raise AssertionError("the shim did not deadlock:\n" + "\n".join(seen))
 
-    def _is_wedged(self, name, shim):
-        """Twice apart: the task's state is unknown, its init is gone, and the shim has not moved in between."""
-        looks = []
-        for _ in range(2):
-            # containerd waits two seconds for the shim's answer, which is what keeps the looks apart.
-            looks.append((self.task_ls().get(name, (0, ""))[1], shim.alive(), shim.state(), shim.zombies(),
-                          process_state(self.init_pid(name))))
-        status, alive, state, _, init = looks[0]
-        return (looks[0] == looks[1] and status == "UNKNOWN" and alive and state == "S" and init in (None, "Z"))
+    def _is_wedged(self, name, shim, seen):
+        """It does not answer within the two seconds that containerd gives it, nor does it reap meanwhile."""
+        init = self.init_pid(name)
+        for _ in range(5):
+            looks = [(shim.alive(), shim.state(), shim.zombies(), process_state(init))]
+            status = self.task_ls().get(name, (0, "gone"))[1]
+            looks.append((shim.alive(), shim.state(), shim.zombies(), process_state(init)))
+            seen.append(f"{status}: alive, state, zombies, state of init: {looks[0]}, then {looks[1]}")
+            if status != "UNKNOWN":
+                return False
+            if looks[0] == looks[1] and looks[0][:2] == (True, "S") and looks[0][3] in (None, "Z"):
+                return True
+        return False
 
     # --- The end -----------------------------------------------------------------------------------
 
@@ -404,30 +436,17 @@ class Containerd:
         self.ctr("task", "delete", "--force", name)
         self.ctr("container", "delete", name)
 
-    def end_processes(self, name=None):
-        """SIGKILL to all that is in the cgroups of container NAME, or of every container of this run."""
-        for group in self.groups(name):
-            for folder in [group, *(child for child in group.rglob("*") if child.is_dir())]:
-                # A frozen task takes no signal until it is thawed.
-                for file, word in (("freezer.state", "THAWED"), ("cgroup.freeze", "0")):
-                    with contextlib.suppress(OSError):
-                        if (folder / file).exists():
-                            (folder / file).write_text(word)
-                with contextlib.suppress(OSError):
-                    for pid in map(int, (folder / "cgroup.procs").read_text().split()):
-                        Shim(pid).signal(signal.SIGKILL)
-
     def clear(self):
         """No container is left, nor a shim; containerd itself stays."""
         for shim in self.shims():
             shim.signal(signal.SIGKILL)
-        self.end_processes()
+        end_processes(self.namespace)
         # containerd cleans up after shims that are gone: bundles, runc's state, cgroups, sockets.
         wait_for(lambda: not self.ctr("task", "ls", "-q", timeout=10).stdout.strip(), 30, "no task is left",
                  lambda: self.ctr("task", "ls").stdout + self.tail())
         for name in self.ctr("container", "ls", "-q").stdout.split():
             self.ctr("container", "delete", name)
-        wait_for(self._remove_groups, 20, f"the cgroups of {self.namespace} can be removed",
+        wait_for(lambda: remove_groups(self.namespace), 20, f"the cgroups of {self.namespace} can be removed",
                  lambda: [str(group) for group in self.groups()])
 
     def __exit__(self, *_):
@@ -446,7 +465,7 @@ class Containerd:
             end_process(self.process)
         for shim in self.shims():
             shim.signal(signal.SIGKILL)
-        wait_for(self._remove_groups, 20, f"the cgroups of {self.namespace} can be removed",
+        wait_for(lambda: remove_groups(self.namespace), 20, f"the cgroups of {self.namespace} can be removed",
                  lambda: [str(group) for group in self.groups()])
         for line in reversed(pathlib.Path("/proc/self/mountinfo").read_text().splitlines()):
             mount = line.split(" ")[4]
@@ -459,14 +478,3 @@ class Containerd:
             with contextlib.suppress(OSError):
                 folder.rmdir()  # only if it is empty
         shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _remove_groups(self):
-        self.end_processes()
-        for group in self.groups():
-            for folder in sorted((child for child in group.rglob("*") if child.is_dir()), reverse=True):
-                with contextlib.suppress(OSError):
-                    folder.rmdir()
-            with contextlib.suppress(OSError):
-                group.rmdir()
-        return not self.groups()
-
