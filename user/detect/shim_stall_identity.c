@@ -6,7 +6,8 @@
  */
 #include "detect/shim_stall.h"
 
-#define IDENTIFY_NS_MAX (10 * NS_PER_MS) /* of one look, from which on the others wait */
+/* Of one look, beside the survey of the node, after which the others wait for the next one. */
+#define IDENTIFY_NS_MAX (20 * NS_PER_MS)
 
 struct stall_identity {
 	struct shim shim;
@@ -37,6 +38,15 @@ void stall_identity_end(struct stall_common *common)
 	common->survey = NULL;
 }
 
+/* What there is on the node, once a look. */
+static void survey(const struct detector_run *run)
+{
+	struct stall_common *common = run->state;
+
+	if (!common->survey && shim_survey_new(run->host, NULL, 0, &common->survey) < 0)
+		common->survey = NULL;
+}
+
 /* On failure what was known stands. */
 static void read_containers(const struct detector_run *run, struct stalled_shim *shim)
 {
@@ -46,7 +56,8 @@ static void read_containers(const struct detector_run *run, struct stalled_shim 
 	size_t count;
 
 	identity->endings = shim->endings;
-	if (!common->survey && shim_survey_new(run->host, NULL, 0, &common->survey) < 0)
+	survey(run);
+	if (!common->survey)
 		return;
 	if (shim_survey_containers(common->survey, &identity->shim, &containers, &count) < 0)
 		return;
@@ -83,11 +94,13 @@ int stall_identify(void *userdata, struct stalled_shim *shim, bool *ret_misses_i
 {
 	struct detector_run *run = userdata;
 	struct stall_common *common = run->state;
-	uint64_t begin_ns = clock_monotonic(run->clock);
 
 	if (common->identify_ns > IDENTIFY_NS_MAX)
 		return -EAGAIN;
+	survey(run);
+	uint64_t begin_ns = clock_monotonic(run->clock);
 	int r = read_identity(run, shim);
+
 	common->identify_ns += clock_monotonic(run->clock) - begin_ns;
 	*ret_misses_init = false;
 	for (size_t i = 0; r == 0 && i < shim->identity->container_count; i++)

@@ -423,10 +423,10 @@ static void shim_update(struct stall_watch *watch, const struct shim_look *look,
 {
 	update_stopped(shim, now_ns);
 	identify(watch, shim, now_ns);
-	if (shim->other)
+	/* What only has the name of one is none; and nothing is told of who knows whom. */
+	if (!shim->identified || shim->other)
 		return;
-	if (shim->identified)
-		ask(watch, shim, now_ns);
+	ask(watch, shim, now_ns);
 	shim->findings = judge(watch, look, shim, now_ns);
 	if (!shim->findings) {
 		if (shim->told_findings)
