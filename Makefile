@@ -222,6 +222,7 @@ fuzz_targets := $(patsubst tests/fuzz/%.c,$(O)/fuzz/%,$(wildcard tests/fuzz/fuzz
 # What a target is linked with: as a unit test of that layer.
 fuzz_layer_fuzz_documents := core
 fuzz_layer_fuzz_plugins := agent
+fuzz_layer_fuzz_ttrpc := host
 
 .SECONDEXPANSION:
 $(O)/fuzz/%: tests/fuzz/%.c $$(foreach layer,$$(uses_$$(fuzz_layer_$$*)),$$(call layer_sources,$$(layer))) \

@@ -15,7 +15,6 @@
 #include "host/shim_socket.h"
 
 #define COMM_LENGTH 15 /* TASK_COMM_LEN without the NUL: longer names are cut */
-#define PARENTS_MAX 4096
 
 const char *const shim_kind_names[] = {
 	[SHIM_CONTAINERD_V1] = "containerd-v1",
@@ -245,22 +244,6 @@ int shim_read(const struct host *host, int64_t pid, const char *const *patterns,
 		return r;
 	choose_patterns(&patterns, &count);
 	return read_shim(host, &process, patterns, count, &listeners, ret_shim);
-}
-
-int shim_of_process(const struct host *host, int64_t pid, struct shim *ret_shim)
-{
-	for (unsigned depth = 0; pid > 0 && depth < PARENTS_MAX; depth++) {
-		struct process process;
-		int r = shim_read(host, pid, NULL, 0, ret_shim);
-
-		if (r != -ENOTTY && r != -ESRCH)
-			return r;
-		r = process_read(host, pid, &process);
-		if (r < 0)
-			return r;
-		pid = process.ppid;
-	}
-	return -ESRCH;
 }
 
 int shim_list(const struct host *host, struct shim **ret_shims, size_t *ret_count)

@@ -12,7 +12,6 @@
 
 #define BUNDLES_MAX 16384 /* of one containerd namespace; a node runs some hundred containers */
 #define FOLDERS_MAX 64
-#define ID_PREFIX_LENGTH 12 /* as docker ps and crictl ps print ids */
 
 struct bundle_socket {
 	char *id, *socket;
@@ -337,24 +336,44 @@ static bool group_has_name(const char *path, const char *id)
 	return false;
 }
 
+/* Index of the container whose init is in GROUP, as whoever made the group may call it at will. */
+static size_t find_by_init(const struct host *host, const struct container_list *list,
+			   const char *group)
+{
+	for (size_t c = 0; c < list->count; c++) {
+		_cleanup_free_ char *its = NULL;
+
+		if (list->items[c].init.pid)
+			its = process_cgroup(host, list->items[c].init.pid);
+		if (streq_ptr(its, group))
+			return c;
+	}
+	return SIZE_MAX;
+}
+
 /*
  * The container that GROUP belongs to; one that no bundle told of joins the list. SIZE_MAX: none
  * that can be told.
  */
-static int find_container(struct container_list *list, const char *group, size_t *ret_container)
+static int find_container(const struct host *host, struct container_list *list, const char *group,
+			  size_t *ret_container)
 {
 	struct container container;
+	bool named = container_from_cgroup(group, &container) && container.id[0];
 	int r = 0;
 
 	*ret_container = SIZE_MAX;
-	if (container_from_cgroup(group, &container) && container.id[0])
-		r = add_container(list, container.id, NULL);
-	for (size_t c = 0; c < list->count; c++) {
-		const char *id = list->items[c].id;
-
-		if (container.id[0] ? streq(id, container.id) : group_has_name(group, id))
+	for (size_t c = 0; c < list->count; c++)
+		if (named ? streq(list->items[c].id, container.id)
+			  : group_has_name(group, list->items[c].id))
 			*ret_container = c;
-	}
+	if (*ret_container == SIZE_MAX)
+		*ret_container = find_by_init(host, list, group);
+	if (*ret_container != SIZE_MAX || !named || list->count == SHIM_CONTAINERS_MAX)
+		return 0;
+	r = add_container(list, container.id, NULL);
+	if (r == 0)
+		*ret_container = list->count - 1;
 	return r;
 }
 
@@ -396,7 +415,7 @@ static int assign_members(const struct shim_survey *survey, const struct shim *s
 		if (!group)
 			continue;
 		size_t found;
-		r = find_container(list, group, &found);
+		r = find_container(survey->host, list, group, &found);
 		if (found != SIZE_MAX)
 			member->container = found;
 		if (found != SIZE_MAX || member->parent != SIZE_MAX || list->count != 1)
@@ -442,96 +461,4 @@ int shim_containers(const struct host *host, const struct shim *shim,
 	int r = shim_survey_new(host, NULL, 0, &survey);
 
 	return r < 0 ? r : shim_survey_containers(survey, shim, ret_containers, ret_count);
-}
-
-static bool is_id(const char *full, const char *asked)
-{
-	return streq(full, asked) || (strlen(asked) >= ID_PREFIX_LENGTH && startswith(full, asked));
-}
-
-/* True if SHIM serves a container that ID names; ret_full is what it is called in full. */
-static int serves(struct shim_survey *survey, const struct shim *shim, const char *id,
-		  char **ret_full)
-{
-	struct shim_container *containers;
-	size_t count;
-	int r = shim_survey_containers(survey, shim, &containers, &count);
-
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < count && r == 0; i++)
-		if (is_id(containers[i].id, id)) {
-			*ret_full = strdup(containers[i].id);
-			r = *ret_full ? 1 : -ENOMEM;
-		}
-	shim_containers_free(containers, count);
-	return r;
-}
-
-/*
- * Chooses between two shims of containers that ID names. Each process that was started later in a
- * container of CRI-O or Podman has a conmon too: the first one is the container's.
- */
-static int choose(const struct shim *shims, size_t *found, char **found_full, size_t other,
-		  char **other_full)
-{
-	const struct shim *a = &shims[*found], *b = &shims[other];
-
-	if (a->kind != SHIM_CONMON || b->kind != SHIM_CONMON || !streq(*found_full, *other_full))
-		return -ENOTUNIQ;
-	if (b->process.start_time < a->process.start_time) {
-		free(*found_full);
-		*found_full = TAKE_PTR(*other_full);
-		*found = other;
-	}
-	return 0;
-}
-
-static int find_shim(struct shim_survey *survey, const struct shim *shims, size_t count,
-		     const char *id, size_t *ret_found)
-{
-	_cleanup_free_ char *found_full = NULL;
-	size_t found = SIZE_MAX;
-
-	for (size_t i = 0; i < count; i++) {
-		_cleanup_free_ char *full = NULL;
-		int r = serves(survey, &shims[i], id, &full);
-
-		if (r < 0)
-			return r;
-		if (r == 0)
-			continue;
-		if (found == SIZE_MAX) {
-			found = i;
-			found_full = TAKE_PTR(full);
-			continue;
-		}
-		r = choose(shims, &found, &found_full, i, &full);
-		if (r < 0)
-			return r;
-	}
-	*ret_found = found;
-	return found == SIZE_MAX ? -ESRCH : 0;
-}
-
-int shim_of_container(const struct host *host, const char *id, struct shim *ret_shim)
-{
-	_cleanup_(shim_survey_freep) struct shim_survey *survey = NULL;
-	struct shim *shims;
-	size_t count, found;
-
-	if (!*id)
-		return -ESRCH;
-	int r = shim_list(host, &shims, &count);
-	if (r < 0)
-		return r;
-	r = shim_survey_new(host, NULL, 0, &survey);
-	if (r == 0)
-		r = find_shim(survey, shims, count, id, &found);
-	if (r == 0) {
-		*ret_shim = shims[found];
-		shims[found] = (struct shim){0};
-	}
-	shims_free(shims, count);
-	return r;
 }

@@ -306,6 +306,23 @@ static void a_container_without_bundle_is_seen_by_its_processes(void **state)
 	shim_containers_free(containers, count);
 }
 
+static void a_group_may_be_called_as_no_container_is(void **state)
+{
+	const struct fake_root *root = *state;
+	_cleanup_shim_ struct shim shim = {0};
+	struct shim_container *containers;
+	size_t count;
+
+	fake_pod(root);
+	fake_member(root, 502, 500, 'S', POD_GROUP DB_ID);
+	fake_member(root, 510, 502, 'S', POD_GROUP DB_ID);
+	assert_int_equal(shim_read(root->host, 500, NULL, 0, &shim), 0);
+	assert_int_equal(shim_containers(root->host, &shim, &containers, &count), 0);
+	assert_int_equal(count, 2);
+	assert_int_equal(find(containers, count, APP_ID)->processes, 2);
+	shim_containers_free(containers, count);
+}
+
 static void a_shim_of_one_container_has_all_below_it_in_there(void **state)
 {
 	const struct fake_root *root = *state;
@@ -519,6 +536,7 @@ int main(void)
 		CLAIM(an_init_that_is_gone_is_not_the_process_that_has_its_pid_now),
 		CLAIM(an_init_that_was_not_reaped_is_a_zombie),
 		CLAIM(a_container_without_bundle_is_seen_by_its_processes),
+		CLAIM(a_group_may_be_called_as_no_container_is),
 		CLAIM(a_shim_of_one_container_has_all_below_it_in_there),
 		CLAIM(conmon_is_known_by_its_group_or_by_what_it_started),
 		CLAIM(the_conmon_of_a_container_is_not_that_of_a_process_started_in_it),
