@@ -157,6 +157,7 @@ struct stall_common {
 	size_t pattern_count;
 	uint64_t identify_ns; /* spent on it in this look */
 	struct shim_survey *survey; /* of this look, once it was needed */
+	uint64_t surveyed_ns; /* when the last one was made */
 };
 
 /* To be called before and after each look. */

@@ -8,6 +8,8 @@
 
 /* Of one look, beside the survey of the node, after which the others wait for the next one. */
 #define IDENTIFY_NS_MAX (20 * NS_PER_MS)
+/* A survey reads all processes: for a mere question it is made no more often. */
+#define SURVEY_INTERVAL_NS (10 * NS_PER_S)
 
 struct stall_identity {
 	struct shim shim;
@@ -43,8 +45,19 @@ static void survey(const struct detector_run *run)
 {
 	struct stall_common *common = run->state;
 
-	if (!common->survey && shim_survey_new(run->host, NULL, 0, &common->survey) < 0)
+	if (common->survey)
+		return;
+	if (shim_survey_new(run->host, NULL, 0, &common->survey) < 0)
 		common->survey = NULL;
+	common->surveyed_ns = clock_monotonic(run->clock);
+}
+
+static bool may_survey(const struct detector_run *run)
+{
+	const struct stall_common *common = run->state;
+
+	return common->survey || !common->surveyed_ns ||
+	       clock_monotonic(run->clock) - common->surveyed_ns >= SURVEY_INTERVAL_NS;
 }
 
 /* On failure what was known stands. */
@@ -209,7 +222,10 @@ cJSON *stall_container_json(const struct detector_run *run, const struct shim_co
 		return NULL;
 	if (container->init.pid && container->init.state != 'Z')
 		path = process_cgroup(run->host, container->init.pid);
-	return json_set_string(json, "cgroupPath", path) < 0 ? NULL : TAKE_PTR(json);
+	/* v1 puts what exits into the root group. */
+	if (path && !streq(path, "/") && json_set_string(json, "cgroupPath", path) < 0)
+		return NULL;
+	return TAKE_PTR(json);
 }
 
 /* --- The question --- */
@@ -222,7 +238,8 @@ int stall_ask_start(void *userdata, struct stalled_shim *shim, void **ret_reques
 
 	if (!identity)
 		return -ESRCH;
-	if (identity->endings != shim->endings)
+	/* Which container it is about makes a better question, but not at the price of a survey each. */
+	if (identity->endings != shim->endings && may_survey(run))
 		read_containers(run, shim);
 	const struct shim_container *concerned = stall_concerned(shim);
 	const char *id = concerned ? concerned->id : identity->shim.id;
