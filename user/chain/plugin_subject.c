@@ -121,24 +121,84 @@ char *subject_cgroup(const struct plugin_call *call)
 	return process_cgroup(call->host, process.pid);
 }
 
+/* What is known of the Abnormal's container: the event first, then collector `container`. */
+struct known_container {
+	const char *runtime, *id, *pod, *pod_uid, *namespace, *name, *cgroup_path;
+	bool sandbox;
+};
+
+static const char *either(const char *told, const cJSON *found, const char *name)
+{
+	return told && *told ? told : json_string(found, name);
+}
+
+static struct known_container known_container_of(const struct abnormal *abnormal)
+{
+	static const struct container_identity nothing = {0};
+	const struct kernel_event *event = abnormal->spec.kernel_event;
+	const struct container_identity *told =
+		event && event->container ? event->container : &nothing;
+	const cJSON *found = json_at(abnormal->status.context, "container");
+
+	return (struct known_container){
+		.runtime = either(told->runtime, found, "runtime"),
+		.id = either(told->id, found, "id"),
+		.pod = either(told->pod, found, "pod"),
+		.pod_uid = either(told->pod_uid, found, "podUid"),
+		.namespace = either(told->namespace, found, "namespace"),
+		.name = either(told->name, found, "name"),
+		.cgroup_path = told->cgroup_path,
+		.sandbox = told->sandbox || json_bool(found, "sandbox", false),
+	};
+}
+
+/* PATH may be a group above it, of its pod or of all pods, which does not have its names. */
+static bool is_group_of(const char *path, const struct container *container,
+			const struct known_container *known)
+{
+	const char *rest = path && known->cgroup_path ? startswith(path, known->cgroup_path) : NULL;
+
+	return !path || (rest && (*rest == '\0' || *rest == '/')) ||
+	       (container->id[0] && streq_ptr(known->id, container->id));
+}
+
+/* An id of 64 digits is cut as the runtimes' own tools do; a name that somebody gave is not. */
+static void write_id(const char *id, const char *runtime, const char *pod_uid,
+		     char text[SUBJECT_TEXT_SIZE])
+{
+	bool runtime_known = runtime && *runtime, pod_known = pod_uid && *pod_uid;
+
+	snprintf(text, SUBJECT_TEXT_SIZE, "container %.*s%s%s%s%s%s",
+		 strlen(id) == 64 ? 12 : SUBJECT_TEXT_SIZE / 2, id, runtime_known ? " (" : "",
+		 runtime_known ? runtime : "", runtime_known ? ")" : "",
+		 pod_known ? " of pod " : "", pod_known ? pod_uid : "");
+}
+
 const char *subject_container_text(const struct abnormal *abnormal, const char *path,
 				   char text[SUBJECT_TEXT_SIZE])
 {
-	const struct kernel_event *event = abnormal->spec.kernel_event;
-	const struct container_identity *known = event ? event->container : NULL;
-	struct container container;
+	const struct known_container known = known_container_of(abnormal);
+	const char *namespace = known.namespace ? known.namespace : "?";
+	struct container container = {.runtime = ""};
 
-	if (known && known->pod && known->namespace && known->name) {
-		snprintf(text, SUBJECT_TEXT_SIZE, "container %s of pod %s/%s", known->name,
-			 known->namespace, known->pod);
-		return text;
-	}
-	if (path && container_from_cgroup(path, &container) && container.id[0])
-		snprintf(text, SUBJECT_TEXT_SIZE, "container %.12s%s%s%s%s%s", container.id,
-			 *container.runtime ? " (" : "", container.runtime,
-			 *container.runtime ? ")" : "", container.pod_uid[0] ? " of pod " : "",
-			 container.pod_uid);
-	else if (path && container.pod_uid[0])
+	if (path)
+		container_from_cgroup(path, &container);
+	bool named = is_group_of(path, &container, &known);
+
+	if (named && known.pod && known.sandbox)
+		snprintf(text, SUBJECT_TEXT_SIZE, "the sandbox of pod %s/%s", namespace, known.pod);
+	else if (named && known.pod && known.name)
+		snprintf(text, SUBJECT_TEXT_SIZE, "container %s of pod %s/%s", known.name,
+			 namespace, known.pod);
+	else if (named && known.name)
+		write_id(known.name, known.runtime, NULL, text);
+	else if (named && known.id && !container.id[0])
+		write_id(known.id, known.runtime, known.pod_uid, text);
+	else if (container.id[0])
+		write_id(container.id, container.runtime, container.pod_uid, text);
+	else if (container.pod_uid[0] && known.pod && streq_ptr(known.pod_uid, container.pod_uid))
+		snprintf(text, SUBJECT_TEXT_SIZE, "pod %s/%s", namespace, known.pod);
+	else if (container.pod_uid[0])
 		snprintf(text, SUBJECT_TEXT_SIZE, "pod %s", container.pod_uid);
 	else
 		snprintf(text, SUBJECT_TEXT_SIZE, "control group %s", path ? path : "(unknown)");

@@ -51,8 +51,9 @@ void subject_find_hung(const struct plugin_call *call, const struct subject_thre
 char *subject_cgroup(const struct plugin_call *call);
 
 /*
- * "container web of pod shop/cart-1", "container 3f4e8c1b2a7d (containerd)", "control group /demo";
- * PATH may be NULL.
+ * "container web of pod shop/cart-1", "the sandbox of pod shop/cart-1", "container 3f4e8c1b2a7d
+ * (containerd)", "pod shop/cart-1", "control group /demo". PATH is the group meant, which need not be
+ * the container's; NULL: the container itself.
  */
 #define SUBJECT_TEXT_SIZE 512
 const char *subject_container_text(const struct abnormal *abnormal, const char *path,
