@@ -6,13 +6,13 @@
  * the bundle folders that the shim's working directory lies among.
  *
  * Reads stat, status, exe, cwd, fd, cgroup and net/unix in /proc, and small files of the bundles;
- * nothing that takes the shim's mmap lock. Bundles lie on tmpfs (/run), so that the agent's loop may
- * read them.
+ * nothing that takes the shim's mmap lock. Bundles lie on tmpfs (/run), so that the agent's loop
+ * may read them.
  *
- * What it costs: shim_read reads a link a descriptor of the shim and all unix sockets of its network
- * namespace, so its result is worth keeping, by pid and start time. shim_of_container, shim_list and
- * shim_containers go through all processes of the node; whoever looks at many shims takes one
- * shim_survey for all of them.
+ * What it costs: shim_read reads a link for each descriptor of the shim, and all unix sockets of
+ * its network namespace, so its result is worth keeping, by pid and start time. shim_of_container,
+ * shim_list and shim_containers go through all processes of the node; whoever looks at many shims
+ * takes one shim_survey for all of them.
  */
 #pragma once
 
@@ -20,8 +20,8 @@
 #include "host/process.h"
 
 enum shim_kind {
-	SHIM_CONTAINERD_V1, /* containerd-shim: one container; ttrpc service containerd.runtime.linux.shim.v1 */
-	SHIM_CONTAINERD_V2, /* containerd-shim-*-v1, -v2: a pod's containers; service containerd.task.v2 or v3 */
+	SHIM_CONTAINERD_V1, /* containerd-shim: one container; containerd.runtime.linux.shim.v1 */
+	SHIM_CONTAINERD_V2, /* containerd-shim-*-v1, -v2: a pod's; containerd.task.v2 or v3 */
 	SHIM_CONMON, /* CRI-O and Podman: one container, no service to ask */
 	SHIM_OTHER, /* named in the configuration: only what holds for any parent is looked at */
 };
@@ -43,12 +43,15 @@ void shim_clear(struct shim *shim);
 
 /* True if NAME (a comm or the file name of a program) matches one of PATTERNS (fnmatch). */
 bool shim_name_matches(const char *const *patterns, size_t count, const char *name);
-/* Those that lifeboat knows of itself: "containerd-shim*", Docker's name of it until 18.06, "conmon". Ended by NULL. */
+/*
+ * Those that lifeboat knows of itself: "containerd-shim*", Docker's name of it until 18.06,
+ * "conmon". Ended by NULL.
+ */
 extern const char *const shim_default_patterns[];
 
 /*
- * Reads the shim PID. Returns 0, -ESRCH if there is no such process or it has ended (a zombie), -ENOTTY if its program matches
- * none of PATTERNS (NULL: the default ones), or a negative errno.
+ * Reads the shim PID. Returns 0, -ESRCH if there is no such process or it has ended (a zombie),
+ * -ENOTTY if its program matches none of PATTERNS (NULL: the default ones), or a negative errno.
  */
 int shim_read(const struct host *host, int64_t pid, const char *const *patterns, size_t count,
 	      struct shim *ret_shim);
@@ -92,8 +95,8 @@ void shim_containers_free(struct shim_container *containers, size_t count);
  */
 struct shim_survey;
 /*
- * PROCESSES (which must outlive the survey; pid, ppid, start_time and state suffice), or NULL to list
- * them now. Returns 0 or a negative errno.
+ * PROCESSES (which must outlive the survey; pid, ppid, start_time and state suffice), or NULL to
+ * list them now. Returns 0 or a negative errno.
  */
 int shim_survey_new(const struct host *host, const struct process *processes, size_t count,
 		    struct shim_survey **ret_survey);
@@ -106,7 +109,7 @@ int shim_survey_containers(struct shim_survey *survey, const struct shim *shim,
 /* {pid, startTime, comm, kind, program, bundle, namespace, id, socket}, or NULL. */
 cJSON *shim_json(const struct shim *shim);
 /*
- * The reverse, for plug-ins that find it in an Abnormal; missing fields stay NULL. Whoever acts on it
- * reads the shim again, as this is only what somebody wrote. -EINVAL without pid and startTime.
+ * The reverse, for plug-ins that find it in an Abnormal; missing fields stay NULL. Whoever acts on
+ * it reads the shim again, as this is only what somebody wrote. -EINVAL without pid and startTime.
  */
 int shim_from_json(const cJSON *json, struct shim *ret_shim);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The containers of a shim: those whose bundles name its socket, and those that only processes below
- * it tell of. A process belongs to the container of its parent, unless the parent is the shim or a
- * container's init: these adopt orphans (also of another container, where a pod shares its pid
+ * The containers of a shim: those whose bundles name its socket, and those that only processes
+ * below it tell of. A process belongs to the container of its parent, unless the parent is the shim
+ * or a container's init: these adopt orphans (also of another container, where a pod shares its pid
  * namespace), so there the cgroup tells.
  */
 #include "host/shim.h"
@@ -293,7 +293,7 @@ static int add_bundles(struct shim_survey *survey, const struct shim *shim,
 	return r;
 }
 
-/* True if PID is alive below another conmon, so that SHIM is of a process started in there later. */
+/* True if PID is alive below another conmon: SHIM is of a process started in there later. */
 static bool is_of_other_shim(const struct shim_survey *survey, const struct shim *shim, int64_t pid)
 {
 	struct process process;
@@ -389,7 +389,7 @@ static bool is_adopted(const struct container_list *list, const struct member *m
 	       list->items[parent->container].init.pid == parent->process->pid;
 }
 
-/* Says of each member which container it is in. SHIM serves one container only, or its groups tell. */
+/* Says of each member which container it is in: the shim's only one, or what its group tells. */
 static int assign_members(const struct shim_survey *survey, const struct shim *shim,
 			  struct container_list *list, struct member *members, size_t count)
 {

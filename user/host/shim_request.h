@@ -24,13 +24,16 @@ void shim_request_free(struct shim_request *request);
 DEFINE_CLEANUP(struct shim_request, shim_request_free);
 
 /*
- * Reads what has come. Returns -EINPROGRESS while there is no whole answer; 0 when there is one, and
- * then ret_answer says what it was ("running", "stopped", "paused", "created", "not found",
- * "unimplemented", "error: …"), which is the caller's to free: whatever it says, the shim is alive. -ECONNRESET
- * if the shim has closed the connection, -EBADMSG if it speaks something else.
+ * Reads what has come. Returns -EINPROGRESS while there is no whole answer; 0 when there is one,
+ * and then ret_answer, the caller's to free, is what it was ("created", "running", "stopped", "paused",
+ * "pausing", "unknown", "not found", "unimplemented", "error: …"): whatever it says, the shim is
+ * alive. -ECONNRESET if the shim has closed the connection, -EBADMSG if it speaks something else.
  */
 int shim_request_check(struct shim_request *request, char **ret_answer);
 
-/* For workers, which may wait: the whole question, at most WITHIN_NS. -ETIMEDOUT if nothing came. */
+/*
+ * For workers, which may wait: the whole question, at most WITHIN_NS. Errors as above, and
+ * -ETIMEDOUT if nothing came.
+ */
 int shim_ask(const struct host *host, const struct shim *shim, const char *container_id,
 	     const struct clock *clock, uint64_t within_ns, char **ret_answer);

@@ -306,6 +306,25 @@ static void a_container_without_bundle_is_seen_by_its_processes(void **state)
 	shim_containers_free(containers, count);
 }
 
+static void a_helper_of_the_shim_is_in_no_container(void **state)
+{
+	const struct fake_root *root = *state;
+	_cleanup_shim_ struct shim shim = {0};
+	struct shim_container *containers;
+	size_t count;
+
+	fake_shim(root, 500, "/usr/bin/containerd-shim-runc-v2", "/" V2_FOLDER "/mine/web");
+	fake_file(root, "proc/500/cgroup", "0::/system.slice/containerd.service\n");
+	fake_member(root, 501, 500, 'S', "/system.slice/containerd.service");
+	fake_member(root, 502, 500, 'S', "/mine/web");
+	fake_member(root, 503, 500, 'S', "/moved/elsewhere");
+	assert_int_equal(shim_read(root->host, 500, NULL, 0, &shim), 0);
+	assert_int_equal(shim_containers(root->host, &shim, &containers, &count), 0);
+	assert_int_equal(count, 1);
+	assert_int_equal(containers[0].processes, 2);
+	shim_containers_free(containers, count);
+}
+
 static void a_group_may_be_called_as_no_container_is(void **state)
 {
 	const struct fake_root *root = *state;
@@ -385,13 +404,13 @@ static void the_conmon_of_a_container_is_not_that_of_a_process_started_in_it(voi
 	struct shim_container *containers;
 	size_t count;
 
-	/* Listed in this order, the later one comes first. */
 	fake_file(root, "run/containers/storage/overlay-containers/" APP_ID "/userdata/pidfile",
 		  "91");
-	fake_shim(root, 90, "/usr/bin/conmon", "/root");
-	fake_member(root, 91, 90, 'S', "/machine.slice/libpod-" APP_ID ".scope");
-	fake_shim(root, 100, "/usr/bin/conmon", "/root");
-	fake_member(root, 101, 100, 'S', "/machine.slice/libpod-" APP_ID ".scope");
+	/* In whatever order /proc lists them. */
+	for (int pid = 90; pid <= 120; pid += 2) {
+		fake_shim(root, pid, "/usr/bin/conmon", "/root");
+		fake_member(root, pid + 1, pid, 'S', "/machine.slice/libpod-" APP_ID ".scope");
+	}
 	assert_int_equal(shim_of_container(root->host, APP_ID, &found), 0);
 	assert_int_equal(found.process.pid, 90);
 	assert_int_equal(shim_read(root->host, 100, NULL, 0, &exec), 0);
@@ -536,6 +555,7 @@ int main(void)
 		CLAIM(an_init_that_is_gone_is_not_the_process_that_has_its_pid_now),
 		CLAIM(an_init_that_was_not_reaped_is_a_zombie),
 		CLAIM(a_container_without_bundle_is_seen_by_its_processes),
+		CLAIM(a_helper_of_the_shim_is_in_no_container),
 		CLAIM(a_group_may_be_called_as_no_container_is),
 		CLAIM(a_shim_of_one_container_has_all_below_it_in_there),
 		CLAIM(conmon_is_known_by_its_group_or_by_what_it_started),
