@@ -82,33 +82,39 @@ static void build_id_text(const struct crash_build_id *id, size_t bytes, char *t
 }
 
 /*
- * "libc.so.6+0x8e5a3" with the offset in the file; "build-id 1f2e3d4c+0x8e5a3" where the file's name
- * is not known, and the bare address where nothing is.
+ * "libc.so.6+0x8e5a3" with the offset in the file. Where the file's name is not known: "build-id
+ * 1f2e3d4c+0x8e5a3"; where not even that is, "nginx[code]+0x1136" from the start of the program's own
+ * code, which is known by its range, and the bare address of anything else.
  */
 static char *frame_text(const struct process_crash_event *event, size_t frame)
 {
 	const struct crash_signal *crash = &event->signal;
 	const struct crash_file *file = &event->files[frame];
 	const struct crash_build_id *id = build_id_of(crash, frame);
-	uint64_t address = crash->stack[frame];
+	uint64_t address = crash->stack[frame], offset = id ? id->offset : address;
 	bool own = address >= crash->code_start && address < crash->code_end;
-	_cleanup_free_ char *name = file->name[0] ? event_text(file->name, sizeof(file->name))
-				    : own && id	  ? event_text(crash->exe, sizeof(crash->exe))
-						  : NULL;
-	char id_text[9];
-	char *text = NULL;
-	int r;
+	_cleanup_free_ char *name = event_text(file->name, sizeof(file->name));
+	const char *suffix = "";
+	char id_text[9], *text;
 
 	if (name && *name) {
-		r = asprintf(&text, "%s+0x%" PRIx64, name,
-			     (uint64_t)(file->name[0] ? file->offset : id->offset));
+		offset = file->offset;
+	} else if (own) {
+		free(name);
+		name = event_text(crash->exe, sizeof(crash->exe));
+		suffix = id ? "" : "[code]";
+		offset = id ? id->offset : address - crash->code_start;
 	} else if (id) {
 		build_id_text(id, 4, id_text);
-		r = asprintf(&text, "build-id %s+0x%" PRIx64, id_text, (uint64_t)id->offset);
-	} else {
-		r = asprintf(&text, "0x%" PRIx64, address);
+		suffix = id_text;
+		free(name);
+		name = strdup("build-id ");
 	}
-	return r < 0 ? NULL : text;
+	if (!name)
+		return NULL;
+	return asprintf(&text, "%s%s%s0x%" PRIx64, name, suffix, *name ? "+" : "", offset) < 0
+		       ? NULL
+		       : text;
 }
 
 static cJSON *stack_json(const struct process_crash_event *event)
@@ -239,7 +245,8 @@ cJSON *crash_event_json(const struct detector_run *run, const struct process_cra
 		event_json(run, "ProcessCrash", event->header.boot_ns, event->header.cpu);
 
 	if (!json || json_set(json, "process", event_task_json(&event->process)) < 0 ||
-	    json_set(json, "container", event_container_json(run->containers, &event->cgroup)) < 0 ||
+	    json_set(json, "container", event_container_json(run->containers, &event->cgroup)) <
+		    0 ||
 	    json_set(json, "stack", stack_json(event)) < 0 ||
 	    json_set(json, "details", details_json(run, event)) < 0)
 		return NULL;

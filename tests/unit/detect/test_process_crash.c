@@ -177,6 +177,11 @@ static void a_crash_names_process_signal_stack_and_core(void **state)
 	assert_string_equal(frame(json, 1), "libc.so.6+0x1234");
 	assert_string_equal(frame(json, 2), "build-id a2a2a2a2+0x1138");
 	assert_string_equal(frame(json, 3), "0x1000");
+	event.signal.build_ids[0].status = 2;
+	_cleanup_json_ cJSON *without = crash_event_json(&fixture->slot.run, &event);
+
+	assert_string_equal(frame(without, 0), "nginx[code]+0x136");
+	assert_null(json_at(json_at(without, "details"), "buildId"));
 }
 
 static void a_signal_that_was_sent_names_the_sender_and_no_address(void **state)
