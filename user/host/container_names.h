@@ -70,8 +70,8 @@ const struct container_names *container_registry_of_cgroup(struct container_regi
 							   const char *path);
 /*
  * A bundle that is not in the usual place (a shim's working directory told it): it and those beside it
- * are looked at from now on. Returns 0, -EPERM if the folder is not root's, -ENOSPC, or another
- * negative errno.
+ * are looked at from now on. Returns 0, -EPERM if the folder is not root's, -EXDEV if it is one that
+ * lies on disk (Podman's), -ENOSPC, or another negative errno.
  */
 int container_registry_learn(struct container_registry *registry, const char *bundle);
 /*

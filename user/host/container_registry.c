@@ -341,12 +341,26 @@ static bool is_listed(const struct container_registry *registry, const char *fol
 	return false;
 }
 
+/* Whether FOLDER is one of those that are known to lie on disk. */
+static bool is_on_disk(const char *folder)
+{
+	for (const char *const *state = containerd_states_on_disk; *state; state++)
+		if (startswith(folder, *state))
+			return true;
+	for (const char *const *state = storage_states_on_disk; *state; state++)
+		if (streq(folder, *state))
+			return true;
+	return false;
+}
+
 int container_registry_learn(struct container_registry *registry, const char *bundle)
 {
 	_cleanup_free_ char *namespace = NULL, *id = NULL, *folder = strdup(bundle);
 	struct stat status;
 	int r = folder ? bundle_split(bundle, &namespace, &id) : -ENOMEM;
 
+	if (r == 0 && cut_components(folder, 2) && is_on_disk(folder))
+		r = -EXDEV;
 	if (r == 0)
 		r = inode_of(registry, bundle, &status);
 	if (r < 0)
@@ -354,7 +368,7 @@ int container_registry_learn(struct container_registry *registry, const char *bu
 	/* Any process may call itself a shim, and stand in a folder of its own making. */
 	if (status.st_uid != 0 && status.st_uid != geteuid())
 		return -EPERM;
-	if (cut_components(folder, 2) && !is_listed(registry, folder)) {
+	if (!is_listed(registry, folder)) {
 		if (registry->learned_count == LEARNED_MAX)
 			return -ENOSPC;
 		registry->learned[registry->learned_count++] =

@@ -93,6 +93,16 @@ static const struct {
 	 ".slice/cri-containerd-" ID ".scope",
 	 "containerd", ID, UID},
 	{"/kubepods/pod" UID "/" ID "/docker/" ID2, "containerd", ID, UID},
+	{"/system.slice/docker-" ID ".scope/docker/" ID2, "docker", ID, ""},
+	{"/docker/" ID "/kubelet/kubepods/besteffort/pod" UID "/" ID2, "docker", ID, ""},
+	{"/machine.slice/libpod-" ID ".scope/container/kubelet.slice/kubelet-kubepods.slice/"
+	 "cri-containerd-" ID2 ".scope",
+	 "podman", ID, ""},
+	/* a pod of guaranteed quality, systemd driver, v1's named hierarchy too */
+	{"/kubepods.slice/kubepods-pod" UID_ ".slice/crio-" ID ".scope", "cri-o", ID, UID},
+	/* plain ctr in a namespace of somebody's own: the path alone cannot tell (the registry can) */
+	{"/batch/job-7", "", "", ""},
+	{"/batch/job-7/sub", "", "", ""},
 	/* seen from another cgroup namespace */
 	{"/../../kubepods/burstable/pod" UID "/" ID, "containerd", ID, UID},
 	/* an id below somebody's own parent group: a container, but whose */

@@ -187,6 +187,17 @@ static void a_folder_that_a_shim_told_of_is_looked_at_from_then_on(void **state)
 	assert_int_equal(container_registry_learn(fixture->registry, "/home/somebody"), -ENOENT);
 }
 
+static void a_folder_on_disk_is_left_to_workers(void **state)
+{
+	const struct fixture *fixture = *state;
+	static const char folder[] =
+		"/var/lib/containers/storage/overlay-containers/" ID "/userdata";
+
+	bundle(fixture, folder + 1, "podman", "");
+	assert_int_equal(container_registry_learn(fixture->registry, folder), -EXDEV);
+	assert_null(container_registry_get(fixture->registry, ID));
+}
+
 static void a_folder_of_somebody_else_is_not_believed(void **state)
 {
 	const struct fixture *fixture = *state;
@@ -246,6 +257,7 @@ int main(void)
 		WITH_REGISTRY(a_group_of_somebodys_own_leads_to_its_container),
 		WITH_REGISTRY(a_bundle_being_written_is_read_later),
 		WITH_REGISTRY(a_folder_that_a_shim_told_of_is_looked_at_from_then_on),
+		WITH_REGISTRY(a_folder_on_disk_is_left_to_workers),
 		WITH_REGISTRY(a_folder_of_somebody_else_is_not_believed),
 		WITH_REGISTRY(the_longest_gone_give_way),
 	};
