@@ -512,7 +512,7 @@ static int verify(struct plugin_call *call)
 	const cJSON *known = json_at(plan, "shim");
 	struct process zombies[ZOMBIES_KEPT];
 	const char *socket_how = "", *runtime_how = "";
-	char survivors[96] = "";
+	char survivors[96] = "", reaped[64] = "";
 
 	if (!json_u64(known, "pid"))
 		return plugin_fail(-EINVAL, "status.context.%s.shim is missing: there is no plan",
@@ -537,8 +537,11 @@ static int verify(struct plugin_call *call)
 		snprintf(survivors, sizeof(survivors),
 			 "; %zu process%s of its containers still live%s", alive,
 			 alive == 1 ? "" : "es", alive == 1 ? "s" : "");
-	r = subject_report(call, "the shim is gone, its %.0f dead children are reaped%s%s%s",
-			   json_number(plan, "zombieCount", 0), socket_how, runtime_how, survivors);
+	if (count)
+		snprintf(reaped, sizeof(reaped), ", its %.0f dead children are reaped",
+			 json_number(plan, "zombieCount", 0));
+	r = subject_report(call, "the shim is gone%s%s%s%s", reaped, socket_how, runtime_how,
+			   survivors);
 	return r < 0 ? r : PLUGIN_RECOGNISED;
 }
 

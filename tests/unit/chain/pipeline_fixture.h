@@ -178,6 +178,18 @@ PLUGIN(builtin_blind) = {
 	.verify_within_ns = 1500 * NS_PER_MS,
 	.recover = test_recover,
 };
+PLUGIN(builtin_strict) = {
+	.name = "strict",
+	.summary = "knows more than the detector",
+	.kind = PLUGIN_RECOVERER,
+	.order = 40,
+	.disturbs = DISTURBS_PROCESS,
+	.verify_decides = true,
+	.verify_within_ns = 30 * NS_PER_S,
+	.plan = test_plan,
+	.recover = test_recover,
+	.verify = test_verify,
+};
 
 /*
  * --- The fixture ---------------------------------------------------------------------------------

@@ -391,6 +391,24 @@ static void cleared_during_verification_is_verified(void **state)
 	assert_non_null(strstr(json_string(action(bench, name, 0), "message"), "detector"));
 }
 
+static void cleared_proves_nothing_where_only_verify_can(void **state)
+{
+	struct bench *bench = *state;
+	const char *name = begin_kernel_fault(
+		bench,
+		KNOWN ",\"strict\":{\"plan\":\"yes\",\"recover\":\"yes\",\"verify\":\"if:go\"}");
+
+	WAIT_FOR(&bench->base, "the first look", calls(bench, "strict.verify") > 0);
+	clear_fault(bench, "disk");
+	WAIT_FOR(&bench->base, "another look", calls(bench, "strict.verify") > 2);
+	assert_false(has_ended(bench, name));
+	touch(bench, "go");
+	wait_ended(bench, name);
+	assert_end(bench, name, "Succeeded", "TestFault");
+	assert_action(bench, name, 0, "strict", "Done", "Verified");
+	assert_null(strstr(json_string(action(bench, name, 0), "message"), "detector"));
+}
+
 static void a_fault_that_is_seen_again_is_not_cleared(void **state)
 {
 	struct bench *bench = *state;
@@ -441,6 +459,7 @@ int main(int argc, char **argv)
 		UNIT(cleared_while_collecting_it_is_still_diagnosed_and_not_recovered),
 		UNIT(cleared_and_not_recognised_is_over_too),
 		UNIT(cleared_during_verification_is_verified),
+		UNIT(cleared_proves_nothing_where_only_verify_can),
 		UNIT(a_fault_that_is_seen_again_is_not_cleared),
 		UNIT(a_failed_one_that_clears_later_says_so_and_stays_failed),
 	};

@@ -227,16 +227,25 @@ static void another_program_or_bundle_is_left_alone(void **state)
 static void a_process_that_is_no_shim_is_left_alone(void **state)
 {
 	struct victim *victim = *state;
-	_cleanup_free_ char *exe = process_exe(victim->shim->fixture->real, getpid());
-	_cleanup_free_ char *text = NULL;
-	struct process self;
+	_cleanup_free_ char *exe = NULL, *text = NULL;
+	struct process other;
+	pid_t pid = fork();
 
-	assert_int_equal(process_read(victim->shim->fixture->real, getpid(), &self), 0);
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (;;)
+			pause();
+	}
+	assert_int_equal(process_read(victim->shim->fixture->real, pid, &other), 0);
+	exe = process_exe(victim->shim->fixture->real, pid);
 	assert_true(asprintf(&text,
 			     "{\"pid\":%d,\"startTime\":%llu,\"kind\":\"containerd-v1\","
 			     "\"program\":\"%s\"}",
-			     (int)getpid(), (unsigned long long)self.start_time, exe) > 0);
-	assert_int_equal(plan_as(victim, "ShimDeadlock", "deadlock", text), PLUGIN_NOT_MINE);
+			     (int)pid, (unsigned long long)other.start_time, exe) > 0);
+	int r = plan_as(victim, "ShimDeadlock", "deadlock", text);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	assert_int_equal(r, PLUGIN_NOT_MINE);
 }
 
 static void only_a_proven_deadlock_is_killed_unless_the_operator_says_more(void **state)
