@@ -14,6 +14,7 @@
 #define PERIOD_MIN_NS (500 * NS_PER_MS)
 #define POLL_PERIOD_MIN_NS (2 * NS_PER_S) /* a look at /proc costs some fifty times more */
 #define PERIOD_MAX_NS (5 * NS_PER_S)
+#define COST_FACTOR 500 /* a look is to take 0.2 % of the time */
 #define RECORDS_BYTES (32 * KIB)
 #define PATTERN_LENGTH_MAX 63
 #define WILDCARDS "*?[\\"
@@ -150,7 +151,7 @@ static void finish_look(struct detector_run *run, int read_result, const char *w
 	uint32_t suppressed;
 	int r = read_result;
 
-	stall_identity_begin(&state->common);
+	stall_identity_begin(&state->common, &state->look);
 	if (r == 0)
 		r = stall_watch_look(state->common.watch, &state->look, clock_boot(run->clock));
 	stall_identity_end(&state->common);
@@ -350,12 +351,17 @@ static void look_proc(struct detector_run *run)
 static uint64_t look(struct detector_run *run)
 {
 	const struct shim_stall *state = run->state;
+	const struct shim_stall_settings *settings = run->settings;
+	uint64_t begin_ns = clock_monotonic(run->clock);
 
 	if (state->skeleton)
 		look_iterator(run);
 	else
 		look_proc(run);
-	return state->period_ns;
+	/* With very many processes half as often. */
+	uint64_t cost_ns = clock_monotonic(run->clock) - begin_ns,
+		 longest_ns = MIN(settings->threshold / 2, PERIOD_MAX_NS);
+	return MAX(state->period_ns, MIN(cost_ns * COST_FACTOR, longest_ns));
 }
 
 static const struct hook hooks[] = {

@@ -156,12 +156,14 @@ struct stall_common {
 	const char *const *patterns; /* the settings' */
 	size_t pattern_count;
 	uint64_t identify_ns; /* spent on it in this look */
-	struct shim_survey *survey; /* of this look, once it was needed */
-	uint64_t surveyed_ns; /* when the last one was made */
+	/* Of this look: what it saw; and, once they were needed, its children and the node. */
+	const struct shim_look *look;
+	struct process *children; /* as BRIEF needs them */
+	struct shim_survey *brief, *survey;
 };
 
 /* To be called before and after each look. */
-void stall_identity_begin(struct stall_common *common);
+void stall_identity_begin(struct stall_common *common, const struct shim_look *look);
 void stall_identity_end(struct stall_common *common);
 
 /* The watch's callbacks; USERDATA is the detector_run. */

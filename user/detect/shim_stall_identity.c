@@ -6,10 +6,8 @@
  */
 #include "detect/shim_stall.h"
 
-/* Of one look, beside the survey of the node, after which the others wait for the next one. */
+/* Of one look, after which the others wait for the next one. */
 #define IDENTIFY_NS_MAX (20 * NS_PER_MS)
-/* A survey reads all processes: for a mere question it is made no more often. */
-#define SURVEY_INTERVAL_NS (10 * NS_PER_S)
 
 struct stall_identity {
 	struct shim shim;
@@ -28,51 +26,79 @@ static void identity_free(struct stall_identity *identity)
 }
 DEFINE_CLEANUP(struct stall_identity, identity_free);
 
-void stall_identity_begin(struct stall_common *common)
+void stall_identity_begin(struct stall_common *common, const struct shim_look *look)
 {
 	common->identify_ns = 0;
+	common->look = look;
 }
 
 void stall_identity_end(struct stall_common *common)
 {
 	if (common->survey)
 		shim_survey_free(common->survey);
-	common->survey = NULL;
+	if (common->brief)
+		shim_survey_free(common->brief);
+	free(common->children);
+	common->survey = common->brief = NULL;
+	common->children = NULL;
+	common->look = NULL;
 }
 
-/* What there is on the node, once a look. */
-static void survey(const struct detector_run *run)
+static struct process process_of(const struct seen_task *task)
+{
+	struct process process = {.pid = task->pid,
+				  .tgid = task->pid,
+				  .ppid = task->shim_pid,
+				  .start_time = event_start_time(task->start_boot_ns),
+				  .state = task->state,
+				  .threads = 1};
+
+	snprintf(process.comm, sizeof(process.comm), "%.15s", task->comm);
+	return process;
+}
+
+/*
+ * Of the children that this look saw: enough to tell whose init is there, without reading the
+ * processes of the node again.
+ */
+static struct shim_survey *survey_look(const struct detector_run *run)
+{
+	struct stall_common *common = run->state;
+	size_t count = common->look->task_count;
+
+	if (common->brief)
+		return common->brief;
+	free(common->children);
+	common->children = calloc(count + 1, sizeof(*common->children));
+	if (!common->children)
+		return NULL;
+	for (size_t i = 0; i < count; i++)
+		common->children[i] = process_of(&common->look->tasks[i]);
+	if (shim_survey_new(run->host, common->children, count, &common->brief) < 0)
+		common->brief = NULL;
+	return common->brief;
+}
+
+/* Of the whole node: for what is told, which has the number of each container's processes. */
+static struct shim_survey *survey_node(const struct detector_run *run)
 {
 	struct stall_common *common = run->state;
 
-	if (common->survey)
-		return;
-	if (shim_survey_new(run->host, NULL, 0, &common->survey) < 0)
+	if (!common->survey && shim_survey_new(run->host, NULL, 0, &common->survey) < 0)
 		common->survey = NULL;
-	common->surveyed_ns = clock_monotonic(run->clock);
-}
-
-static bool may_survey(const struct detector_run *run)
-{
-	const struct stall_common *common = run->state;
-
-	return common->survey || !common->surveyed_ns ||
-	       clock_monotonic(run->clock) - common->surveyed_ns >= SURVEY_INTERVAL_NS;
+	return common->survey;
 }
 
 /* On failure what was known stands. */
-static void read_containers(const struct detector_run *run, struct stalled_shim *shim)
+static void read_containers(const struct detector_run *run, struct stalled_shim *shim,
+			    struct shim_survey *survey)
 {
-	struct stall_common *common = run->state;
 	struct stall_identity *identity = shim->identity;
 	struct shim_container *containers;
 	size_t count;
 
 	identity->endings = shim->endings;
-	survey(run);
-	if (!common->survey)
-		return;
-	if (shim_survey_containers(common->survey, &identity->shim, &containers, &count) < 0)
+	if (!survey || shim_survey_containers(survey, &identity->shim, &containers, &count) < 0)
 		return;
 	shim_containers_free(identity->containers, identity->container_count);
 	identity->containers = containers;
@@ -94,7 +120,7 @@ static int read_identity(const struct detector_run *run, struct stalled_shim *sh
 	if (identity->shim.process.start_time != event_start_time(task->start_boot_ns))
 		return -ESRCH;
 	shim->identity = TAKE_PTR(identity);
-	read_containers(run, shim);
+	read_containers(run, shim, survey_look(run));
 	return 0;
 }
 
@@ -110,7 +136,6 @@ int stall_identify(void *userdata, struct stalled_shim *shim, bool *ret_misses_i
 
 	if (common->identify_ns > IDENTIFY_NS_MAX)
 		return -EAGAIN;
-	survey(run);
 	uint64_t begin_ns = clock_monotonic(run->clock);
 	int r = read_identity(run, shim);
 
@@ -141,7 +166,7 @@ const struct shim_container *stall_containers(const struct detector_run *run,
 	if (!shim->identity)
 		return NULL;
 	if (refresh)
-		read_containers(run, shim);
+		read_containers(run, shim, survey_node(run));
 	*ret_count = shim->identity->container_count;
 	return shim->identity->containers;
 }
@@ -238,9 +263,8 @@ int stall_ask_start(void *userdata, struct stalled_shim *shim, void **ret_reques
 
 	if (!identity)
 		return -ESRCH;
-	/* Which container it is about makes a better question, but not at the price of a survey each. */
-	if (identity->endings != shim->endings && may_survey(run))
-		read_containers(run, shim);
+	if (identity->endings != shim->endings)
+		read_containers(run, shim, survey_look(run));
 	const struct shim_container *concerned = stall_concerned(shim);
 	const char *id = concerned ? concerned->id : identity->shim.id;
 	if (!id)
