@@ -148,6 +148,18 @@ static cJSON *parse(const char *text)
 	return json;
 }
 
+/* SETTINGS for the toy; the real detectors are off. */
+static cJSON *settings_of_toy(const char *settings)
+{
+	cJSON *json = cJSON_CreateObject();
+
+	FOREACH_REGISTERED (detectors, struct detector, detector)
+		cJSON_AddItemToObject(json, detector->name,
+				      streq(detector->name, "toy") ? parse(settings)
+								   : parse("{\"enabled\":false}"));
+	return json;
+}
+
 /* Starts the toy with SETTINGS; the real detectors are off. */
 static struct detect *start_toy(const struct fake_root *root, sd_event *event, const char *settings)
 {
@@ -158,14 +170,10 @@ static struct detect *start_toy(const struct fake_root *root, sd_event *event, c
 		.on_finding = on_finding,
 		.userdata = event,
 	};
-	cJSON *json = cJSON_CreateObject();
+	cJSON *json = settings_of_toy(settings);
 	struct detect *detect = NULL;
 	struct problem problem = {};
 
-	FOREACH_REGISTERED (detectors, struct detector, detector)
-		cJSON_AddItemToObject(json, detector->name,
-				      streq(detector->name, "toy") ? parse(settings)
-								   : parse("{\"enabled\":false}"));
 	assert_int_equal(detect_check_settings(json, &problem), 0);
 	options.settings = json;
 	assert_int_equal(detect_start(&options, &detect), 0);
@@ -324,10 +332,7 @@ static void looks_come_again_and_their_findings_arrive(void **state)
 static void only_what_changed_is_started_again(void **state)
 {
 	struct detect *detect = start_toy(*state, NULL, "{}");
-	cJSON *same = parse("{\"toy\": {}, \"oom\": {\"enabled\": false}, \"hung_task\": "
-			    "{\"enabled\": false}}");
-	cJSON *off = parse("{\"toy\": {\"enabled\": false}, \"oom\": {\"enabled\": false}, "
-			   "\"hung_task\": {\"enabled\": false}}");
+	cJSON *same = settings_of_toy("{}"), *off = settings_of_toy("{\"enabled\": false}");
 
 	assert_int_equal(detect_reconfigure(detect, same), 0);
 	assert_int_equal(world.starts, 1);
