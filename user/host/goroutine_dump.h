@@ -12,7 +12,8 @@
 #define GOROUTINE_FRAMES_MAX 128
 
 struct goroutine_frame {
-	const char *function; /* "github.com/containerd/containerd/runtime/v1/shim.Reap", without arguments */
+	const char *
+		function; /* "github.com/containerd/containerd/runtime/v1/shim.Reap", without arguments */
 	const char *file; /* as compiled; "" where the dump does not tell */
 	uint32_t line;
 };
@@ -56,4 +57,5 @@ const char *goroutine_function_name(const char *function);
  * the same state and functions, largest first, at most GROUPS_MAX with FRAMES_MAX frames each.
  * NULL when out of memory.
  */
-cJSON *goroutine_dump_summary(const struct goroutine_dump *dump, size_t groups_max, size_t frames_max);
+cJSON *goroutine_dump_summary(const struct goroutine_dump *dump, size_t groups_max,
+			      size_t frames_max);
