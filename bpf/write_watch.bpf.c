@@ -4,7 +4,7 @@
  * descriptor. Seen on entry of the system call, so that it does not matter what comes of it.
  *
  * While it is attached every system call of the machine takes the slower path through the kernel's
- * tracing of system calls (measured: about 0.1 to 0.2 µs each): it is for moments.
+ * tracing of system calls (measured on 6.18: 0.1 µs each): it is for moments.
  */
 #include "vmlinux.h"
 
