@@ -9,19 +9,13 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <sys/pidfd.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 
 #include "base/file.h"
-#include "base/spawn.h"
-#include "chain/plugin_shim.h"
-#include "host/container.h"
+#include "shim_aftermath.h"
 
 #define QUESTION_NS (2 * NS_PER_S)
 #define ZOMBIES_KEPT 256
 #define GROUPS_KEPT 32
-#define LIST_WITHIN_NS (3 * NS_PER_S)
-#define LIST_BYTES_MAX (256 * KIB)
 #define TARGET_BYTES_MAX 1024
 
 struct settings {
@@ -175,16 +169,6 @@ static cJSON *zombies_json(const struct process *zombies, size_t count)
 	return TAKE_PTR(list);
 }
 
-static bool list_has(const cJSON *list, const char *text)
-{
-	const cJSON *item;
-
-	cJSON_ArrayForEach (item, list)
-		if (cJSON_IsString(item) && streq(item->valuestring, text))
-			return true;
-	return false;
-}
-
 /* The control groups of what lives below the shim, by which its survivors are found when it is gone. */
 static cJSON *groups_json(const struct host *host, const struct shim *shim)
 {
@@ -199,8 +183,8 @@ static cJSON *groups_json(const struct host *host, const struct shim *shim)
 		_cleanup_free_ char *path =
 			tree[i].state == 'Z' ? NULL : process_cgroup(host, tree[i].pid);
 
-		if (!path || streq(path, "/") || streq_ptr(path, own) || list_has(list, path) ||
-		    cJSON_GetArraySize(list) >= GROUPS_KEPT)
+		if (!path || streq(path, "/") || streq_ptr(path, own) ||
+		    aftermath_list_has(list, path) || cJSON_GetArraySize(list) >= GROUPS_KEPT)
 			continue;
 		cJSON *item = cJSON_CreateString(path);
 		if (!item || !cJSON_AddItemToArray(list, item)) {
@@ -366,146 +350,6 @@ static bool is_process_gone(const struct plugin_call *call, const cJSON *known)
 	       process.state == 'Z' || process.state == 'X';
 }
 
-/* No shim listens on the old socket, or a new one that answers. */
-static int check_socket(const struct plugin_call *call, const cJSON *known, const char **ret_how)
-{
-	const char *socket = json_string(known, "socket");
-	struct shim *shims = NULL;
-	size_t count = 0;
-	int r = shim_list(call->host, &shims, &count);
-
-	if (r < 0)
-		return plugin_fail(r, "cannot list the shims on this node: %s", strerror(-r));
-	*ret_how = socket ? ", its socket is gone" : "";
-	for (size_t i = 0; i < count && r == 0; i++) {
-		struct shim_reply reply;
-
-		if (!socket || !streq_ptr(shims[i].socket, socket))
-			continue;
-		shim_question(call, &shims[i], QUESTION_NS, &reply);
-		*ret_how = ", its socket is answered by a new shim";
-		if (reply.asked && !reply.answered)
-			r = plugin_fail(PLUGIN_NOT_MINE,
-					"a new shim listens on its socket; a State request got %s",
-					reply.text);
-	}
-	shims_free(shims, count);
-	return r;
-}
-
-/* The bundles are removed, or belong to a new shim of the same container. */
-static int check_bundles(const struct plugin_call *call, const cJSON *plan)
-{
-	const cJSON *container;
-
-	cJSON_ArrayForEach (container, json_at(plan, "containers")) {
-		const char *bundle = json_string(container, "bundle");
-		const char *id = json_string(container, "id");
-		_cleanup_shim_ struct shim shim = {0};
-		_cleanup_free_ char *path = NULL;
-		struct stat status;
-
-		if (!bundle)
-			continue;
-		if (asprintf(&path, "%s%s", call->host->root, bundle) < 0) {
-			path = NULL;
-			return -ENOMEM;
-		}
-		if (stat(path, &status) < 0 && errno == ENOENT)
-			continue;
-		if (!id || shim_of_container(call->host, id, &shim) < 0)
-			return plugin_fail(PLUGIN_NOT_MINE, "the runtime has not removed %s yet",
-					   bundle);
-	}
-	return 0;
-}
-
-static const char *find_ctr(const struct plugin_call *call)
-{
-	static const char *const places[] = {"/usr/bin/ctr", "/usr/local/bin/ctr", "/bin/ctr",
-					     "/opt/containerd/bin/ctr"};
-
-	/* Of a host below another root it would need the host's libraries, too. */
-	for (size_t i = 0; !*call->host->root && i < ARRAY_SIZE(places); i++)
-		if (access(places[i], X_OK) == 0)
-			return places[i];
-	return NULL;
-}
-
-/* The state in the line of ID in the output of `ctr task ls` ("RUNNING"), or NULL. */
-static const char *listed_state(char *text, const char *id)
-{
-	char *rest = text, *line;
-
-	while ((line = strsep(&rest, "\n"))) {
-		char *words = line, *fields[3] = {NULL};
-		size_t count = 0;
-
-		while (count < ARRAY_SIZE(fields) && (fields[count] = strsep(&words, " \t")))
-			count += *fields[count] != '\0';
-		if (count >= 3 && streq(fields[0], id))
-			return fields[2];
-	}
-	return NULL;
-}
-
-/*
- * What containerd itself lists. ret_how says it; it stays empty where containerd cannot be asked, as then
- * the bundles tell.
- */
-static int check_runtime(const struct plugin_call *call, const cJSON *plan, const char **ret_how)
-{
-	const char *ctr = find_ctr(call), *address = json_string(plan, "runtime");
-	const char *namespace = json_string(json_at(plan, "shim"), "namespace");
-	const cJSON *container;
-	_cleanup_free_ char *text = NULL;
-	int status;
-
-	*ret_how = ", its bundle is removed";
-	if (!ctr || !address || !namespace)
-		return 0;
-	char *const arguments[] = {(char *)ctr,	      (char *)"-a",   (char *)address, (char *)"-n",
-				   (char *)namespace, (char *)"task", (char *)"ls",    NULL};
-	int r = spawn_read(ctr, arguments, LIST_WITHIN_NS, LIST_BYTES_MAX, &text, &status);
-	if (r == -ETIMEDOUT)
-		return plugin_fail(PLUGIN_NOT_MINE, "`ctr task ls` has not answered yet");
-	if (r < 0 || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
-		return 0;
-	cJSON_ArrayForEach (container, json_at(plan, "containers")) {
-		const char *id = json_string(container, "id");
-		_cleanup_free_ char *copy = strdup(text);
-		const char *state = copy && id ? listed_state(copy, id) : NULL;
-
-		if (!copy)
-			return -ENOMEM;
-		_cleanup_shim_ struct shim shim = {0};
-		if (state && !streq(state, "STOPPED") &&
-		    shim_of_container(call->host, id, &shim) < 0)
-			return plugin_fail(PLUGIN_NOT_MINE, "the runtime still lists %s as %s", id,
-					   state);
-	}
-	*ret_how = ", its bundle is removed and `ctr task ls` no longer lists what it served";
-	return 0;
-}
-
-/* What of the containers is still alive; no zombies. */
-static size_t count_survivors(const struct host *host, const cJSON *groups)
-{
-	_cleanup_free_ struct process *all = NULL;
-	size_t count, left = 0;
-
-	if (cJSON_GetArraySize(groups) == 0 || process_list(host, &all, &count) < 0)
-		return 0;
-	for (size_t i = 0; i < count; i++) {
-		_cleanup_free_ char *path = all[i].state == 'Z' || all[i].kernel_thread
-						    ? NULL
-						    : process_cgroup(host, all[i].pid);
-
-		left += path && list_has(groups, path);
-	}
-	return left;
-}
-
 static int verify(struct plugin_call *call)
 {
 	const cJSON *plan = plugin_context_of(call, call->plugin->name);
@@ -525,14 +369,14 @@ static int verify(struct plugin_call *call)
 	if (left)
 		return plugin_fail(PLUGIN_NOT_MINE,
 				   "%zu of its %zu dead children are not reaped yet", left, count);
-	int r = check_socket(call, known, &socket_how);
+	int r = aftermath_check_socket(call, known, &socket_how);
 	if (r == 0)
-		r = check_bundles(call, plan);
+		r = aftermath_check_bundles(call, plan);
 	if (r == 0)
-		r = check_runtime(call, plan, &runtime_how);
+		r = aftermath_check_runtime(call, plan, &runtime_how);
 	if (r != 0)
 		return r;
-	size_t alive = count_survivors(call->host, json_at(plan, "cgroups"));
+	size_t alive = aftermath_count_survivors(call->host, json_at(plan, "cgroups"));
 	if (alive)
 		snprintf(survivors, sizeof(survivors),
 			 "; %zu process%s of its containers still live%s", alive,
