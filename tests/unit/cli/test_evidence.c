@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a person reads of what the plug-ins left, letter by letter. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "cli/evidence.h"
+
+static cJSON *parsed(const char *text)
+{
+	struct problem problem = {0};
+	cJSON *json = NULL;
+
+	if (json_parse(text, strlen(text), &json, &problem) < 0)
+		fail_msg("%s", problem.text);
+	return json;
+}
+
+static void expect_evidence(const char *plugin, const char *status_text, const char *expected)
+{
+	_cleanup_buffer_ struct buffer text = BUFFER(64 * KIB);
+	_cleanup_json_ cJSON *status = parsed(status_text);
+
+	assert_int_equal(evidence_append(&text, status, plugin), 0);
+	assert_string_equal(buffer_text(&text), expected);
+}
+
+#define MAIN                                                                             \
+	"{\"id\":1,\"state\":\"chan send\",\"waitMinutes\":3,\"frames\":[{\"function\":" \
+	"\"github.com/containerd/containerd/reaper.Reap\"},{\"function\":\"main.main\"}]}"
+
+static void what_the_plug_ins_left_is_told_in_a_few_lines(void **state)
+{
+	static const char status[] =
+		"{\"context\":{\"goroutines\":{\"artifact\":\"goroutines.txt\",\"truncated\":true,"
+		"\"summary\":{\"goroutines\":40,\"main\":" MAIN
+		",\"groups\":[{\"count\":30,\"state\":"
+		"\"sync.Mutex.Lock\\n\",\"frames\":[\"a/b.C\"]}]}},\"shim-deadlock\":{\"dumps\":["
+		"{\"time\":\"T1\",\"goroutines\":40,\"main\":" MAIN "},{}]},\"kill-shim\":{"
+		"\"containers\":[{\"id\":\"0123456789abcdef\",\"name\":\"api\",\"processes\":1}],"
+		"\"containerCount\":1},\"other\":{\"a\":1}}}";
+
+	expect_evidence("goroutines", status,
+			"\n40 goroutines in goroutines.txt, not all of it\n"
+			"main goroutine: chan send for 3 min: reaper.Reap ← main.main\n"
+			"30 in sync.Mutex.Lock?: b.C");
+	expect_evidence(
+		"shim-deadlock", status,
+		"\ndump of T1, 40 goroutines: chan send for 3 min: reaper.Reap ← main.main\n"
+		"dump of unknown time, 0 goroutines: state unknown");
+	expect_evidence("kill-shim", status,
+			"\naffected: container api 0123456789ab, 1 running process");
+	expect_evidence("other", status, "");
+	expect_evidence("goroutines", "{}", "");
+	expect_evidence("kill-shim", "{\"context\":{\"kill-shim\":{}}}", "");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_the_plug_ins_left_is_told_in_a_few_lines),
+	};
+	return cmocka_run_group_tests_name("evidence", tests, NULL, NULL);
+}
