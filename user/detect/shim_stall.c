@@ -117,6 +117,11 @@ static int start_watch(struct detector_run *run, uint64_t period_min_ns)
 
 	state->common.patterns = (const char *const *)settings->shims.items;
 	state->common.pattern_count = settings->shims.count;
+	if (!settings->shims.count) {
+		state->common.patterns = shim_default_patterns;
+		while (shim_default_patterns[state->common.pattern_count])
+			state->common.pattern_count++;
+	}
 	state->period_ns =
 		MIN(MAX(settings->threshold / LOOKS_PER_THRESHOLD, period_min_ns), PERIOD_MAX_NS);
 	struct stall_watch_options options = {.threshold_ns = settings->threshold,
