@@ -112,13 +112,20 @@ static void take_dumps(const struct plugin_call *call, struct shim_findings *fin
 	take_dump(call, findings);
 }
 
+static bool both_dumps_show_it(const struct shim_findings *findings)
+{
+	return findings->dump_count == SHIM_DEADLOCK_DUMPS &&
+	       shim_dump_reaper_sends(findings->dumps[0].summary) &&
+	       shim_dump_reaper_sends(findings->dumps[1].summary);
+}
+
 /*
  * The last look: has it reaped since the first, and does it answer? What no detector has watched is
  * watched here for as long as a detector would, as a child that has just ended is nobody's fault.
  */
 static void look_again(const struct plugin_call *call, struct shim_findings *findings)
 {
-	bool watched = json_at(plugin_details(call), "shim");
+	bool watched = json_at(plugin_details(call), "shim") || both_dumps_show_it(findings);
 	uint64_t watch_ns = watched ? DUMPS_APART_NS : THRESHOLD_DEFAULT_S * NS_PER_S;
 	uint64_t passed_ns = clock_monotonic(call->clock) - findings->first_look_ns;
 
@@ -131,12 +138,10 @@ static void look_again(const struct plugin_call *call, struct shim_findings *fin
 
 /* --- Judging --- */
 
+/* A deadlock never ends: whoever reaps, however slowly, is in none. */
 static bool is_deadlocked(const struct shim_findings *findings)
 {
-	/* A deadlock never ends: whoever reaps, however slowly, is in none. */
-	return findings->dump_count == SHIM_DEADLOCK_DUMPS && findings->reaped == 0 &&
-	       shim_dump_reaper_sends(findings->dumps[0].summary) &&
-	       shim_dump_reaper_sends(findings->dumps[1].summary);
+	return both_dumps_show_it(findings) && findings->reaped == 0;
 }
 
 /* How many of the children that the detector saw dead for its threshold still are. */
