@@ -70,7 +70,7 @@ def test_every_part_is_documented(agent, document, kind):
 def test_every_reason_that_a_diagnoser_gives_is_in_the_table():
     table = (ROOT / "docs/diagnosers.md").read_text()
     for source in (ROOT / "diagnosers").glob("*.c"):
-        for reason in re.findall(r'"((?:[A-Z][a-zA-Z]+)(?:OutOfMemory|Frozen|Lock|IO|NFS|FUSE))"', source.read_text()):
+        for reason in re.findall(r'"((?:[A-Z][a-zA-Z]+)(?:OutOfMemory|Frozen|Lock|IO|NFS|FUSE|Crashed|Loop))"', source.read_text()):
             assert reason in table, f"{source.name}: {reason}"
 
 
