@@ -63,9 +63,14 @@ def go_program():
     return None
 
 
+def buggy_shim_path():
+    """In the build folder, beside the program under test."""
+    return pathlib.Path(os.environ.get("LIFEBOAT", ROOT / "build/lifeboat")).parent / "shim/containerd-shim"
+
+
 def buggy_shim():
     """Upstream's containerd-shim 1.2.0, built from tests/shim once a build folder."""
-    program = pathlib.Path(os.environ.get("LIFEBOAT", ROOT / "build/lifeboat")).parent / "shim/containerd-shim"
+    program = buggy_shim_path()
     if program.exists():
         return program
     go = go_program()

@@ -93,8 +93,8 @@ def test_a_stopped_conmon_is_reported_with_its_container_and_left_to_a_person(ag
     assert not status.get("actions"), whole
     assert event["type"] == "ShimStopped" and event["process"]["comm"] == "conmon", whole
     assert event["details"]["shim"]["kind"] == "conmon", whole
-    container = {key: event["container"].get(key) for key in ("runtime", "id", "name")}
-    assert container == {"runtime": "podman", "id": identity, "name": "till"}, whole
+    # Not its name: Podman keeps that below --root, which is a folder of this test's own.
+    assert (event["container"]["runtime"], event["container"]["id"]) == ("podman", identity), whole
     assert shim.state() == "T"
     shim.signal(signal.SIGCONT)
     assert "still here" in podman.podman("exec", "till", "echo", "still here").stdout
