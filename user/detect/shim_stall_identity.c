@@ -242,13 +242,20 @@ cJSON *stall_container_json(const struct detector_run *run, const struct shim_co
 {
 	_cleanup_json_ cJSON *json = cJSON_CreateObject();
 	_cleanup_free_ char *path = NULL;
+	struct container group;
 
 	if (!json || put_names(run, json, container) < 0)
 		return NULL;
 	if (container->init.pid && container->init.state != 'Z')
 		path = process_cgroup(run->host, container->init.pid);
 	/* v1 puts what exits into the root group. */
-	if (path && !streq(path, "/") && json_set_string(json, "cgroupPath", path) < 0)
+	if (!path || streq(path, "/"))
+		return TAKE_PTR(json);
+	if (json_set_string(json, "cgroupPath", path) < 0)
+		return NULL;
+	/* Podman's bundles are on disk, which is not read here; its groups tell whose they are. */
+	if (!json_string(json, "runtime") && container_from_cgroup(path, &group) &&
+	    *group.runtime && json_set_string(json, "runtime", group.runtime) < 0)
 		return NULL;
 	return TAKE_PTR(json);
 }
