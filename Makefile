@@ -219,8 +219,10 @@ uninstall: ## remove what install put there; configuration and state stay
 TIME ?= 60
 fuzz_targets := $(patsubst tests/fuzz/%.c,$(O)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 
-# What a target is linked with: as a unit test of that layer.
+# What a target is linked with: as a unit test of that layer. What it finds stays in O, beside it: of the
+# inputs kept in tests/fuzz/corpus it only reads.
 fuzz_layer_fuzz_documents := core
+fuzz_layer_fuzz_goroutines := host
 fuzz_layer_fuzz_plugins := agent
 fuzz_layer_fuzz_ttrpc := host
 
@@ -234,7 +236,9 @@ $(O)/fuzz/%: tests/fuzz/%.c $$(foreach layer,$$(uses_$$(fuzz_layer_$$*)),$$(call
 
 .PHONY: fuzz
 fuzz: $(fuzz_targets) ## fuzz the parsers, TIME= seconds each (60); needs clang's compiler-rt
-	$(Q)for target in $(fuzz_targets); do $$target -max_total_time=$(TIME) -max_len=65536 -print_final_stats=1 || exit 1; done
+	$(Q)for target in $(fuzz_targets); do \
+		found=$$target.found; kept=tests/fuzz/corpus/$${target##*/fuzz_}; mkdir -p $$found; test -d $$kept || kept=; \
+		$$target -max_total_time=$(TIME) -max_len=65536 -print_final_stats=1 $$found $$kept || exit 1; done
 
 # --- Figures ---------------------------------------------------------------------------------------
 

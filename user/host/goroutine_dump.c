@@ -25,7 +25,7 @@ struct storage {
 /* A dump being read, and the best one that came before. */
 struct parser {
 	struct storage *current, *kept;
-	uint64_t *ids; /* of the current dump, by hash; an id is never 0 */
+	uint64_t *ids; /* of the current dump and one more, by hash; 0: free */
 	struct goroutine *goroutine; /* the last of the current dump; NULL before its first */
 	bool skip; /* frames of an ancestor, or over a limit */
 	bool created; /* the next place is that of the go statement */
@@ -98,9 +98,9 @@ static bool id_add(struct parser *parser, uint64_t id)
 		return true;
 
 	for (; parser->ids[slot]; slot = (slot + 1) & (IDS_SLOTS - 1))
-		if (parser->ids[slot] == id)
+		if (parser->ids[slot] == id + 1)
 			return false;
-	parser->ids[slot] = id;
+	parser->ids[slot] = id + 1;
 	return true;
 }
 

@@ -14,7 +14,7 @@ static char *number_read(char *text, const char *end, uint64_t *ret_number)
 
 	for (; digit < end && digit < text + 18 && *digit >= '0' && *digit <= '9'; digit++)
 		number = number * 10 + (uint64_t)(*digit - '0');
-	if (digit == text || number == 0)
+	if (digit == text)
 		return NULL;
 	*ret_number = number;
 	return digit;
