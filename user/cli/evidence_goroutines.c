@@ -3,17 +3,30 @@
  * Goroutines: what the collector brought (where the main one is, and where most of the others are), and
  * the dumps that the diagnosis of a deadlock rests on.
  */
+#include "base/clock.h"
 #include "cli/evidence.h"
 #include "host/goroutine_dump.h"
 
 #define GROUPS_SHOWN 3
 #define FRAMES_SHOWN 3
 
+/* A wait says who waits only above the runtime's own frames. */
+static bool is_of_runtime(const char *function)
+{
+	static const char *const packages[] = {"runtime.", "sync.", "internal/", "syscall."};
+
+	for (size_t i = 0; i < ARRAY_SIZE(packages); i++)
+		if (startswith(function, packages[i]))
+			return true;
+	return false;
+}
+
 /* "chan send for 3 min: shim.Reap ← shim.handleSignals". */
 static int append_goroutine(struct buffer *text, const cJSON *goroutine)
 {
 	double minutes = json_number(goroutine, "waitMinutes", 0);
 	const cJSON *frame;
+	bool above = false;
 	int shown = 0;
 
 	int r = buffer_append_text(text, story_text_or(goroutine, "state", "state unknown"));
@@ -24,7 +37,8 @@ static int append_goroutine(struct buffer *text, const cJSON *goroutine)
 
 		if (!function)
 			function = cJSON_GetStringValue(frame);
-		if (r == 0 && function && shown < FRAMES_SHOWN)
+		above |= function && !is_of_runtime(function);
+		if (r == 0 && above && function && shown < FRAMES_SHOWN)
 			r = buffer_printf(text, "%s%s", shown++ ? " ← " : ": ",
 					  goroutine_function_name(function));
 	}
@@ -64,18 +78,27 @@ EVIDENCE(goroutines) = {.plugin = "goroutines", .append = append_goroutines};
 /* The diagnosis rests on two of them: that nothing has moved between is what they prove. */
 static int append_shim_deadlock(struct buffer *text, const cJSON *context)
 {
-	const cJSON *dump;
+	const cJSON *dumps = json_at(context, "dumps"), *dump, *first = NULL;
+	int64_t first_ns = 0, time_ns;
 	int r = 0;
 
-	cJSON_ArrayForEach (dump, json_at(context, "dumps")) {
+	cJSON_ArrayForEach (dump, dumps) {
 		const char *time = json_string(dump, "time");
+		char apart[TIME_TEXT_SIZE];
+		bool known = time && time_parse(time, &time_ns) == 0;
 
 		if (r == 0)
-			r = buffer_printf(text, "\ndump of %s, %.0f goroutines: ",
-					  time ? time : "unknown time",
-					  json_number(dump, "goroutines", 0));
+			r = buffer_printf(text, "\n%s dump", first ? "second" : "first");
+		if (r == 0 && first && known && first_ns && time_ns > first_ns)
+			r = buffer_printf(text, ", %s later",
+					  duration_format((uint64_t)(time_ns - first_ns), apart));
+		if (r == 0)
+			r = buffer_append_text(text, ": main goroutine in ");
 		if (r == 0)
 			r = append_goroutine(text, json_at(dump, "main"));
+		if (!first && known)
+			first_ns = time_ns;
+		first = dump;
 	}
 	return r;
 }

@@ -2,6 +2,7 @@
 /* The story of detector shim_stall: which shim, whom it serves, and what it no longer does. */
 #include "base/clock.h"
 #include "cli/sighting.h"
+#include "host/container.h"
 
 #define CONTAINERS_SHOWN 6
 #define INITS_SHOWN 3
@@ -32,7 +33,7 @@ static int append_shim(struct buffer *text, const cJSON *shim)
 		r = buffer_append_text(
 			text, story_text_or(shim, "program", story_text_or(shim, "comm", "?")));
 	if (r == 0 && id)
-		r = buffer_printf(text, ", started for %.12s", id);
+		r = buffer_printf(text, ", started for %.*s", container_id_width(id), id);
 	if (r == 0 && namespace)
 		r = buffer_printf(text, " in the runtime's namespace %s", namespace);
 	return r;
@@ -108,7 +109,7 @@ static int append_unresponsive(struct buffer *text, const cJSON *details)
 	int r = buffer_printf(text, "\nits socket was asked (%s",
 			      story_text_or(request, "method", "a request"));
 	if (r == 0 && container)
-		r = buffer_printf(text, " of %.12s", container);
+		r = buffer_printf(text, " of %.*s", container_id_width(container), container);
 	if (r == 0)
 		r = buffer_printf(text, "): %s after %s",
 				  story_text_or(request, "outcome", "no answer"),
@@ -126,7 +127,7 @@ static int append_held(struct buffer *text, const cJSON *init)
 	if (r == 0)
 		r = story_append_process(text, init);
 	if (r == 0 && container)
-		r = buffer_printf(text, " of %.12s", container);
+		r = buffer_printf(text, " of %.*s", container_id_width(container), container);
 	if (r == 0)
 		r = buffer_printf(
 			text, " has been dying for %s, %.0f tasks left in its pid namespace",
@@ -212,7 +213,7 @@ static int append_shim_stall(struct buffer *text, const cJSON *details)
 				r = findings[i].append(text, details);
 	}
 	if (r == 0 && json_number(details, "longestSeconds", 0) > 0)
-		r = buffer_printf(text, "\nstalled for %s; told after %s",
+		r = buffer_printf(text, "\nstalled for %s (threshold %s)",
 				  seconds_text(details, "longestSeconds", longest),
 				  seconds_text(details, "thresholdSeconds", threshold));
 	return r == 0 ? append_containers(text, details) : r;

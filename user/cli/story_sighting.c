@@ -7,6 +7,7 @@
 
 #include "cli/sighting.h"
 #include "cli/story.h"
+#include "host/container.h"
 
 #define FRAMES_SHOWN 5
 #define DETAILS_SHOWN 12
@@ -38,9 +39,10 @@ int story_append_container(struct buffer *text, const cJSON *container)
 {
 	const char *name = json_string(container, "name"), *pod = json_string(container, "pod");
 	const char *namespace = json_string(container, "namespace");
+	const char *id = story_text_or(container, "id", "?");
 
-	int r = buffer_printf(text, "%s%s%.12s", name ? name : "", name ? " " : "",
-			      story_text_or(container, "id", "?"));
+	int r = buffer_printf(text, "%s%s%.*s", name ? name : "", name ? " " : "",
+			      container_id_width(id), id);
 	if (r == 0 && pod)
 		r = buffer_printf(text, " of pod %s%s%s", namespace ? namespace : "",
 				  namespace ? "/" : "", pod);

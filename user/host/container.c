@@ -214,3 +214,8 @@ bool container_from_cgroup(const char *path, struct container *ret_container)
 	*ret_container = container;
 	return container.id[0] || container.pod_uid[0];
 }
+
+int container_id_width(const char *id)
+{
+	return is_hexadecimal(id, ID_DIGITS) ? 12 : (int)strlen(id);
+}

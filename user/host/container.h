@@ -20,3 +20,9 @@ struct container {
  * or to a pod alone (id "": the pod's own group, whose limit is that of all its containers).
  */
 bool container_from_cgroup(const char *path, struct container *ret_container);
+
+/*
+ * How many characters of ID a person is shown: twelve of a hexadecimal one, as every runtime's tools do, and all
+ * of a name that somebody chose.
+ */
+int container_id_width(const char *id);

@@ -37,9 +37,10 @@ static void what_the_plug_ins_left_is_told_in_a_few_lines(void **state)
 		"{\"context\":{\"goroutines\":{\"artifact\":\"goroutines.txt\",\"truncated\":true,"
 		"\"summary\":{\"goroutines\":40,\"main\":" MAIN
 		",\"groups\":[{\"count\":30,\"state\":"
-		"\"sync.Mutex.Lock\\n\",\"frames\":[\"a/b.C\"]}]}},\"shim-deadlock\":{\"dumps\":["
-		"{\"time\":\"T1\",\"goroutines\":40,\"main\":" MAIN "},{}]},\"kill-shim\":{"
-		"\"containers\":[{\"id\":\"0123456789abcdef\",\"name\":\"api\",\"processes\":1}],"
+		"\"sync.Mutex.Lock\\n\",\"frames\":[\"sync.(*Mutex).Lock\",\"a/b.C\"]}]}},\"shim-deadlock\":{\"dumps\":["
+		"{\"time\":\"2026-11-23T10:00:00Z\",\"goroutines\":40,\"main\":" MAIN
+		"},{\"time\":\"2026-11-23T10:00:05.03Z\"}]},\"kill-shim\":{"
+		"\"containers\":[{\"id\":\"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\",\"name\":\"api\",\"processes\":1}],"
 		"\"containerCount\":1},\"other\":{\"a\":1}}}";
 
 	expect_evidence("goroutines", status,
@@ -48,8 +49,8 @@ static void what_the_plug_ins_left_is_told_in_a_few_lines(void **state)
 			"30 in sync.Mutex.Lock?: b.C");
 	expect_evidence(
 		"shim-deadlock", status,
-		"\ndump of T1, 40 goroutines: chan send for 3 min: reaper.Reap ← main.main\n"
-		"dump of unknown time, 0 goroutines: state unknown");
+		"\nfirst dump: main goroutine in chan send for 3 min: reaper.Reap ← main.main\n"
+		"second dump, 5s later: main goroutine in state unknown");
 	expect_evidence("kill-shim", status,
 			"\naffected: container api 0123456789ab, 1 running process");
 	expect_evidence("other", status, "");

@@ -31,23 +31,23 @@ static void expect_sighting(const char *event, const char *expected)
 static const char wedged[] =
 	"{\"detector\":\"shim_stall\",\"type\":\"ShimUnresponsive\","
 	"\"process\":{\"pid\":812,\"tgid\":812,\"comm\":\"containerd-shim\",\"uid\":0},"
-	"\"container\":{\"runtime\":\"containerd\",\"id\":\"0123456789abcdef0123\",\"pod\":\"api-7f\","
+	"\"container\":{\"runtime\":\"containerd\",\"id\":\"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\",\"pod\":\"api-7f\","
 	"\"podUid\":\"u\",\"namespace\":\"shop\",\"name\":\"api\",\"image\":\"shop/api:1\"},"
 	"\"details\":{\"shim\":{\"pid\":812,\"startTime\":5,\"comm\":\"containerd-shim\",\"kind\":"
 	"\"containerd-v1\",\"program\":\"/usr/bin/containerd-shim\",\"namespace\":\"k8s.io\",\"id\":"
-	"\"0123456789abcdef0123\"},"
+	"\"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\"},"
 	"\"findings\":[\"stopped\",\"unresponsive\",\"init-held\",\"unreaped-child\"],"
 	"\"thresholdSeconds\":10,\"longestSeconds\":65,"
 	"\"unreaped\":{\"count\":212,\"children\":[{\"pid\":900,\"comm\":\"sh\",\"seconds\":65},"
 	"{\"pid\":901,\"comm\":\"sleep\",\"seconds\":60},{\"pid\":902,\"comm\":\"sleep\",\"seconds\":59},"
 	"{\"pid\":903,\"comm\":\"sleep\",\"seconds\":58}]},"
 	"\"stopped\":{\"seconds\":30,\"tracer\":{\"pid\":77,\"comm\":\"gdb\"}},"
-	"\"initHeld\":[{\"pid\":850,\"comm\":\"init\",\"container\":\"0123456789abcdef0123\","
+	"\"initHeld\":[{\"pid\":850,\"comm\":\"init\",\"container\":\"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\","
 	"\"seconds\":20,\"remaining\":3,\"heldBy\":\"task\",\"holders\":[{\"pid\":851,\"state\":\"D\","
 	"\"comm\":\"dd\"}]}],"
 	"\"request\":{\"protocol\":\"ttrpc\",\"method\":\"State\",\"container\":"
-	"\"0123456789abcdef0123\",\"seconds\":12,\"outcome\":\"no answer\"},"
-	"\"containers\":[{\"id\":\"0123456789abcdef0123\",\"pod\":\"api-7f\",\"namespace\":\"shop\","
+	"\"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\",\"seconds\":12,\"outcome\":\"no answer\"},"
+	"\"containers\":[{\"id\":\"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\",\"pod\":\"api-7f\",\"namespace\":\"shop\","
 	"\"name\":\"api\",\"processes\":0},{\"id\":\"fedcba9876543210\",\"pod\":\"api-7f\",\"namespace\":"
 	"\"shop\",\"sandbox\":true,\"init\":{\"pid\":850,\"state\":\"Z\"},\"processes\":1}],"
 	"\"containerCount\":4}}";
@@ -68,7 +68,7 @@ static void a_stalled_shim_is_told_with_whom_it_serves_and_all_that_is_wrong(voi
 		"pid namespace; held by dd (pid 851) in state D\n"
 		"212 dead children are not reaped, the longest for 1m5s: sh (pid 900), sleep (pid "
 		"901), sleep (pid 902) and 209 more\n"
-		"stalled for 1m5s; told after 10s\n"
+		"stalled for 1m5s (threshold 10s)\n"
 		"serves container api 0123456789ab of pod shop/api-7f, its init is gone, 0 "
 		"processes\n"
 		"serves sandbox fedcba987654 of pod shop/api-7f, its init is a zombie, 1 process\n"
@@ -91,7 +91,7 @@ static void a_finding_without_its_details_is_told_all_the_same(void **state)
 		"\"longestSeconds\":1e300,\"shim\":[],\"containers\":7,\"unreaped\":\"x\"}}",
 		"kernel event, by the detector shim_stall\n"
 		"shim ?\n"
-		"stalled for 0s; told after 0s");
+		"stalled for 0s (threshold 0s)");
 }
 
 static void a_name_cannot_begin_a_line_of_its_own(void **state)
