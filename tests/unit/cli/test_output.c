@@ -57,7 +57,7 @@ static const char thawed[] =
 	"\"HungTask\",\"time\":\"2026-11-23T17:45:01Z\",\"process\":{\"pid\":812,\"tgid\":812,"
 	"\"comm\":\"dd\",\"uid\":0,"
 	"\"parent\":{\"pid\":800,\"tgid\":800,\"comm\":\"bash\"}},\"container\":{\"id\":"
-	"\"0123456789abcdef\",\"name\":\"api\","
+	"\"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\",\"name\":\"api\","
 	"\"pod\":\"api-7f\",\"namespace\":\"shop\",\"runtime\":\"containerd\"},"
 	"\"stack\":{\"kernel\":[\"__schedule+0x1\",\"schedule+0x2\",\"percpu_rwsem_wait+0x9\","
 	"\"mnt_want_write+0x1\"]},"

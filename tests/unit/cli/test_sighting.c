@@ -28,27 +28,31 @@ static void expect_sighting(const char *event, const char *expected)
 	assert_string_equal(buffer_text(&text), expected);
 }
 
+#define ID "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define SANDBOX "fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210"
+
 static const char wedged[] =
 	"{\"detector\":\"shim_stall\",\"type\":\"ShimUnresponsive\","
 	"\"process\":{\"pid\":812,\"tgid\":812,\"comm\":\"containerd-shim\",\"uid\":0},"
-	"\"container\":{\"runtime\":\"containerd\",\"id\":\"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\",\"pod\":\"api-7f\","
+	"\"container\":{\"runtime\":\"containerd\",\"id\":\"" ID "\",\"pod\":\"api-7f\","
 	"\"podUid\":\"u\",\"namespace\":\"shop\",\"name\":\"api\",\"image\":\"shop/api:1\"},"
 	"\"details\":{\"shim\":{\"pid\":812,\"startTime\":5,\"comm\":\"containerd-shim\",\"kind\":"
 	"\"containerd-v1\",\"program\":\"/usr/bin/containerd-shim\",\"namespace\":\"k8s.io\",\"id\":"
-	"\"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\"},"
+	"\"" ID "\"},"
 	"\"findings\":[\"stopped\",\"unresponsive\",\"init-held\",\"unreaped-child\"],"
 	"\"thresholdSeconds\":10,\"longestSeconds\":65,"
 	"\"unreaped\":{\"count\":212,\"children\":[{\"pid\":900,\"comm\":\"sh\",\"seconds\":65},"
 	"{\"pid\":901,\"comm\":\"sleep\",\"seconds\":60},{\"pid\":902,\"comm\":\"sleep\",\"seconds\":59},"
 	"{\"pid\":903,\"comm\":\"sleep\",\"seconds\":58}]},"
 	"\"stopped\":{\"seconds\":30,\"tracer\":{\"pid\":77,\"comm\":\"gdb\"}},"
-	"\"initHeld\":[{\"pid\":850,\"comm\":\"init\",\"container\":\"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\","
+	"\"initHeld\":[{\"pid\":850,\"comm\":\"init\",\"container\":\"" ID "\","
 	"\"seconds\":20,\"remaining\":3,\"heldBy\":\"task\",\"holders\":[{\"pid\":851,\"state\":\"D\","
 	"\"comm\":\"dd\"}]}],"
 	"\"request\":{\"protocol\":\"ttrpc\",\"method\":\"State\",\"container\":"
-	"\"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\",\"seconds\":12,\"outcome\":\"no answer\"},"
-	"\"containers\":[{\"id\":\"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\",\"pod\":\"api-7f\",\"namespace\":\"shop\","
-	"\"name\":\"api\",\"processes\":0},{\"id\":\"fedcba9876543210\",\"pod\":\"api-7f\",\"namespace\":"
+	"\"" ID "\",\"seconds\":12,\"outcome\":\"no answer\"},"
+	"\"containers\":[{\"id\":\"" ID "\",\"pod\":\"api-7f\",\"namespace\":\"shop\","
+	"\"name\":\"api\",\"processes\":0},{\"id\":\"" SANDBOX
+	"\",\"pod\":\"api-7f\",\"namespace\":"
 	"\"shop\",\"sandbox\":true,\"init\":{\"pid\":850,\"state\":\"Z\"},\"processes\":1}],"
 	"\"containerCount\":4}}";
 
