@@ -128,14 +128,20 @@ static __always_inline int deliver(void *ctx, int number, struct kernel_siginfo 
 	__u32 tgid = identity >> 32;
 	struct crash_signal *crash;
 	struct pt_regs *registers;
+	__u64 now;
 
 	/* SIG_DFL is 0: whoever handles or ignores the signal lives. */
 	if (BPF_CORE_READ(action, sa.sa_handler) ||
 	    BPF_CORE_READ(task, signal, flags) & SIGNAL_UNKILLABLE)
 		return 0;
-	/* An entry that is there already is of another thread that was faster, or of a dead process. */
+	/*
+	 * An entry that is there already is of another thread that was faster; or, if it is old, it
+	 * is of a dead process, or of a thread that died alone because another one called execve(2).
+	 */
+	now = bpf_ktime_get_boot_ns();
 	crash = bpf_map_lookup_elem(&dying_processes, &tgid);
-	if (crash && crash->start_boot_ns == BPF_CORE_READ(task, group_leader, start_boottime))
+	if (crash && crash->start_boot_ns == BPF_CORE_READ(task, group_leader, start_boottime) &&
+	    now - crash->boot_ns < NS_PER_S)
 		return 0;
 	if (bpf_map_update_elem(&dying_processes, &tgid, &no_signal, BPF_ANY)) {
 		event_count_lost(EVENT_PROCESS_CRASH);
@@ -144,7 +150,7 @@ static __always_inline int deliver(void *ctx, int number, struct kernel_siginfo 
 	crash = bpf_map_lookup_elem(&dying_processes, &tgid);
 	if (!crash)
 		return 0;
-	crash->boot_ns = bpf_ktime_get_boot_ns();
+	crash->boot_ns = now;
 	crash->start_boot_ns = BPF_CORE_READ(task, group_leader, start_boottime);
 	crash->pid = identity;
 	crash->own_pid = own_pid(task);
