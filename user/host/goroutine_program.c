@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <sys/stat.h>
 
 #include <gelf.h>
@@ -141,13 +142,16 @@ int process_signal_state(const struct host *host, int64_t pid, int number, bool 
 
 bool process_output_is_closed(const struct host *host, int64_t pid, int fd)
 {
+	struct stat status;
 	char path[64];
 
-	/* A pipe that nobody reads from cannot be opened for writing so: fifo(7). */
 	snprintf(path, sizeof(path), "%" PRId64 "/fd/%d", pid, fd);
-	struct stat status;
 	if (fstatat(host->proc, path, &status, 0) < 0 || !S_ISFIFO(status.st_mode))
 		return false;
+	/* Without a reader a named pipe cannot be opened so (fifo(7)); an unnamed one polls as broken. */
 	_cleanup_close_ int pipe = openat(host->proc, path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
-	return pipe < 0 && errno == ENXIO;
+	if (pipe < 0)
+		return errno == ENXIO;
+	struct pollfd polled = {.fd = pipe, .events = POLLOUT};
+	return poll(&polled, 1, 0) > 0 && polled.revents & POLLERR;
 }

@@ -52,15 +52,21 @@ static int append(struct goroutine_stream *stream, const char *data, size_t leng
 	return r;
 }
 
-/* The END marker may have come in pieces; what follows its line's end is not of the dump. */
-static void find_end(struct goroutine_stream *stream, size_t from)
+/* Markers may have come in pieces; what follows the END marker's line is not of the dump. */
+static void find_markers(struct goroutine_stream *stream, size_t from)
 {
 	size_t marker = strlen(GOROUTINES_END);
 	char *data = stream->text.data;
 
-	if (!stream->marked || stream->text.length < marker)
+	from -= MIN(from, strlen(GOROUTINES_BEGIN));
+	if (stream->text.length == 0)
 		return;
-	from -= MIN(from, marker);
+	/* What came before may have been somebody's panic. */
+	if (memmem(data + from, stream->text.length - from, GOROUTINES_BEGIN,
+		   strlen(GOROUTINES_BEGIN)))
+		stream->marked = true;
+	if (!stream->marked)
+		return;
 	char *end = memmem(data + from, stream->text.length - from, GOROUTINES_END, marker);
 	if (!end)
 		return;
@@ -95,7 +101,6 @@ static int begin(struct goroutine_stream *stream, const struct write_record *rec
 	if (!dump)
 		return 0;
 	stream->begun = true;
-	stream->marked = startswith(dump, GOROUTINES_BEGIN);
 	stream->start = -(int64_t)(record->offset + (uint64_t)(dump - data));
 	return append(stream, dump, record->length - (size_t)(dump - data));
 }
@@ -122,7 +127,7 @@ int goroutine_stream_add(struct goroutine_stream *stream, const struct write_rec
 			  : begin(stream, record);
 	if (r < 0)
 		return r;
-	find_end(stream, from);
+	find_markers(stream, from);
 	return stream->begun;
 }
 

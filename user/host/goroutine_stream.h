@@ -16,7 +16,7 @@ struct goroutine_stream {
 	int fd;
 	bool ignored; /* known to carry somebody else's output */
 	bool begun, ended; /* a dump's beginning and its END marker were seen */
-	bool marked; /* it began with the BEGIN marker */
+	bool marked; /* the BEGIN marker was seen */
 	bool truncated; /* bytes were over the cap, or could not be read */
 	bool repeated; /* the buffer being read is the rest of the one before, written again */
 	struct buffer text;
