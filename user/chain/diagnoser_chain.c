@@ -50,6 +50,19 @@ static int diagnoser_failed(struct handling *handling, const struct plugin_entry
 	return r < 0 ? r : ask_next(handling);
 }
 
+static int diagnoser_declined(struct handling *handling, const struct plugin_entry *entry,
+			      const char *explanation)
+{
+	_cleanup_free_ char *line = NULL;
+
+	if (explanation && asprintf(&line, "%s: %s", entry->name, explanation) < 0) {
+		line = NULL; /* asprintf leaves it undefined */
+		return -ENOMEM;
+	}
+	int r = line ? strings_append(&handling->declined, line) : 0;
+	return r < 0 ? r : ask_next(handling);
+}
+
 static int diagnoser_answered(struct handling *handling, struct call_result *result)
 {
 	const struct plugin_entry *entry = handling->chain[handling->chain_index++];
@@ -63,7 +76,7 @@ static int diagnoser_answered(struct handling *handling, struct call_result *res
 						"its answer would make the Abnormal too large");
 		return r < 0 ? r : identified(handling, entry);
 	case CALL_NOT_MINE:
-		return ask_next(handling);
+		return diagnoser_declined(handling, entry, result->explanation);
 	case CALL_ERROR:
 		break;
 	}
@@ -81,6 +94,12 @@ static void tell_asked(const struct handling *handling, struct buffer *text)
 					 : " No diagnoser is enabled for this kind of fault.");
 }
 
+static void tell_declined(const struct handling *handling, struct buffer *text)
+{
+	for (size_t i = 0; i < handling->declined.count; i++)
+		buffer_printf(text, "%s; ", handling->declined.items[i]);
+}
+
 static void tell_collected(const struct handling *handling, struct buffer *text)
 {
 	const struct abnormal *abnormal = handling->abnormal;
@@ -90,10 +109,9 @@ static void tell_collected(const struct handling *handling, struct buffer *text)
 	for (size_t i = 0; i < abnormal->status.information.count; i++) {
 		if (items[i].state != INFORMATION_COLLECTED)
 			continue;
-		buffer_printf(text, "%s%s", told++ ? ", " : "\nEvidence: collected by ",
-			      items[i].collector);
+		buffer_printf(text, "%s%s", told++ ? ", " : "collected by ", items[i].collector);
 	}
-	buffer_append_text(text, told ? "." : "\nEvidence: nothing could be collected.");
+	buffer_append_text(text, told ? "." : "nothing could be collected.");
 }
 
 /* The buffer's cap only shortens this text, so its errors are nothing to act on. */
@@ -107,6 +125,8 @@ static int not_identified(struct handling *handling)
 	buffer_printf(&text, "No diagnoser recognised this fault (%s of \"%s\").",
 		      abnormal_source_names[abnormal->spec.source], handling->subject);
 	tell_asked(handling, &text);
+	buffer_append_text(&text, "\nEvidence: ");
+	tell_declined(handling, &text);
 	tell_collected(handling, &text);
 	buffer_append_text(&text,
 			   "\nAdvice: this needs a person. Read what was collected; once you know "

@@ -68,6 +68,7 @@ void handling_chain_free(struct handling *handling)
 	plugin_entries_free(TAKE_PTR(handling->chain), handling->chain_count);
 	handling->chain_count = handling->chain_index = 0;
 	strings_clear(&handling->missing);
+	strings_clear(&handling->declined);
 	if (handling->recoverer)
 		plugin_entry_unref(TAKE_PTR(handling->recoverer));
 	free(TAKE_PTR(handling->last_error));

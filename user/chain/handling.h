@@ -93,6 +93,7 @@ struct handling {
 	struct plugin_entry **chain;
 	size_t chain_count, chain_index;
 	struct strings missing; /* assigned, but not known or not enabled */
+	struct strings declined; /* "NAME: why it is not its fault", of diagnosers that said why */
 	struct plugin_entry *recoverer;
 	uint64_t verify_until_ns;
 	unsigned looks;

@@ -54,12 +54,13 @@ static void a_fault_that_nobody_recognises_is_troubleshot_and_left_to_a_person(v
 
 	handle(bench, fault(bench, "Custom", "a", NULL,
 			    "\"looker\":{\"collect\":\"yes\"},\"shooter\":{\"collect\":\"yes\"},"
-			    "\"holmes\":{\"diagnose\":\"no\"}",
+			    "\"holmes\":{\"diagnose\":\"no:it went away by itself\"}",
 			    ""));
 	assert_end(bench, "a", "Failed", "NotIdentified");
 	assert_text(bench, "a", "status.context.shooter", "evidence");
 	const char *message = seen_text(bench, "a", "status.message");
 	assert_non_null(strstr(message, "holmes"));
+	assert_non_null(strstr(message, "Evidence: holmes: it went away by itself; collected by "));
 	assert_non_null(strstr(message, "looker, "));
 	assert_non_null(strstr(message, "person"));
 	assert_string_equal(reason_of(bench, "a", "Identified"), "NotIdentified");
