@@ -49,11 +49,11 @@ BPF_CFLAGS = -g -O2 -target bpf -Wall -Wextra -Wno-unused-parameter -Wno-missing
 
 # --- Sources: every file found is part of the program --------------------------------------------
 
-layers := base core host detect store chain sources api agent cli
-plugins := collectors diagnosers recoverers
+layers := base core host detect store plugin chain sources api agent cli
+builtins := collectors diagnosers recoverers
 layer_sources = $(sort $(wildcard user/$(1)/*.c))
-plugin_sources := $(sort $(wildcard $(addsuffix /*.c,$(plugins))))
-sources := $(foreach layer,$(layers),$(call layer_sources,$(layer))) $(plugin_sources)
+builtin_sources := $(sort $(wildcard $(addsuffix /*.c,$(builtins))))
+sources := $(foreach layer,$(layers),$(call layer_sources,$(layer))) $(builtin_sources)
 objects := $(sources:%.c=$(O)/%.o)
 bpf_sources := $(sort $(wildcard bpf/*.bpf.c))
 skeletons := $(bpf_sources:bpf/%.bpf.c=$(O)/include/%.skel.h)
@@ -106,20 +106,21 @@ uses_core := core base
 uses_host := host base
 uses_detect := detect host base
 uses_store := store core base
-uses_chain := chain store core host base
-uses_plugins := plugins chain store core host base
-uses_sources := sources chain store core detect host base
-uses_api := api sources chain store core detect host base
-uses_agent := agent api sources chain store core detect host base
-uses_cli := cli agent api sources chain store core detect host base
+uses_plugin := plugin core host base
+uses_chain := chain plugin store core host base
+uses_builtins := builtins plugin core host base
+uses_sources := sources chain plugin store core detect host base
+uses_api := api sources chain plugin store core detect host base
+uses_agent := agent api sources chain plugin store core detect host base
+uses_cli := cli agent api sources chain plugin store core detect host base
 
-archive_sources = $(if $(filter plugins,$(1)),$(plugin_sources),$(call layer_sources,$(1)))
+archive_sources = $(if $(filter builtins,$(1)),$(builtin_sources),$(call layer_sources,$(1)))
 define archive_rule
 $(O)/lib/$(1).a: $(patsubst %.c,$(O)/%.o,$(call archive_sources,$(1)))
 	@mkdir -p $$(@D); rm -f $$@
 	$$(Q)ar rcs $$@ $$(filter %.o,$$^)
 endef
-$(foreach layer,$(layers) plugins,$(eval $(call archive_rule,$(layer))))
+$(foreach layer,$(layers) builtins,$(eval $(call archive_rule,$(layer))))
 
 unit_sources := $(sort $(wildcard tests/unit/*/test_*.c))
 unit_tests := $(unit_sources:%.c=$(O)/%)

@@ -4,7 +4,7 @@
  * limit was hit, the container's, and the process's own. The summary has those of memory by one set
  * of names for v1 and v2; the artifact has everything as the kernel calls it.
  */
-#include "chain/plugin_subject.h"
+#include "plugin/subject.h"
 #include "host/cgroup.h"
 
 #define GROUPS_MAX 3

@@ -4,7 +4,7 @@
  * image. The event has what the agent knew without waiting for a disk; here Docker's and Podman's own
  * files are read too, and a Custom Abnormal, which names a container by its id alone, gets the rest.
  */
-#include "chain/plugin_subject.h"
+#include "plugin/subject.h"
 #include "host/container_names.h"
 
 /* spec.context.container: "ID" or {id}. */

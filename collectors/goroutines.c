@@ -10,7 +10,7 @@
  */
 #include "base/plain.h"
 #include "base/schema.h"
-#include "chain/plugin_subject.h"
+#include "plugin/subject.h"
 #include "host/goroutine_capture.h"
 #include "host/goroutine_dump.h"
 #include "host/goroutine_text.h"
@@ -19,6 +19,7 @@
 #define ARTIFACT "goroutines.txt"
 
 struct settings {
+	int hook; /* enum goroutine_hook */
 	int64_t bytes;
 	uint64_t timeout_ns;
 };
@@ -28,6 +29,7 @@ static const struct field settings_fields[] = {
 		     .maximum = 16 * MIB),
 	SCHEMA_FIELD(struct settings, timeout_ns, "timeout", FIELD_DURATION, .minimum = NS_PER_S,
 		     .maximum = 15 * NS_PER_S),
+	SCHEMA_FIELD(struct settings, hook, "hook", FIELD_ENUM, .names = goroutine_hook_names),
 };
 static const struct schema settings_schema =
 	SCHEMA("goroutines", struct settings, settings_fields, .extra_offset = SCHEMA_STRICT);
@@ -74,6 +76,7 @@ static int answer(struct plugin_call *call, const struct process *process,
 	    json_set(json, "process", TAKE_PTR(named)) < 0 ||
 	    json_set_time(json, "time", capture->time) < 0 ||
 	    json_set_number(json, "bytes", (double)capture->length) < 0 ||
+	    json_set_string(json, "hook", goroutine_hook_names[capture->hook]) < 0 ||
 	    json_set_bool(json, "truncated", capture->truncated || dump->truncated) < 0 ||
 	    json_set_number(json, "lost", (double)capture->lost) < 0 ||
 	    json_set(json, "summary",
@@ -93,6 +96,7 @@ static int collect(struct plugin_call *call)
 	_cleanup_(goroutine_dump_freep) struct goroutine_dump *dump = NULL;
 	const struct settings *settings = call->settings;
 	const struct goroutine_capture_options options = {
+		.hook = settings ? (enum goroutine_hook)settings->hook : GOROUTINE_HOOK_BEST,
 		.within_ns = settings ? settings->timeout_ns : 10 * NS_PER_S,
 		.bytes_max = settings ? (size_t)settings->bytes : 4 * MIB,
 	};

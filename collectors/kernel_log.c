@@ -7,7 +7,7 @@
 #include <inttypes.h>
 
 #include "base/buffer.h"
-#include "chain/plugin_subject.h"
+#include "plugin/subject.h"
 
 #define WINDOW_US INT64_C(60000000)
 #define ARTIFACT_BYTES_MAX (256 * KIB)

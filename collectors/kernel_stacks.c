@@ -10,7 +10,7 @@
 
 #include "base/buffer.h"
 #include "base/file.h"
-#include "chain/plugin_subject.h"
+#include "plugin/subject.h"
 
 #define TASKS_MAX 1024
 #define STACK_BYTES_MAX (16 * KIB)

@@ -11,7 +11,7 @@
 #include "base/buffer.h"
 #include "base/file.h"
 #include "base/plain.h"
-#include "chain/plugin_subject.h"
+#include "plugin/subject.h"
 
 #define ARTIFACT_BYTES_MAX (256 * KIB)
 #define FILES_MAX 1000000

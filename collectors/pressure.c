@@ -3,7 +3,7 @@
  * Collector pressure: how much time the node, and the control group that the Abnormal is about,
  * lose waiting for processor, memory and disk.
  */
-#include "chain/plugin_subject.h"
+#include "plugin/subject.h"
 #include "host/cgroup.h"
 #include "host/pressure.h"
 

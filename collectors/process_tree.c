@@ -11,7 +11,7 @@
 #include "base/buffer.h"
 #include "base/file.h"
 #include "base/size.h"
-#include "chain/plugin_subject.h"
+#include "plugin/subject.h"
 
 #define ARTIFACT_BYTES_MAX (256 * KIB)
 #define THREADS_MAX 4096

@@ -11,7 +11,7 @@
 
 #include "base/buffer.h"
 #include "base/file.h"
-#include "chain/plugin_subject.h"
+#include "plugin/subject.h"
 #include "host/mounts.h"
 
 #define MESSAGE_BYTES_MAX (16 * KIB)

@@ -10,7 +10,7 @@
 #include "base/buffer.h"
 #include "base/file.h"
 #include "base/size.h"
-#include "chain/plugin_subject.h"
+#include "plugin/subject.h"
 #include "host/pressure.h"
 
 #define MESSAGE_BYTES_MAX (16 * KIB)

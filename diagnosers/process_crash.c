@@ -7,7 +7,7 @@
 #include <inttypes.h>
 
 #include "base/buffer.h"
-#include "chain/plugin_subject.h"
+#include "plugin/subject.h"
 
 #define MESSAGE_BYTES_MAX (16 * KIB)
 #define FRAMES_SHOWN 5

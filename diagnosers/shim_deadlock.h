@@ -2,7 +2,7 @@
 /* What the diagnoser shim-deadlock has found out of a shim, and how it tells it. */
 #pragma once
 
-#include "chain/plugin_shim.h"
+#include "plugin/subject_shim.h"
 
 #define SHIM_DEADLOCK_DUMPS 2
 

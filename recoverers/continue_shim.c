@@ -8,7 +8,7 @@
 #include <signal.h>
 #include <sys/pidfd.h>
 
-#include "chain/plugin_shim.h"
+#include "plugin/subject_shim.h"
 
 #define QUESTION_NS (3 * NS_PER_S)
 

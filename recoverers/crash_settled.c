@@ -8,8 +8,8 @@
  */
 #include <inttypes.h>
 
-#include "chain/plugin_subject.h"
-#include "chain/plugin_successor.h"
+#include "plugin/subject.h"
+#include "plugin/subject_successor.h"
 #include "host/cgroup.h"
 
 #define SETTLE_NS (2 * NS_PER_S) /* what crashes again at once has not settled */

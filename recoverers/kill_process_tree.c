@@ -13,7 +13,7 @@
 #include <inttypes.h>
 #include <signal.h>
 
-#include "chain/plugin_subject.h"
+#include "plugin/subject.h"
 #include "host/container.h"
 #include "host/process_set.h"
 

@@ -9,8 +9,8 @@
 
 #include "base/file.h"
 #include "base/size.h"
-#include "chain/plugin_subject.h"
-#include "chain/plugin_successor.h"
+#include "plugin/subject.h"
+#include "plugin/subject_successor.h"
 #include "host/cgroup.h"
 #include "host/pressure.h"
 

@@ -10,7 +10,7 @@
 #include <systemd/sd-bus.h>
 #include <systemd/sd-id128.h>
 
-#include "chain/plugin_subject.h"
+#include "plugin/subject.h"
 #include "host/container.h"
 
 #define UNIT_NAME_SIZE 256 /* UNIT_NAME_MAX of systemd and a NUL */

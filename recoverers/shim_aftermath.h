@@ -8,7 +8,7 @@
  */
 #pragma once
 
-#include "chain/plugin_shim.h"
+#include "plugin/subject_shim.h"
 
 /* SHIM is as shim_json() told of it. */
 int aftermath_check_socket(const struct plugin_call *call, const cJSON *shim, const char **ret_how);

@@ -17,7 +17,7 @@
 #include <sys/sysmacros.h>
 
 #include "base/file.h"
-#include "chain/plugin_subject.h"
+#include "plugin/subject.h"
 #include "host/mounts.h"
 
 #define FREEZE_COMPLETE 4 /* SB_FREEZE_COMPLETE of include/linux/fs.h: what FITHAW can end */

@@ -6,8 +6,8 @@
  */
 #include "agent/config.h"
 #include "api/lines.h"
-#include "chain/call.h"
-#include "chain/script_header.h"
+#include "plugin/call.h"
+#include "plugin/script_header.h"
 #include "host/container.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -13,7 +13,7 @@
 
 #include "base/file.h"
 #include "base/yaml.h"
-#include "chain/registry.h"
+#include "plugin/registry.h"
 #include "core/abnormal.h"
 #include "detect/detect.h"
 

@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 
 #include "base/buffer.h"
-#include "chain/plugin.h"
+#include "plugin/plugin.h"
 #include "core/abnormal.h"
 
 /* A flag's path may be relative to where the agent is started. */

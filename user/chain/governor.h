@@ -6,7 +6,7 @@
  */
 #pragma once
 
-#include "chain/registry.h"
+#include "plugin/registry.h"
 
 struct governor;
 

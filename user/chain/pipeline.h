@@ -8,7 +8,7 @@
  */
 #pragma once
 
-#include "chain/call.h"
+#include "plugin/call.h"
 #include "store/store.h"
 
 struct pipeline;

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "chain/supervisor.h"
+#include "plugin/supervisor.h"
 #include "cli/command.h"
 
 static int plugin_supervisor_main(int argc, char **argv)

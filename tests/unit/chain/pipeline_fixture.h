@@ -7,7 +7,7 @@
  */
 #pragma once
 
-#include "chain_fixture.h"
+#include "../plugin/call_fixture.h"
 
 #include "chain/pipeline.h"
 #include "core/fingerprint.h"

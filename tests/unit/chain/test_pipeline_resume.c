@@ -5,7 +5,7 @@
  */
 #include "pipeline_fixture.h"
 
-#include "chain/generation.h"
+#include "plugin/generation.h"
 
 #define FRESH(test) cmocka_unit_test_setup_teardown(test, bench_new, bench_teardown)
 #define WORKS "{\"plan\":\"yes\",\"recover\":\"yes\",\"verify\":\"yes\"}"
