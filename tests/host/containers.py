@@ -20,7 +20,7 @@ SOCKETS = pathlib.Path("/run/containerd/s")
 RUNC_STATE = pathlib.Path("/run/containerd/runc")
 
 # What a detector is told so that it looks at the shims of these tests and at no other on the node: the second is
-# nobody's name but theirs, and the first is that of Docker up to 18.06, with which no test begins (foreign_shims).
+# nobody's name but theirs, and the first is that of Docker up to 18.06, with which no test begins.
 OWN_SHIMS = ["docker-containerd-shim", "containerd-shim-lb-v2"]
 
 # Children that the shim inherits: without a pid namespace of the container they are orphans of its own.
@@ -118,8 +118,8 @@ def children(pid):
     return found
 
 
-def foreign_shims(names=("containerd-shim", "docker-containe", "conmon")):
-    """Processes of the node with such a comm (which the kernel cuts at 15) that are no test's."""
+def processes_called(*names):
+    """Pids by comm, which the kernel cuts at 15 characters."""
     found = []
     for entry in pathlib.Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -248,7 +248,7 @@ class Containerd:
         reason = missing_for_containers()
         if reason:
             raise Unavailable(reason)
-        if self.buggy and foreign_shims(["docker-containe"]):
+        if self.buggy and processes_called("docker-containe"):
             raise Unavailable("this node runs docker-containerd-shim, which the buggy one is called here: needs a node "
                               "without an old Docker")
         shim = buggy_shim() if self.buggy else None
@@ -343,12 +343,11 @@ class Containerd:
     def shims(self):
         """Every shim of this namespace, by its arguments: -namespace NAMESPACE."""
         found = []
-        for entry in pathlib.Path("/proc").iterdir():
-            if entry.name.isdigit():
-                with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                    words = (entry / "cmdline").read_bytes().split(b"\0")
-                    if b"containerd-shim" in words[0] and b"-namespace" in words and self.namespace.encode() in words[1:]:
-                        found.append(Shim(int(entry.name)))
+        for pid in processes_called("containerd-shim", "docker-containe"):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+                if b"-namespace" in words and self.namespace.encode() in words:
+                    found.append(Shim(pid))
         return [shim for shim in found if shim.start_time]
 
     def shim(self, name):
@@ -362,7 +361,8 @@ class Containerd:
     def task_ls(self, timeout=30):
         """{container: (pid, status)} as `ctr task ls` prints it."""
         lines = self.ctr("task", "ls", timeout=timeout).stdout.splitlines()[1:]
-        return {words[0]: (int(words[1]), words[2]) for words in (line.split() for line in lines if line) if len(words) >= 3}
+        rows = [line.split() for line in lines]
+        return {row[0]: (int(row[1]), row[2]) for row in rows if len(row) >= 3}
 
     def kill(self, name, signal_name="KILL", everything=False, timeout=10, check=True):
         return self.ctr("task", "kill", *(["--all"] if everything else []), "-s", signal_name, name, timeout=timeout,

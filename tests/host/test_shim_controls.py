@@ -12,7 +12,7 @@ import subprocess
 import threading
 
 import pytest
-from containers import MANY_COUNT, OWN_SHIMS, Shim, children
+from containers import MANY_COUNT, Shim, children
 from faults import end_process, wait_for
 from test_shim_stall import settings
 

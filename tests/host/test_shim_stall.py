@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Upstream's containerd-shim 1.2.0, deadlocked for real under the distribution's containerd: found, repaired, proven."""
+"""Upstream's containerd-shim 1.2.0, deadlocked for real under the distribution's containerd: found and repaired."""
 import json
 import pathlib
 
 import pytest
-from containers import OWN_SHIMS, foreign_shims
+from containers import OWN_SHIMS, processes_called
 from faults import wait_for
 
 POD = {"io.kubernetes.cri.container-type": "container", "io.kubernetes.cri.container-name": "server",
@@ -54,10 +54,9 @@ def test_a_deadlocked_shim_is_found_diagnosed_killed_and_its_task_is_gone(agent,
     event = ended["spec"]["kernelEvent"]
     assert event["type"] in ("ShimUnresponsive", "ShimUnreapedChild"), event
     assert event["process"]["pid"] == shim.pid and event["process"]["startTime"] == shim.start_time, event
-    names = {key: event["container"].get(key) for key in ("runtime", "id", "pod", "namespace", "name", "podUid", "image")}
-    assert names == {"runtime": "containerd", "id": "web", "pod": "web-0", "namespace": "shop", "name": "server",
-                     "podUid": POD["io.kubernetes.cri.sandbox-uid"],
-                     "image": "registry.example/shop/web:1.4"}, event["container"]
+    expected = {"runtime": "containerd", "id": "web", "pod": "web-0", "namespace": "shop", "name": "server",
+                "podUid": POD["io.kubernetes.cri.sandbox-uid"], "image": "registry.example/shop/web:1.4"}
+    assert {key: event["container"].get(key) for key in expected} == expected, event["container"]
     dump = artifacts(ended)["goroutines.txt"].read_text()
     assert "goroutine 1 [chan send" in dump and "Reap" in dump, dump[:2000]
     assert len(agent.abnormals("shim_stall")) == 1
@@ -75,7 +74,7 @@ def test_a_dry_run_only_tells_and_an_agent_started_after_the_deadlock_repairs_it
     assert shim.alive() and containerd.task_ls()["late"][1] == "UNKNOWN"
     # With the detector's own defaults, unless that would have it look at containers of this node.
     late = settings()
-    if not foreign_shims(["containerd-shim", "conmon"]):
+    if not processes_called("containerd-shim", "conmon"):
         del late["detectors"]["shim_stall"]["shims"]
     home = agent(late)
     assert_cured(home, containerd, "late", shim, home.wait_ended("shim_stall", 60))
