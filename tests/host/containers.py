@@ -53,7 +53,8 @@ def static_busybox():
         return None
     # A program that needs a loader says so in a PT_INTERP segment, whose content is the loader's path.
     with open(path, "rb") as file:
-        return None if b"/ld-linux" in file.read(4096) or b"/ld-musl" in file.read(1) else path
+        begin = file.read(4096)
+    return None if b"/ld-linux" in begin or b"/ld-musl" in begin else path
 
 
 def go_program():
