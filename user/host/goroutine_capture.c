@@ -22,8 +22,16 @@
 #define QUIET_NS (300 * NS_PER_MS)
 #define POLL_MS 20
 
+const char *const goroutine_hook_names[] = {
+	[GOROUTINE_HOOK_BEST] = "",
+	[GOROUTINE_HOOK_TP_BTF] = "tp_btf/sys_enter",
+	[GOROUTINE_HOOK_RAW_TP] = "raw_tp/sys_enter",
+	NULL,
+};
+
 struct watch {
 	struct write_watch_bpf *skeleton;
+	enum goroutine_hook hook; /* that of LINK */
 	struct bpf_link *link;
 	struct ring_buffer *ring;
 	const struct host *host;
@@ -180,14 +188,21 @@ static int watch_load(struct watch *watch, const char *name)
 }
 
 /* Late kernels first; raw_tp where the tracepoint is in no BTF. */
-static int watch_begin(struct watch *watch, struct problem *problem)
+static int watch_begin(struct watch *watch, enum goroutine_hook wanted, struct problem *problem)
 {
-	static const char *const names[] = {"write_watch_btf", "write_watch_raw"};
+	static const char *const programs[] = {
+		[GOROUTINE_HOOK_TP_BTF] = "write_watch_btf",
+		[GOROUTINE_HOOK_RAW_TP] = "write_watch_raw",
+	};
 	libbpf_print_fn_t print = libbpf_set_print(keep_quiet);
 	int r = -ENOENT;
 
-	for (size_t i = 0; i < ARRAY_SIZE(names) && r < 0; i++)
-		r = watch_load(watch, names[i]);
+	for (size_t i = GOROUTINE_HOOK_TP_BTF; i < ARRAY_SIZE(programs) && r < 0; i++) {
+		if (wanted != GOROUTINE_HOOK_BEST && wanted != i)
+			continue;
+		r = watch_load(watch, programs[i]);
+		watch->hook = (enum goroutine_hook)i;
+	}
 	libbpf_set_print(print);
 	if (r == 0) {
 		watch->ring = ring_buffer__new(bpf_map__fd(watch->skeleton->maps.writes), on_record,
@@ -258,6 +273,7 @@ static int finish(struct watch *watch, struct goroutine_capture *ret_capture,
 				   "process %" PRId64
 				   " was sent SIGUSR1 and wrote no goroutine dump within %s",
 				   watch->pid, duration_format(options->within_ns, time));
+	ret_capture->hook = watch->hook;
 	ret_capture->lost = watch->skeleton->bss->control.lost;
 	ret_capture->truncated = stream->truncated || ret_capture->lost ||
 				 watch->skeleton->bss->control.cut ||
@@ -285,7 +301,7 @@ int goroutine_capture_take(const struct host *host, const struct clock *clock, i
 				   strerror(-process));
 	int r = check_process(host, pid, start_time, problem);
 	if (r == 0)
-		r = watch_begin(&watch, problem);
+		r = watch_begin(&watch, options->hook, problem);
 	/* Again, as loading takes a while, and what a process does with a signal changes. */
 	if (r == 0)
 		r = check_process(host, pid, start_time, problem);

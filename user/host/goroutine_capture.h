@@ -18,7 +18,17 @@
 #include "base/problem.h"
 #include "host/process.h"
 
+/* Where the writes are seen, best first. */
+enum goroutine_hook {
+	GOROUTINE_HOOK_BEST, /* the first that this kernel offers */
+	GOROUTINE_HOOK_TP_BTF,
+	GOROUTINE_HOOK_RAW_TP,
+};
+/* Ended by NULL: "", "tp_btf/sys_enter", "raw_tp/sys_enter". */
+extern const char *const goroutine_hook_names[];
+
 struct goroutine_capture_options {
+	enum goroutine_hook hook; /* this one alone */
 	uint64_t within_ns; /* from signal to whole dump */
 	size_t bytes_max; /* more is cut, and said so */
 };
@@ -28,6 +38,7 @@ struct goroutine_capture {
 	size_t length;
 	bool truncated; /* bytes_max was reached, or bytes could not be read */
 	uint64_t lost; /* records that the ring had no room for */
+	enum goroutine_hook hook; /* the one that saw it */
 	int64_t time; /* realtime, ns, when the signal was sent */
 };
 void goroutine_capture_clear(struct goroutine_capture *capture);

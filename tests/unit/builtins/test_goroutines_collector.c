@@ -103,6 +103,7 @@ static void a_shims_goroutines_are_told_and_kept_as_lines(void **state)
 	assert_int_equal(json_u64(largest, "count"), 5);
 	assert_string_equal(json_string(largest, "state"), "chan send");
 	assert_true(cJSON_IsString(fixture_context(fixture, "time")));
+	assert_string_equal(fixture_context(fixture, "hook")->valuestring, "tp_btf/sys_enter");
 	assert_string_equal(fixture_context(fixture, "artifact")->valuestring, "goroutines.txt");
 	_cleanup_free_ char *text = fixture_artifact(fixture, "goroutines.txt");
 	assert_non_null(strstr(text, "\n\ngoroutine "));

@@ -25,6 +25,7 @@ struct fixture {
 	char directory[64], program[128], ready[128];
 	bool built, as_root;
 	pid_t pid; /* of the process under test */
+	enum goroutine_hook hook; /* to be used */
 	struct goroutine_capture capture;
 	struct problem problem;
 };
@@ -87,6 +88,7 @@ static int test_teardown(void **state)
 		waitpid(fixture->pid, NULL, 0);
 	}
 	fixture->pid = 0;
+	fixture->hook = GOROUTINE_HOOK_BEST;
 	unlink(fixture->ready);
 	goroutine_capture_clear(&fixture->capture);
 	return 0;
@@ -131,7 +133,8 @@ static void start_go(struct fixture *fixture, const char *form, int err)
 
 static int take_within(struct fixture *fixture, uint64_t within_ns)
 {
-	const struct goroutine_capture_options options = {.within_ns = within_ns, .bytes_max = MIB};
+	const struct goroutine_capture_options options = {
+		.hook = fixture->hook, .within_ns = within_ns, .bytes_max = MIB};
 	struct process process;
 
 	assert_int_equal(process_read(fixture->host, fixture->pid, &process), 0);
@@ -195,6 +198,19 @@ static void a_dump_that_is_discarded_is_seen(void **state)
 	/* A second look. */
 	_cleanup_(goroutine_dump_freep) struct goroutine_dump *again = expect_dump(fixture);
 	assert_int_equal(again->count, dump->count);
+}
+
+static void each_hook_sees_a_dump(void **state)
+{
+	struct fixture *fixture = *state;
+
+	start_go(fixture, "plain", -1);
+	for (int hook = GOROUTINE_HOOK_TP_BTF; goroutine_hook_names[hook]; hook++) {
+		fixture->hook = (enum goroutine_hook)hook;
+		_cleanup_(goroutine_dump_freep) struct goroutine_dump *dump = expect_dump(fixture);
+		expect_senders(dump);
+		assert_int_equal(fixture->capture.hook, hook);
+	}
 }
 
 static void a_dump_into_a_closed_pipe_is_seen(void **state)
@@ -507,6 +523,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		CAPTURE_TEST(a_dump_that_is_discarded_is_seen),
+		CAPTURE_TEST(each_hook_sees_a_dump),
 		CAPTURE_TEST(a_dump_into_a_closed_pipe_is_seen),
 		CAPTURE_TEST(a_dump_in_any_form_is_what_was_written),
 		CAPTURE_TEST(the_rest_of_a_short_write_is_not_taken_twice),
