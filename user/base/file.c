@@ -43,6 +43,22 @@ int file_read(int dir_fd, const char *path, size_t maximum, char **ret_text, siz
 	return file_read_fd(fd, maximum, ret_text, ret_length);
 }
 
+int file_read_regular(const char *path, size_t maximum, char **ret_text, size_t *ret_length)
+{
+	_cleanup_close_ int found = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	struct stat status;
+	char opened[32];
+
+	if (found < 0 || fstat(found, &status) < 0)
+		return -errno;
+	if (S_ISLNK(status.st_mode))
+		return -ELOOP;
+	if (!S_ISREG(status.st_mode))
+		return S_ISDIR(status.st_mode) ? -EISDIR : -ENXIO;
+	snprintf(opened, sizeof(opened), "/proc/self/fd/%d", found);
+	return file_read(AT_FDCWD, opened, maximum, ret_text, ret_length);
+}
+
 int file_read_u64(int dir_fd, const char *path, uint64_t *ret_value)
 {
 	_cleanup_free_ char *text = NULL;

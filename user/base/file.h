@@ -13,6 +13,12 @@
  */
 int file_read(int dir_fd, const char *path, size_t maximum, char **ret_text, size_t *ret_length);
 
+/*
+ * The same where somebody else may have chosen what lies there: -ELOOP for a symbolic link, -ENXIO for a
+ * device, a FIFO or a socket, which are not opened (that alone starts a watchdog, or rewinds a tape).
+ */
+int file_read_regular(const char *path, size_t maximum, char **ret_text, size_t *ret_length);
+
 /* The same for an open descriptor, from its current offset. */
 int file_read_fd(int fd, size_t maximum, char **ret_text, size_t *ret_length);
 

@@ -91,15 +91,17 @@ static const struct vocabulary containerd_words = {
 };
 
 /*
- * CRI-O: its own, and the kubelet's labels. KubeName and Namespace are the sandbox's alone; Image is
- * what was asked for in newer versions, ImageName what it was found under.
+ * CRI-O: the kubelet's labels, then its own. It adds a sandbox's annotations in this order: its own,
+ * those of the pod, which replace them, and the labels (server/sandbox_run_linux.go); so KubeName and
+ * Namespace, which the sandbox alone has, may be what the maker of the pod wrote there. Image is what
+ * was asked for in newer versions, ImageName what it was found under.
  */
 static const struct vocabulary crio_words = {
 	.type = "io.kubernetes.cri-o.ContainerType",
 	.sandbox_value = "sandbox",
 	.sandbox = {"io.kubernetes.cri-o.SandboxID"},
-	.pod = {"io.kubernetes.cri-o.KubeName", "io.kubernetes.pod.name"},
-	.namespace = {"io.kubernetes.cri-o.Namespace", "io.kubernetes.pod.namespace"},
+	.pod = {"io.kubernetes.pod.name", "io.kubernetes.cri-o.KubeName"},
+	.namespace = {"io.kubernetes.pod.namespace", "io.kubernetes.cri-o.Namespace"},
 	.pod_uid = {"io.kubernetes.pod.uid"},
 	.name = {"io.kubernetes.container.name"},
 	.image = {"io.kubernetes.cri-o.ImageName", "io.kubernetes.cri-o.Image"},
@@ -163,11 +165,10 @@ static const char *runtime_of(const char *namespace, const cJSON *annotations)
 
 	if (namespace)
 		return streq(namespace, DOCKER_NAMESPACE) ? "docker" : "containerd";
-	if (streq_ptr(manager, "libpod"))
-		return "podman";
+	/* First, as a pod's annotations may name another manager. */
 	if (json_string(annotations, "io.kubernetes.cri-o.ContainerID"))
 		return "cri-o";
-	return NULL;
+	return streq_ptr(manager, "libpod") ? "podman" : NULL;
 }
 
 static int take_annotations(struct container_names *names, const cJSON *annotations)
@@ -237,7 +238,7 @@ int container_json_read(const struct host *host, const char *folder, const char 
 		path = NULL;
 		return -ENOMEM;
 	}
-	int r = file_read(AT_FDCWD, path, maximum, &text, &length);
+	int r = file_read_regular(path, maximum, &text, &length);
 
 	if (r == 0)
 		r = json_parse(text, length, ret_json, &problem);

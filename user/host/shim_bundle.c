@@ -72,7 +72,7 @@ static char *read_small(const struct host *host, const char *bundle, const char 
 {
 	_cleanup_free_ char *path = path_below_root(host, bundle, name), *text = NULL;
 
-	if (!path || file_read(AT_FDCWD, path, SMALL_FILE_BYTES_MAX, &text, NULL) < 0)
+	if (!path || file_read_regular(path, SMALL_FILE_BYTES_MAX, &text, NULL) < 0)
 		return NULL;
 	text[strcspn(text, "\r\n")] = '\0';
 	return TAKE_PTR(text);

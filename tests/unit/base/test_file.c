@@ -152,6 +152,24 @@ static void a_fifo_in_the_place_of_a_file_does_not_block(void **state)
 	assert_string_equal(text, "");
 }
 
+static void only_a_regular_file_is_read_where_strangers_choose(void **state)
+{
+	_cleanup_free_ char *text = NULL;
+	char path[PATH_MAX];
+
+	write_text(in_directory("file"), "text");
+	assert_int_equal(file_read_regular(in_directory("file"), 3, &text, NULL), -EFBIG);
+	assert_int_equal(file_read_regular(in_directory("file"), 4, &text, NULL), 0);
+	assert_string_equal(text, "text");
+	snprintf(path, sizeof(path), "%s", in_directory("a"));
+	assert_int_equal(file_read_regular(path, 4, &text, NULL), -ENOENT);
+	assert_int_equal(symlink(in_directory("file"), path), 0);
+	assert_int_equal(file_read_regular(path, 4, &text, NULL), -ELOOP);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(file_read_regular(directory, 4, &text, NULL), -EISDIR);
+	assert_int_equal(file_read_regular("/dev/null", 4, &text, NULL), -ENXIO);
+}
+
 static void a_number_of_proc_is_read_strictly(void **state)
 {
 	static const struct {
@@ -228,6 +246,7 @@ int main(void)
 		cmocka_unit_test(a_file_is_read_whole_or_not_at_all),
 		cmocka_unit_test(a_file_of_proc_is_read_whole_though_its_size_is_0),
 		cmocka_unit_test(a_fifo_in_the_place_of_a_file_does_not_block),
+		cmocka_unit_test(only_a_regular_file_is_read_where_strangers_choose),
 		cmocka_unit_test(a_number_of_proc_is_read_strictly),
 		cmocka_unit_test(a_file_is_replaced_with_its_mode_and_nothing_left_beside_it),
 		cmocka_unit_test(folders_are_made_with_their_parents),

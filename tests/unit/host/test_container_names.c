@@ -183,6 +183,47 @@ static void annotations_of_another_runtime_are_not_believed(void **state)
 	assert_false(names.is_sandbox);
 }
 
+/* They come after the sandbox's own, and before the kubelet's labels. */
+static void a_pod_cannot_call_itself_another_pod(void **state)
+{
+	_cleanup_container_names_ struct container_names names = {0};
+	const struct fake_root *root = *state;
+
+	fake_file(root,
+		  "run/containers/storage/overlay-containers/" SANDBOX "/userdata/config.json",
+		  "%s",
+		  CONFIG("\"io.kubernetes.cri-o.ContainerID\":\"" SANDBOX "\","
+			 "\"io.kubernetes.cri-o.KubeName\":\"bank-0\","
+			 "\"io.kubernetes.cri-o.Namespace\":\"money\","
+			 "\"io.container.manager\":\"libpod\","
+			 "\"io.kubernetes.pod.name\":\"cart-1\","
+			 "\"io.kubernetes.pod.namespace\":\"shop\"",
+			 "kubepods-burstable-pod" UID_ ".slice:crio:" SANDBOX));
+	find(root, SANDBOX, false, &names);
+	expect("runtime", names.runtime, "cri-o");
+	expect("pod", names.pod, "cart-1");
+	expect("namespace", names.namespace, "shop");
+}
+
+/* A container with CAP_MKNOD can make one in a volume that the node sees too. */
+static void what_is_no_regular_file_is_not_opened(void **state)
+{
+	_cleanup_container_names_ struct container_names names = {0};
+	const struct fake_root *root = *state;
+	char path[PATH_MAX];
+
+	fake_file(root, "secret.json", "%s", CONFIG("", "/default/web"));
+	fake_folder(root, TASKS "default/linked");
+	fake_link(root, TASKS "default/linked/config.json", "../../../../../secret.json");
+	fake_folder(root, TASKS "default/fifo");
+	snprintf(path, sizeof(path), "%s/" TASKS "default/fifo/config.json", root->path);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	assert_int_equal(container_names_read(root->host, "/" TASKS "default/linked", &names),
+			 -ELOOP);
+	assert_int_equal(container_names_read(root->host, "/" TASKS "default/fifo", &names),
+			 -ENXIO);
+}
+
 #define DOCKER_FILE "var/lib/docker/containers/" ID "/config.v2.json"
 
 static void docker_names_are_on_disk(void **state)
@@ -314,6 +355,8 @@ int main(void)
 		WITH_ROOT(a_name_in_two_namespaces_is_not_guessed),
 		WITH_ROOT(crio_names_pod_and_container),
 		WITH_ROOT(annotations_of_another_runtime_are_not_believed),
+		WITH_ROOT(a_pod_cannot_call_itself_another_pod),
+		WITH_ROOT(what_is_no_regular_file_is_not_opened),
 		WITH_ROOT(docker_names_are_on_disk),
 		WITH_ROOT(cri_dockerd_names_the_pod),
 		WITH_ROOT(podman_names_are_on_disk),
