@@ -64,6 +64,11 @@ static int collect(struct plugin_call *call)
 	struct container container;
 	struct process process;
 
+	if (told && told->cgroup_path && container_from_cgroup(told->cgroup_path, &container) &&
+	    container.rootless)
+		return plugin_fail(PLUGIN_NOT_MINE,
+				   "%s is a user's own (rootless): only root's runtimes are asked",
+				   told->cgroup_path);
 	if (!id && told && told->cgroup_path)
 		path = strdup(told->cgroup_path);
 	else if (!id && subject_process_read(call, &process) == 0)

@@ -98,7 +98,8 @@ static int set_container(cJSON *json, const struct container *container)
 static const struct container_names *find_names(struct container_registry *containers,
 						const char *path, const struct container *container)
 {
-	if (!containers)
+	/* The node's containers are root's: no user's group is one of them, whatever it is called. */
+	if (!containers || container->rootless)
 		return NULL;
 	return container->id[0] ? container_registry_get(containers, container->id)
 				: container_registry_of_cgroup(containers, path);

@@ -185,6 +185,12 @@ static bool match_component(char *name, const char *parent, unsigned depth, bool
 	return false;
 }
 
+/* "user@1000.service": what is below was made by that user, under names of his choice. */
+static bool is_of_user(const char *name)
+{
+	return startswith(name, "user@") && endswith(name, ".service");
+}
+
 bool container_from_cgroup(const char *path, struct container *ret_container)
 {
 	struct container container = {.runtime = ""};
@@ -204,6 +210,7 @@ bool container_from_cgroup(const char *path, struct container *ret_container)
 		memcpy(name, component, length);
 		name[length] = '\0';
 		unescape(name);
+		container.rootless |= !container.pod_uid[0] && is_of_user(name);
 		if (match_component(name, parent, depth, in_ecs, container.pod_uid[0], &container))
 			break;
 		if (depth == 0 && streq(name, "ecs"))
@@ -211,6 +218,8 @@ bool container_from_cgroup(const char *path, struct container *ret_container)
 		memcpy(parent, name, sizeof(parent));
 		depth++;
 	}
+	if (container.rootless)
+		container.pod_uid[0] = '\0';
 	*ret_container = container;
 	return container.id[0] || container.pod_uid[0];
 }

@@ -12,12 +12,14 @@ struct container {
 		runtime; /* "containerd", "cri-o", "docker", "podman", or "" when the path does not tell */
 	char id[65]; /* 64 hexadecimal digits, or the name that plain `ctr` gave; "" if none */
 	char pod_uid[37]; /* with dashes; "" if none */
+	bool rootless; /* below a user's own systemd: whoever that is has called it so */
 };
 
 /*
  * Reads PATH ("/kubepods.slice/…/cri-containerd-ID.scope", "/docker/ID", "/default/ID" …), cgroupfs and systemd
  * drivers, nested ones too (the outermost container wins). Returns true if it belongs to a container,
- * or to a pod alone (id "": the pod's own group, whose limit is that of all its containers).
+ * or to a pod alone (id "": the pod's own group, whose limit is that of all its containers). In a user's own
+ * groups there are containers (of rootless Podman, Docker, nerdctl), and no pods.
  */
 bool container_from_cgroup(const char *path, struct container *ret_container);
 

@@ -90,6 +90,14 @@ static void a_container_has_the_names_that_its_runtime_wrote_down(void **state)
 	assert_null(json_at(json, "sandbox"));
 	assert_string_equal(json_string(json, "cgroupPath"), path);
 	cJSON_Delete(json);
+	/* A user calls a group of his own as that of the pod. */
+	snprintf(path, sizeof(path),
+		 "/user.slice/user-1000.slice/user@1000.service/cri-containerd-%s.scope", id);
+	json = event_container_json_of_path(containers, path, 78);
+	assert_string_equal(json_string(json, "cgroupPath"), path);
+	assert_null(json_string(json, "pod"));
+	assert_null(json_string(json, "namespace"));
+	cJSON_Delete(json);
 	container_registry_free(containers);
 }
 

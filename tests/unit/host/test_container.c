@@ -84,6 +84,18 @@ static const struct {
 	{"/kubepods.slice/kubepods-pod8a1b2c3d\\x2d4e5f\\x2d6071\\x2d8293\\x2da4b5c6d7e8f9.slice/"
 	 "crio-" ID ".scope",
 	 "cri-o", ID, UID},
+	/* a user's own groups, called as that user likes: no pod is there */
+	{"/user.slice/user-1000.slice/user@1000.service/app.slice/kubepods-pod" UID_ ".slice", "",
+	 "", ""},
+	{"/user.slice/user-1000.slice/user@1000.service/app.slice/kubepods-pod" UID_
+	 ".slice/cri-containerd-" ID ".scope",
+	 "containerd", ID, ""},
+	/* k3s and RKE2, whose kubelet runs in the unit; Talos; minikube's systemd driver in Docker */
+	{"/system.slice/k3s.service/kubepods/besteffort/pod" UID "/" ID, "containerd", ID, UID},
+	{"/podruntime/kubelet/kubepods/burstable/pod" UID "/" ID, "containerd", ID, UID},
+	{"/system.slice/docker-" ID ".scope/kubepods.slice/kubepods-pod" UID_ ".slice/docker-" ID2
+	 ".scope",
+	 "docker", ID, ""},
 	/* a node in a container (kind), and Docker inside a pod: the outermost container */
 	{"/docker/" ID "/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-pod" UID_
 	 ".slice/cri-containerd-" ID2 ".scope",
@@ -139,6 +151,21 @@ static void every_runtimes_paths_name_the_container(void **state)
 	}
 }
 
+static void what_is_of_a_user_is_told(void **state)
+{
+	struct container container;
+
+	assert_true(container_from_cgroup("/user.slice/user-1000.slice/user@1000.service/app.slice/"
+					  "cri-containerd-" ID ".scope",
+					  &container));
+	assert_true(container.rootless);
+	/* … and not what has such a name inside of a container */
+	assert_true(container_from_cgroup("/kubepods/burstable/pod" UID "/" ID "/user@0.service/x",
+					  &container));
+	assert_false(container.rootless);
+	assert_string_equal(container.pod_uid, UID);
+}
+
 static void an_endless_name_is_passed_over(void **state)
 {
 	struct container container;
@@ -156,6 +183,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_runtimes_paths_name_the_container),
+		cmocka_unit_test(what_is_of_a_user_is_told),
 		cmocka_unit_test(an_endless_name_is_passed_over),
 	};
 
