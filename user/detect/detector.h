@@ -90,6 +90,7 @@ struct detector_run {
 		*containers; /* who the containers are; never NULL in a started run */
 	int ring_fd; /* map to share as the object's `events` ring (bpf_map__reuse_fd) */
 	int lost_fd; /* per-CPU map [EVENT_TYPE_COUNT] of u64, to share as `lost` */
+	uint64_t lost; /* what was lost elsewhere than in the ring; only grows */
 	struct detect *detect;
 };
 

@@ -273,7 +273,7 @@ uint64_t slot_lost(const struct slot *slot)
 {
 	const uint16_t *type = slot->run.detector->event_types;
 	const struct ring *ring = slot->run.detect->ring;
-	uint64_t sum = 0;
+	uint64_t sum = slot->run.lost;
 
 	for (; ring && type && *type != EVENT_NONE; type++)
 		sum += ring_lost(ring, *type);

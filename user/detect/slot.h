@@ -68,5 +68,5 @@ void hooks_explain(const struct detector *detector, const struct hook_state *sta
 int slot_start(struct slot *slot, const cJSON *configured, const struct ground *ground);
 void slot_stop(struct slot *slot);
 
-/* Records of the slot's types that found no room in the ring. */
+/* Records of the slot's types that found no room in the ring, and what the detector itself counted. */
 uint64_t slot_lost(const struct slot *slot);
