@@ -75,32 +75,48 @@ static int append_goroutines(struct buffer *text, const cJSON *context)
 
 EVIDENCE(goroutines) = {.plugin = "goroutines", .append = append_goroutines};
 
-/* The diagnosis rests on two of them: that nothing has moved between is what they prove. */
+/* ", 5s HOW" if both times are known. */
+static int append_interval(struct buffer *text, const cJSON *first, const cJSON *second,
+			   const char *how)
+{
+	const char *from = json_string(first, "time"), *to = json_string(second, "time");
+	int64_t from_ns, to_ns;
+	char apart[TIME_TEXT_SIZE];
+
+	if (!from || !to || time_parse(from, &from_ns) < 0 || time_parse(to, &to_ns) < 0 ||
+	    to_ns <= from_ns)
+		return 0;
+	return buffer_printf(text, ", %s %s", duration_format((uint64_t)(to_ns - from_ns), apart),
+			     how);
+}
+
+/*
+ * The diagnosis rests on two of them: that nothing has moved between is what they prove, so what is
+ * the same in both is told once.
+ */
 static int append_shim_deadlock(struct buffer *text, const cJSON *context)
 {
-	const cJSON *dumps = json_at(context, "dumps"), *dump, *first = NULL;
-	int64_t first_ns = 0, time_ns;
-	int r = 0;
+	const cJSON *dumps = json_at(context, "dumps");
+	const cJSON *first = cJSON_GetArrayItem(dumps, 0), *second = cJSON_GetArrayItem(dumps, 1);
+	_cleanup_buffer_ struct buffer one = BUFFER(8 * KIB), other = BUFFER(8 * KIB);
+	int r = first ? append_goroutine(&one, json_at(first, "main")) : 0;
 
-	cJSON_ArrayForEach (dump, dumps) {
-		const char *time = json_string(dump, "time");
-		char apart[TIME_TEXT_SIZE];
-		bool known = time && time_parse(time, &time_ns) == 0;
-
-		if (r == 0)
-			r = buffer_printf(text, "\n%s dump", first ? "second" : "first");
-		if (r == 0 && first && known && first_ns && time_ns > first_ns)
-			r = buffer_printf(text, ", %s later",
-					  duration_format((uint64_t)(time_ns - first_ns), apart));
-		if (r == 0)
-			r = buffer_append_text(text, ": main goroutine in ");
-		if (r == 0)
-			r = append_goroutine(text, json_at(dump, "main"));
-		if (!first && known)
-			first_ns = time_ns;
-		first = dump;
-	}
-	return r;
+	if (r == 0 && second)
+		r = append_goroutine(&other, json_at(second, "main"));
+	if (r < 0 || !first)
+		return r;
+	bool same = second && streq(buffer_text(&one), buffer_text(&other));
+	r = buffer_append_text(text, same ? "\nin both dumps" : "\nfirst dump");
+	if (r == 0 && same)
+		r = append_interval(text, first, second, "apart");
+	if (r == 0)
+		r = buffer_printf(text, ": main goroutine in %s", buffer_text(&one));
+	if (r < 0 || same || !second)
+		return r;
+	r = buffer_append_text(text, "\nsecond dump");
+	if (r == 0)
+		r = append_interval(text, first, second, "later");
+	return r == 0 ? buffer_printf(text, ": main goroutine in %s", buffer_text(&other)) : r;
 }
 
 EVIDENCE(shim_deadlock) = {.plugin = "shim-deadlock", .append = append_shim_deadlock};

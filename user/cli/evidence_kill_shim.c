@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The plan of recoverer kill-shim: whom its action ends. */
+/*
+ * The plan of recoverer kill-shim: whom its action ends, one a line where they are several. Of one
+ * alone the action's target tells it.
+ */
 #include "cli/evidence.h"
 
 #define CONTAINERS_SHOWN 8
@@ -10,6 +13,8 @@ static int append_kill_shim(struct buffer *text, const cJSON *context)
 	double count = json_number(context, "containerCount", cJSON_GetArraySize(containers));
 	int shown = 0, r = 0;
 
+	if (count <= 1)
+		return 0;
 	cJSON_ArrayForEach (container, containers) {
 		double processes = json_number(container, "processes", -1);
 

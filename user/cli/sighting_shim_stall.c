@@ -21,17 +21,12 @@ static const char *seconds_text(const cJSON *json, const char *member, char text
 static int append_shim(struct buffer *text, const cJSON *shim)
 {
 	const char *namespace = json_string(shim, "namespace"), *id = json_string(shim, "id");
-	double pid = json_number(shim, "pid", 0);
+	const char *program = story_text_or(shim, "program", story_text_or(shim, "comm", "?"));
 	int r = 0;
 
 	if (!shim)
 		return 0;
-	r = buffer_append_text(text, "\nshim ");
-	if (r == 0 && pid > 0)
-		r = buffer_printf(text, "%.0f, ", pid);
-	if (r == 0)
-		r = buffer_append_text(
-			text, story_text_or(shim, "program", story_text_or(shim, "comm", "?")));
+	r = buffer_printf(text, "\nshim %s", program);
 	if (r == 0 && id)
 		r = buffer_printf(text, ", started for %.*s", container_id_width(id), id);
 	if (r == 0 && namespace)
@@ -61,8 +56,14 @@ static int append_containers(struct buffer *text, const cJSON *details)
 {
 	const cJSON *containers = json_at(details, "containers"), *container;
 	double count = json_number(details, "containerCount", cJSON_GetArraySize(containers));
+	const char *id = json_string(containers ? containers->child : NULL, "id");
 	int shown = 0, r = 0;
 
+	/* Named already: in the event, and as what the shim was started for. */
+	if (count == 1 && id && streq_ptr(id, json_string(json_at(details, "shim"), "id"))) {
+		r = buffer_append_text(text, "\nserves that container alone");
+		return r == 0 ? append_container_state(text, containers->child) : r;
+	}
 	cJSON_ArrayForEach (container, containers) {
 		if (r < 0 || shown == CONTAINERS_SHOWN)
 			break;

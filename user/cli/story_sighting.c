@@ -41,6 +41,9 @@ int story_append_container(struct buffer *text, const cJSON *container)
 	const char *namespace = json_string(container, "namespace");
 	const char *id = story_text_or(container, "id", "?");
 
+	/* Plain `ctr` takes the name for the id. */
+	if (streq_ptr(name, id))
+		name = NULL;
 	int r = buffer_printf(text, "%s%s%.*s", name ? name : "", name ? " " : "",
 			      container_id_width(id), id);
 	if (r == 0 && pod)

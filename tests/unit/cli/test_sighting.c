@@ -64,7 +64,7 @@ static void a_stalled_shim_is_told_with_whom_it_serves_and_all_that_is_wrong(voi
 		"process containerd-shim (pid 812, uid 0)\n"
 		"container api 0123456789ab of pod shop/api-7f (containerd)\n"
 		"image shop/api:1\n"
-		"shim 812, /usr/bin/containerd-shim, started for 0123456789ab in the runtime's "
+		"shim /usr/bin/containerd-shim, started for 0123456789ab in the runtime's "
 		"namespace k8s.io\n"
 		"it has been stopped for 30s; attached to it is gdb (pid 77)\n"
 		"its socket was asked (State of 0123456789ab): no answer after 12s\n"
@@ -107,8 +107,21 @@ static void a_name_cannot_begin_a_line_of_its_own(void **state)
 		"\"children\":[{\"pid\":2,\"comm\":\"\\r\\t\",\"seconds\":1}]}}}",
 		"a?b, by the detector shim_stall\n"
 		"process x?Result: well (pid 1)\n"
-		"shim 1, /?[2J?\n"
+		"shim /?[2J?\n"
 		"1 dead child is not reaped, the longest for 1s: ?? (pid 2)");
+}
+
+static void a_shim_of_one_container_does_not_name_it_twice(void **state)
+{
+	expect_sighting("{\"detector\":\"shim_stall\",\"type\":\"ShimStopped\",\"container\":"
+			"{\"id\":\"web\",\"name\":\"web\",\"pod\":\"p\"},\"details\":{\"shim\":{"
+			"\"pid\":1,\"comm\":\"conmon\",\"id\":\"web\"},\"containers\":[{\"id\":"
+			"\"web\",\"name\":\"web\",\"pod\":\"p\",\"init\":{\"pid\":2,\"state\":\"S\"},"
+			"\"processes\":2}],\"containerCount\":1}}",
+			"ShimStopped, by the detector shim_stall\n"
+			"container web of pod p\n"
+			"shim conmon, started for web\n"
+			"serves that container alone, 2 processes");
 }
 
 static void a_detector_that_nobody_has_words_for_shows_its_details(void **state)
@@ -135,6 +148,7 @@ int main(void)
 		cmocka_unit_test(a_stalled_shim_is_told_with_whom_it_serves_and_all_that_is_wrong),
 		cmocka_unit_test(a_finding_without_its_details_is_told_all_the_same),
 		cmocka_unit_test(a_name_cannot_begin_a_line_of_its_own),
+		cmocka_unit_test(a_shim_of_one_container_does_not_name_it_twice),
 		cmocka_unit_test(a_detector_that_nobody_has_words_for_shows_its_details),
 		cmocka_unit_test(each_detector_has_at_most_one_story),
 	};
