@@ -224,6 +224,8 @@ static const char *recoverer_that(const struct story *story, const char *outcome
 	return recoverer;
 }
 
+#define OFF_SHOWN 3
+
 /* An empty list stands for all. */
 static bool lists(const cJSON *names, const char *name)
 {
@@ -235,25 +237,30 @@ static bool lists(const cJSON *names, const char *name)
 	return cJSON_GetArraySize(names) == 0;
 }
 
-/* "thaw-filesystem, restart-unit": what takes such faults, but is off. Returns the first. */
-static const char *append_recoverers_off(const struct story *story, struct buffer *text)
+/*
+ * "thaw-filesystem, restart-unit": what takes such faults, but is off. Returns how many of them are in
+ * FIRST. As in the chain, detectors count for kernel events alone.
+ */
+static size_t append_recoverers_off(const struct story *story, struct buffer *text,
+				    const char *first[static OFF_SHOWN])
 {
 	const char *source = json_string(story->spec, "source");
 	const char *detector = json_string(json_at(story->spec, "kernelEvent"), "detector");
-	const char *first = NULL;
 	const cJSON *item;
+	size_t count = 0;
 
 	cJSON_ArrayForEach (item, story->recoverers) {
 		if (json_bool(item, "enabled", true) || json_string(item, "refusal") ||
 		    !lists(json_at(item, "sources"), source) ||
-		    !lists(json_at(item, "detectors"), detector))
+		    (detector && !lists(json_at(item, "detectors"), detector)))
 			continue;
-		if (buffer_printf(text, "%s%s", first ? ", " : "", object_name(item)) < 0)
+		if (buffer_printf(text, "%s%s", count ? ", " : "", object_name(item)) < 0)
 			break;
-		if (!first)
-			first = object_name(item);
+		if (count < OFF_SHOWN)
+			first[count] = object_name(item);
+		count++;
 	}
-	return first;
+	return MIN(count, (size_t)OFF_SHOWN);
 }
 
 static void print_advice(const struct story *story, const char *text)
@@ -314,21 +321,25 @@ static void print_next_step(const struct story *story)
 		print_command(story, "lifeboat delete abnormal ", "# so that it is seen anew");
 	} else if (planned) {
 		print_advice(story, "A person has to act: nothing was done, as this was a dry run. "
-				    "To do it now:");
+				    "Once dryRun is off in the configuration:");
 		print_recover(story, planned, "", "# asks before it acts");
 	} else if (refused) {
 		print_advice(story, "A person has to act: the repair was held back, for the reason "
 				    "above. Once that is settled:");
 		print_recover(story, refused, "", "# asks before it acts");
 	} else {
-		const char *first = append_recoverers_off(story, &off);
+		const char *first[OFF_SHOWN];
+		size_t count = append_recoverers_off(story, &off, first);
 
 		(void)buffer_printf(&text, "A person has to act: nothing was repaired.%s%s%s",
-				    first ? " Repairs for such faults that are off here: " : "",
-				    buffer_text(&off), first ? ". What one would do:" : "");
+				    count ? " Repairs for such faults that are off here: " : "",
+				    buffer_text(&off),
+				    count == 1	? ". What it would do:"
+				    : count > 1 ? ". What each would do:"
+						: "");
 		print_advice(story, buffer_text(&text));
-		if (first)
-			print_recover(story, first, " --dry-run", NULL);
+		for (size_t i = 0; i < count; i++)
+			print_recover(story, first[i], " --dry-run", NULL);
 	}
 }
 

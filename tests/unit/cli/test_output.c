@@ -211,8 +211,16 @@ static void expect_next(const char *abnormal_text, const char *expected)
 static void a_fault_not_repaired_tells_what_could_repair_it(void **state)
 {
 	expect_next(UNREPAIRED(""), "nothing was repaired. Repairs for such faults that are\n"
-				    "  off here: restart, kill. What one would do:\n"
-				    "    lifeboat recover restart --dry-run --abnormal a\n");
+				    "  off here: restart, kill. What each would do:\n"
+				    "    lifeboat recover restart --dry-run --abnormal a\n"
+				    "    lifeboat recover kill --dry-run --abnormal a\n");
+	/* What no detector saw may be any recoverer's, as in the chain. */
+	expect_next("{\"metadata\":{\"name\":\"a\",\"namespace\":\"default\"},\"spec\":{\"source\":"
+		    "\"Custom\"},\"status\":{\"phase\":\"Failed\",\"conditions\":[{\"type\":"
+		    "\"Identified\",\"status\":\"True\"}]}}",
+		    "off here: thaw, restart. What each would do:\n"
+		    "    lifeboat recover thaw --dry-run --abnormal a\n"
+		    "    lifeboat recover restart --dry-run --abnormal a\n");
 	expect_next(UNREPAIRED("{\"recoverer\":\"restart\",\"outcome\":\"DryRun\"}"),
 		    "    lifeboat recover restart --abnormal a  # asks before it acts\n");
 	expect_next(UNREPAIRED(""), "concluded   Leak\n");
