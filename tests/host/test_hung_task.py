@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hung tasks behind real frozen filesystems, real lock owners, real silent FUSE servers."""
 import json
+import re
 import subprocess
 import sys
 import time
@@ -67,7 +68,7 @@ def test_nothing_is_thawed_unless_the_operator_turned_it_on(agent, scratch):
 
 
 def test_a_dry_run_says_what_it_would_do_and_does_nothing(agent, scratch):
-    agent = agent(with_thaw(), "--dry-run")
+    agent = agent(with_thaw({"dryRun": True}), "--dry-run")
     with Filesystem(scratch / "fs") as filesystem:
         filesystem.freeze()
         writer = filesystem.hanging_writer()
@@ -76,6 +77,13 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(agent, scratch):
         assert status["phase"] == "Failed" and action["outcome"] == "DryRun", status
         assert str(filesystem.mount) in action["target"], action
         assert process_state(writer.pid) == "D"
+
+        name = agent.abnormals()[0]["metadata"]["name"]
+        by_hand = agent.cli("recover", "thaw-filesystem", "--abnormal", name, "--yes", check=False)
+        assert by_hand.returncode == 1 and "nothing was done: dryRun is set" in by_hand.stderr, by_hand
+        assert process_state(writer.pid) == "D"
+        listed = agent.cli("get", "recoverers").stdout
+        assert re.search(r"^thaw-filesystem +dry run ", listed, re.M), listed
 
 
 def test_a_hang_that_ends_by_itself_is_told_as_cleared(agent, scratch):

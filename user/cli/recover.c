@@ -29,10 +29,10 @@ static int call(const struct recover *recover, bool dry_run, cJSON **ret_answer)
 }
 
 /*
- * Tells the last action of this recoverer. Returns the exit status: an error if it did not do what
- * was asked.
+ * Tells the last action of this recoverer; ASKED_ONLY: what it would do was the question. Returns the
+ * exit status: an error if it did not do what was asked.
  */
-static int tell(const struct recover *recover, const cJSON *answer)
+static int tell(const struct recover *recover, bool asked_only, const cJSON *answer)
 {
 	const cJSON *action, *last = NULL;
 	struct terminal terminal = terminal_of(stdout);
@@ -51,6 +51,7 @@ static int tell(const struct recover *recover, const cJSON *answer)
 		   *verification = json_string(last, "verification");
 	bool good = streq_ptr(outcome, "Done") && streq_ptr(verification, "Verified");
 	bool planned = streq_ptr(outcome, "DryRun");
+	bool held = planned && !asked_only; /* the configuration's doing */
 	terminal_text(&terminal,
 		      good	? COLOUR_GOOD
 		      : planned ? COLOUR_BUSY
@@ -67,6 +68,11 @@ static int tell(const struct recover *recover, const cJSON *answer)
 	printf("\n");
 	if (message && *message)
 		terminal_wrap(&terminal, COLOUR_NONE, 0, message);
+	if (held)
+		return report_text(EXIT_ERROR,
+				   "nothing was done: dryRun is set in the configuration, for "
+				   "the agent (dryRun) or for recoverers.%s",
+				   recover->recoverer);
 	return good || planned ? EXIT_OK : EXIT_ERROR;
 }
 
@@ -87,14 +93,14 @@ static int recover_execute(const struct recover *recover)
 	if (recover->dry_run || !recover->yes) {
 		status = call(recover, true, &plan);
 		if (status == EXIT_OK)
-			status = tell(recover, plan);
+			status = tell(recover, true, plan);
 		if (status != EXIT_OK || recover->dry_run)
 			return status;
 		if (!confirmed())
 			return report_text(EXIT_ERROR, "nothing was done");
 	}
 	status = call(recover, false, &answer);
-	return status == EXIT_OK ? tell(recover, answer) : status;
+	return status == EXIT_OK ? tell(recover, false, answer) : status;
 }
 
 static int recover_run(int argc, char **argv)

@@ -115,8 +115,10 @@ static void plugin_status_cell(const struct rows *rows, const cJSON *object, str
 	} else {
 		bool enabled = json_bool(object, "enabled", false);
 
-		cell_set(cell, enabled ? "on" : "off");
-		cell->colour = enabled ? COLOUR_GOOD : COLOUR_DIM;
+		bool dry_run = enabled && json_bool(object, "dryRun", false);
+
+		cell_set(cell, dry_run ? "dry run" : enabled ? "on" : "off");
+		cell->colour = dry_run ? COLOUR_BUSY : enabled ? COLOUR_GOOD : COLOUR_DIM;
 	}
 }
 
