@@ -99,6 +99,11 @@ static int folder_list(struct listing *listing, int folder, const char *prefix, 
 				r = folder_list(listing, below, name, depth + 1);
 			continue;
 		}
+		/* Opened in case there were something to write: there is nothing to read. */
+		if (S_ISREG(status.st_mode) && status.st_size == 0) {
+			unlinkat(folder, names[i]->d_name, 0);
+			continue;
+		}
 		if (fits && S_ISREG(status.st_mode) && listing->count < ARTIFACTS_COUNT_MAX &&
 		    (uint64_t)status.st_size <= ARTIFACTS_BYTES_MAX - listing->bytes) {
 			r = file_add(listing, name, status.st_size);

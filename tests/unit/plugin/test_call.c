@@ -295,7 +295,8 @@ static void a_collectors_files_are_listed_and_links_are_not_followed(void **stat
 		  script(fixture, PLUGIN_COLLECTOR,
 			 "#!/bin/sh\ncd \"$LIFEBOAT_ARTIFACT_DIR\" && printf abc >b.txt && mkdir "
 			 "sub && "
-			 "printf abcd >sub/a.txt && ln -s /etc/shadow link && mkfifo fifo\n"),
+			 "printf abcd >sub/a.txt && : >empty.txt && ln -s /etc/shadow link && mkfifo "
+			 "fifo\n"),
 		  STEP_COLLECT, abnormal, directory, &result);
 	assert_null(result.error);
 	const struct artifact *artifacts = result.artifacts.items;
@@ -305,6 +306,10 @@ static void a_collectors_files_are_listed_and_links_are_not_followed(void **stat
 	assert_string_equal(artifacts[1].name, "sub/a.txt");
 	assert_string_equal(artifacts[1].path + strlen(directory), "/sub/a.txt");
 	assert_non_null(strstr(result.note, "2 artifacts were left out"));
+	/* An empty file is no artifact, and no loss either. */
+	char empty[256];
+	snprintf(empty, sizeof(empty), "%s/empty.txt", directory);
+	assert_int_equal(access(empty, F_OK), -1);
 	call_result_clear(&result);
 }
 
