@@ -19,6 +19,7 @@
 #define DUMP_WITHIN_NS (8 * NS_PER_S)
 #define DUMP_BYTES_MAX (4 * MIB)
 #define QUESTION_NS (3 * NS_PER_S)
+#define STOPPED_NS (2 * NS_PER_S)
 #define THRESHOLD_DEFAULT_S 10
 #define CHILDREN_MAX 64
 
@@ -34,10 +35,26 @@ static void findings_clear(struct shim_findings *findings)
 
 /* --- Looking --- */
 
+/* A debugger stops a shim at each system call, and then lets it go on: stopped is what does not run. */
+static int look_whether_stopped(const struct plugin_call *call, const struct shim *shim,
+				struct shim_look *ret_look)
+{
+	struct shim_look before;
+	int r = shim_look(call->host, shim, &before);
+
+	*ret_look = before;
+	if (r < 0 || !before.stopped)
+		return r;
+	clock_sleep(STOPPED_NS);
+	r = shim_look(call->host, shim, ret_look);
+	ret_look->stopped = ret_look->stopped && ret_look->switches == before.switches;
+	return r;
+}
+
 static int look_first(const struct plugin_call *call, struct shim_findings *findings)
 {
 	const struct shim *shim = &findings->shim;
-	int r = shim_look(call->host, shim, &findings->look);
+	int r = look_whether_stopped(call, shim, &findings->look);
 
 	findings->first_look_ns = clock_monotonic(call->clock);
 	if (r == 0)
@@ -106,9 +123,8 @@ static void take_dumps(const struct plugin_call *call, struct shim_findings *fin
 		return;
 	if (!shim_dump_reaper_sends(findings->dumps[0].summary))
 		return;
-	int64_t age = clock_realtime(call->clock) - findings->dumps[0].time;
-	if (age < (int64_t)DUMPS_APART_NS)
-		clock_sleep(DUMPS_APART_NS - (uint64_t)MAX(age, 0));
+	/* Its time is that of the signal, which a slow shim may have answered a moment ago. */
+	clock_sleep(DUMPS_APART_NS);
 	take_dump(call, findings);
 }
 
@@ -138,10 +154,10 @@ static void look_again(const struct plugin_call *call, struct shim_findings *fin
 
 /* --- Judging --- */
 
-/* A deadlock never ends: whoever reaps, however slowly, is in none. */
+/* A deadlock never ends: whoever reaps, however slowly, or answers is in none. */
 static bool is_deadlocked(const struct shim_findings *findings)
 {
-	return both_dumps_show_it(findings) && findings->reaped == 0;
+	return both_dumps_show_it(findings) && findings->reaped == 0 && !findings->reply.answered;
 }
 
 /* How many of the children that the detector saw dead for its threshold still are. */

@@ -219,7 +219,8 @@ int shim_tell_deadlock(struct plugin_call *call, const struct shim_findings *fin
 	_cleanup_buffer_ struct buffer text = BUFFER(TEXT_BYTES_MAX);
 	char apart[TIME_TEXT_SIZE];
 
-	duration_format((uint64_t)(findings->dumps[1].time - findings->dumps[0].time), apart);
+	/* The node's clock may have been set back in between. */
+	duration_format((uint64_t)MAX(findings->dumps[1].time - findings->dumps[0].time, 0), apart);
 	if (!lines ||
 	    add_line(lines,
 		     "goroutine 1 is in `chan send` in Reap, called from handleSignals, in two "

@@ -115,6 +115,7 @@ int shim_look(const struct host *host, const struct shim *shim, struct shim_look
 		if (tid <= 0 || process_read(host, tid, &thread) < 0)
 			continue;
 		threads++;
+		look.switches += thread.switches;
 		look.stopped = look.stopped && (thread.state == 'T' || thread.state == 't');
 		int64_t tracer = look.tracer.pid ? 0 : (int64_t)tracer_of(host, pid, tid);
 		if (tracer > 0 && process_read(host, tracer, &look.tracer) < 0)
@@ -155,6 +156,19 @@ size_t zombies_left(const struct host *host, const struct process *zombies, size
 	return left;
 }
 
+/* What a shim that is stuck does not do. */
+static bool is_reply(int error)
+{
+	return error == -EBADMSG || error == -ECONNRESET;
+}
+
+/* Any other error is ours, and tells nothing of the shim. */
+static bool tells_of_shim(int error)
+{
+	return is_reply(error) || error == -ETIMEDOUT || error == -EAGAIN ||
+	       error == -ECONNREFUSED || error == -ENOENT;
+}
+
 void shim_question(const struct plugin_call *call, const struct shim *shim, uint64_t within_ns,
 		   struct shim_reply *ret_reply)
 {
@@ -164,25 +178,33 @@ void shim_question(const struct plugin_call *call, const struct shim *shim, uint
 			 : -EOPNOTSUPP;
 
 	*ret_reply = (struct shim_reply){
-		.asked = r != -EOPNOTSUPP,
-		.answered = r == 0,
+		.asked = r == 0 || tells_of_shim(r),
+		.answered = r == 0 || is_reply(r),
+		.refused = r == -ECONNREFUSED || r == -ENOENT,
 	};
 	if (r == 0)
 		snprintf(ret_reply->text, sizeof(ret_reply->text), "answered: %.100s", answer);
+	else if (r == -EBADMSG)
+		snprintf(ret_reply->text, sizeof(ret_reply->text),
+			 "answered in another protocol than ttrpc");
+	else if (r == -ECONNRESET)
+		snprintf(ret_reply->text, sizeof(ret_reply->text),
+			 "answered by closing the connection");
 	else if (r == -ETIMEDOUT)
 		snprintf(ret_reply->text, sizeof(ret_reply->text), "no answer within %s",
 			 duration_format(within_ns, within));
 	else if (r == -EAGAIN)
 		snprintf(ret_reply->text, sizeof(ret_reply->text),
 			 "not accepted: its queue of connections is full");
-	else if (r == -ECONNREFUSED || r == -ENOENT)
+	else if (ret_reply->refused)
 		snprintf(ret_reply->text, sizeof(ret_reply->text),
 			 "refused: nobody listens on its socket");
 	else if (r == -EOPNOTSUPP)
 		snprintf(ret_reply->text, sizeof(ret_reply->text),
-			 "this kind of shim cannot be asked");
+			 "not possible: this kind of shim cannot be asked");
 	else
-		snprintf(ret_reply->text, sizeof(ret_reply->text), "%s", strerror(-r));
+		snprintf(ret_reply->text, sizeof(ret_reply->text), "not possible: %s",
+			 strerror(-r));
 }
 
 /* --- What it serves --- */

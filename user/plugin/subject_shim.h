@@ -27,6 +27,7 @@ int subject_shim_again(const struct plugin_call *call, const cJSON *json, struct
 /* How it is at this moment. */
 struct shim_look {
 	bool stopped; /* every thread, by a signal or a debugger */
+	uint64_t switches; /* of all threads: the same at a later look if none has run */
 	struct process tracer; /* pid 0: nobody debugs it */
 };
 /* Returns 0, -ESRCH or a negative errno. */
@@ -40,8 +41,9 @@ size_t zombies_left(const struct host *host, const struct process *zombies, size
 
 /* One question to the shim: does it answer? */
 struct shim_reply {
-	bool asked; /* false: this kind of shim cannot be asked */
-	bool answered;
+	bool asked; /* false: this kind of shim cannot be asked, or we could not */
+	bool answered; /* or did something else that takes a shim that runs */
+	bool refused; /* nobody listens on its socket: whether it runs is not told */
 	char text[160]; /* "no answer within 3s", "answered: running" */
 };
 void shim_question(const struct plugin_call *call, const struct shim *shim, uint64_t within_ns,

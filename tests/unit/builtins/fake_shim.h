@@ -2,7 +2,8 @@
 /*
  * A process that is a container shim to whoever looks: this test's own program under the name
  * containerd-shim, in a bundle, with dead children that it does not reap and a socket that it does not
- * answer. SIGUSR1 makes it write a goroutine dump, as Go's shims do; SIGUSR2 makes it well again.
+ * answer. SIGUSR1 makes it write a goroutine dump, as Go's shims do; SIGUSR2 makes it well again
+ * (it speaks HTTP from then on where there is a file "http" in its folder).
  */
 #pragma once
 
@@ -41,6 +42,7 @@ struct fake_shim {
 /* --- In the shim --- */
 
 static volatile sig_atomic_t fake_dumps_wanted, fake_well;
+static char fake_http[300]; /* a file's path */
 
 __attribute__((unused)) static void fake_on_signal(int signal)
 {
@@ -54,9 +56,14 @@ __attribute__((unused)) static void fake_on_signal(int signal)
 __attribute__((unused)) static void fake_answer(int client)
 {
 	unsigned char request[4096], answer[] = {0, 0, 0, 4, 0, 0, 0, 0, 2, 0, 0x0a, 2, 8, 5};
+	static const char http[] = "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n";
 
 	if (recv(client, request, sizeof(request), 0) < 10)
 		return;
+	if (access(fake_http, F_OK) == 0) {
+		send(client, http, strlen(http), MSG_NOSIGNAL);
+		return;
+	}
 	memcpy(answer + 4, request + 4, 4); /* the stream's number */
 	send(client, answer, sizeof(answer), MSG_NOSIGNAL);
 }
@@ -105,6 +112,7 @@ __attribute__((unused)) static _Noreturn void fake_shim_main(char **argv)
 	char ready[300];
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	snprintf(fake_http, sizeof(fake_http), "%s/http", folder);
 	sigaction(SIGUSR1, &action, NULL);
 	sigaction(SIGUSR2, &action, NULL);
 	snprintf(address.sun_path, sizeof(address.sun_path), "%s/socket", folder);

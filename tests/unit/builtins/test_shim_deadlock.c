@@ -131,6 +131,46 @@ static void a_shim_that_reaps_and_answers_is_no_fault(void **state)
 	assert_string_equal(reason_of(shim), "(none)");
 }
 
+/* Its dumps may be somebody's forgery, or have been true a moment ago. */
+static void a_shim_that_answers_is_in_no_deadlock_whatever_its_dumps_show(void **state)
+{
+	struct fake_shim *shim = *state;
+
+	if (!can_watch())
+		skip();
+	fake_write(shim, shim->folder, "dump1", WEDGED);
+	fake_heal(shim);
+	assert_int_equal(diagnose(shim), PLUGIN_NOT_MINE);
+	assert_string_equal(reason_of(shim), "(none)");
+}
+
+/* As a debugger does it, at each system call. */
+static void a_shim_that_goes_on_is_not_stopped_though_it_is_so_at_each_look(void **state)
+{
+	struct fake_shim *shim = *state;
+	pid_t debugger;
+
+	fake_write(shim, shim->folder, "dump1", HEALTHY);
+	fake_heal(shim);
+	fake_stop(shim);
+	debugger = fork();
+	if (debugger == 0) {
+		for (int i = 0; i < 20; i++) {
+			usleep(100000);
+			kill(shim->pid, SIGCONT);
+			usleep(20000);
+			kill(shim->pid, SIGSTOP);
+		}
+		usleep(1000000);
+		kill(shim->pid, SIGCONT);
+		_exit(0);
+	}
+	int r = diagnose(shim);
+	waitpid(debugger, NULL, 0);
+	assert_int_equal(r, PLUGIN_NOT_MINE);
+	assert_string_equal(reason_of(shim), "(none)");
+}
+
 static void a_stopped_shim_is_told_by_its_state(void **state)
 {
 	struct fake_shim *shim = *state;
@@ -236,6 +276,8 @@ int main(int argc, char **argv)
 		SHIM_TEST(a_shim_that_does_nothing_for_another_reason_is_called_stalled),
 		SHIM_TEST(a_shim_without_a_dump_is_called_stalled_and_why_there_is_none),
 		SHIM_TEST(a_shim_that_reaps_and_answers_is_no_fault),
+		SHIM_TEST(a_shim_that_answers_is_in_no_deadlock_whatever_its_dumps_show),
+		SHIM_TEST(a_shim_that_goes_on_is_not_stopped_though_it_is_so_at_each_look),
 		SHIM_TEST(a_stopped_shim_is_told_by_its_state),
 		SHIM_TEST(a_stopped_shim_names_the_debugger_that_holds_it),
 		SHIM_TEST(a_shim_that_somebody_debugs_is_for_him),
