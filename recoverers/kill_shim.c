@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <sys/pidfd.h>
+#include <sys/stat.h>
 
 #include "base/file.h"
 #include "shim_aftermath.h"
@@ -17,6 +18,11 @@
 #define ZOMBIES_KEPT 256
 #define GROUPS_KEPT 32
 #define TARGET_BYTES_MAX 1024
+/* A restart of containerd is the first thing that people try. */
+#define RUNTIME_WITHIN_NS (10 * NS_PER_S)
+#define RUNTIME_LOOK_NS (500 * NS_PER_MS)
+/* What a stall of unknown cause was then is no proof of what it is now; a deadlock never ends. */
+#define STALLED_AGE_MAX_NS ((int64_t)(10 * 60 * NS_PER_S))
 
 struct settings {
 	struct strings reasons;
@@ -58,6 +64,15 @@ static void settings_defaults(void *object)
 
 /* --- May it be killed? --- */
 
+static bool is_old(const struct plugin_call *call, const cJSON *diagnosis)
+{
+	const char *text = json_string(diagnosis, "time");
+	int64_t time;
+
+	return !text || time_parse(text, &time) < 0 ||
+	       clock_realtime(call->clock) - time > STALLED_AGE_MAX_NS;
+}
+
 /* The diagnosis, provided that it is one this recoverer takes. */
 static int find_diagnosis(const struct plugin_call *call, const cJSON **ret_diagnosis)
 {
@@ -76,12 +91,54 @@ static int find_diagnosis(const struct plugin_call *call, const cJSON **ret_diag
 					   "%s is not in the list `reasons` of the settings of "
 					   "recoverer kill-shim",
 					   reason);
+		if (streq(reason, "ShimStalled") && is_old(call, diagnosis))
+			return plugin_fail(PLUGIN_NOT_MINE,
+					   "the shim was found stalled more than 10 minutes ago: "
+					   "have it diagnosed again");
 		*ret_diagnosis = diagnosis;
 		return 0;
 	}
 	if (streq_ptr(reason, "ShimStopped"))
 		return plugin_fail(PLUGIN_NOT_MINE, "a stopped shim wants SIGCONT, not SIGKILL");
 	return PLUGIN_NOT_MINE;
+}
+
+static bool is_trusted(int64_t uid)
+{
+	return uid == 0 || uid == (int64_t)geteuid();
+}
+
+/*
+ * Whether a runtime made it. Anybody can call a program "containerd-shim" and its folder like a bundle,
+ * and a container's root can have such paths in a root of its own; but nobody who is not the node's
+ * root works in a folder of its root that is where it says.
+ */
+static int check_bundle(const struct plugin_call *call, const struct shim *shim)
+{
+	_cleanup_free_ char *path = NULL;
+	struct stat its, known;
+	char link[64], name[SHIM_TEXT_SIZE];
+
+	shim_text(shim, name);
+	if (!shim->bundle)
+		return plugin_fail(PLUGIN_NOT_MINE, "%s works in no bundle of a runtime", name);
+	if (asprintf(&path, "%s%s", call->host->root, shim->bundle) < 0) {
+		path = NULL;
+		return -ENOMEM;
+	}
+	snprintf(link, sizeof(link), "%" PRId64 "/cwd", shim->process.pid);
+	if (stat(path, &known) < 0 || fstatat(call->host->proc, link, &its, 0) < 0 ||
+	    its.st_dev != known.st_dev || its.st_ino != known.st_ino)
+		return plugin_fail(PLUGIN_NOT_MINE,
+				   "%s is not in the bundle that this node has as %s: no runtime "
+				   "here is known to clean up after it",
+				   name, shim->bundle);
+	if (!is_trusted(shim->process.uid) || !is_trusted(its.st_uid))
+		return plugin_fail(PLUGIN_NOT_MINE,
+				   "%s, or its bundle, is not root's: no runtime of this node has "
+				   "started it",
+				   name);
+	return 0;
 }
 
 /* Says why the shim may not be killed, or returns 0. */
@@ -100,10 +157,13 @@ static int check_shim(const struct plugin_call *call, const struct shim *shim)
 		return plugin_fail(PLUGIN_NOT_MINE,
 				   "lifeboat itself runs under %s, and would end with it", name);
 	/* An Abnormal may be written by anybody who may use the API: its word makes nothing a shim. */
-	if (shim->kind == SHIM_OTHER)
+	if (shim->kind != SHIM_CONTAINERD_V1 && shim->kind != SHIM_CONTAINERD_V2)
 		return plugin_fail(PLUGIN_NOT_MINE,
 				   "%s is no shim whose runtime is known to clean up after it",
 				   name);
+	r = check_bundle(call, shim);
+	if (r != 0)
+		return r;
 	if (look.tracer.pid)
 		return plugin_fail(PLUGIN_NOT_MINE,
 				   "%s (pid %" PRId64 ") is attached to the shim %s: somebody is "
@@ -131,10 +191,27 @@ static int check_stuck(const struct plugin_call *call, const struct shim *shim,
 		return plugin_fail(PLUGIN_NOT_MINE,
 				   "the shim has recovered: it has reaped %zu of %zu children",
 				   count - left, count);
-	if (!reply.asked && count == 0)
+	if ((!reply.asked || reply.refused) && count == 0)
 		return plugin_fail(PLUGIN_NOT_MINE,
-				   "it cannot be asked and has no unreaped child: nothing shows "
-				   "that it is still stuck");
+				   "nothing shows that it is still stuck: it has no unreaped "
+				   "child, and a State request is %s",
+				   reply.text);
+	return 0;
+}
+
+/* Without its runtime nobody would clean up after it. */
+static int wait_for_runtime(const struct plugin_call *call, const char *address)
+{
+	uint64_t begin_ns = clock_monotonic(call->clock);
+
+	while (!aftermath_runtime_listens(call, address)) {
+		if (clock_monotonic(call->clock) - begin_ns >= RUNTIME_WITHIN_NS)
+			return plugin_fail(PLUGIN_NOT_MINE,
+					   "nobody listens on %s: without containerd nobody would "
+					   "clean up after the shim",
+					   address);
+		clock_sleep(RUNTIME_LOOK_NS);
+	}
 	return 0;
 }
 
@@ -321,6 +398,9 @@ static int recover(struct plugin_call *call)
 	r = check_shim(call, &shim);
 	if (r != 0)
 		return r;
+	r = wait_for_runtime(call, json_string(plan, "runtime"));
+	if (r != 0)
+		return r;
 	count = planned_zombies(plan, zombies);
 	r = check_stuck(call, &shim, zombies, count);
 	if (r != 0)
@@ -355,7 +435,7 @@ static int verify(struct plugin_call *call)
 	const cJSON *plan = plugin_context_of(call, call->plugin->name);
 	const cJSON *known = json_at(plan, "shim");
 	struct process zombies[ZOMBIES_KEPT];
-	const char *socket_how = "", *runtime_how = "";
+	const char *socket_how = "", *bundles_how = "", *runtime_how = "";
 	char survivors[96] = "", reaped[64] = "";
 
 	if (!json_u64(known, "pid"))
@@ -371,7 +451,7 @@ static int verify(struct plugin_call *call)
 				   "%zu of its %zu dead children are not reaped yet", left, count);
 	int r = aftermath_check_socket(call, known, &socket_how);
 	if (r == 0)
-		r = aftermath_check_bundles(call, plan);
+		r = aftermath_check_bundles(call, plan, &bundles_how);
 	if (r == 0)
 		r = aftermath_check_runtime(call, plan, &runtime_how);
 	if (r != 0)
@@ -384,8 +464,8 @@ static int verify(struct plugin_call *call)
 	if (count)
 		snprintf(reaped, sizeof(reaped), ", its %.0f dead children are reaped",
 			 json_number(plan, "zombieCount", 0));
-	r = subject_report(call, "the shim is gone%s%s%s%s", reaped, socket_how, runtime_how,
-			   survivors);
+	r = subject_report(call, "the shim is gone%s%s%s%s%s", reaped, socket_how, bundles_how,
+			   runtime_how, survivors);
 	return r < 0 ? r : PLUGIN_RECOGNISED;
 }
 

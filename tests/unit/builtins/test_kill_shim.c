@@ -55,25 +55,36 @@ static int configure(struct victim *victim, const char *reasons, struct problem 
 	return r;
 }
 
-static int plan_as(struct victim *victim, const char *reason, const char *verdict,
-		   const char *shim_text)
+/* Of a shim that was diagnosed AGE_S ago. */
+static int plan_of_old(struct victim *victim, const char *reason, const char *verdict,
+		       const char *shim_text, int64_t age_s)
 {
+	int64_t diagnosed = clock_realtime(clock_system()) - age_s * (int64_t)NS_PER_S;
+	char time[TIME_TEXT_SIZE];
 	struct plugin_fixture *fixture = victim->shim->fixture;
 	_cleanup_free_ char *text = NULL;
 	struct problem problem;
 
+	time_format(diagnosed, time);
 	if (!victim->settings)
 		assert_int_equal(configure(victim, NULL, &problem), 0);
 	assert_true(asprintf(&text,
 			     "{\"apiVersion\":\"lifeboat.dev/v1alpha1\",\"kind\":\"Abnormal\","
 			     "\"metadata\":{\"name\":\"a\",\"namespace\":\"default\"},\"spec\":{"
 			     "\"source\":\"Custom\"},\"status\":{\"reason\":\"%s\",\"context\":{"
-			     "\"shim-deadlock\":{\"verdict\":\"%s\",\"shim\":%s}}}}",
-			     reason, verdict, shim_text) > 0);
+			     "\"shim-deadlock\":{\"verdict\":\"%s\",\"time\":\"%s\","
+			     "\"shim\":%s}}}}",
+			     reason, verdict, time, shim_text) > 0);
 	fixture_call(fixture, PLUGIN_RECOVERER, "kill-shim", text);
 	fixture->call.host = fixture->real;
 	fixture->call.settings = victim->settings;
 	return fixture->call.plugin->plan(&fixture->call);
+}
+
+static int plan_as(struct victim *victim, const char *reason, const char *verdict,
+		   const char *shim_text)
+{
+	return plan_of_old(victim, reason, verdict, shim_text, 0);
 }
 
 static int plan(struct victim *victim)
@@ -153,8 +164,8 @@ static void a_deadlocked_shim_is_killed_and_all_it_served_is_named_before(void *
 	assert_int_equal(verify(victim), PLUGIN_NOT_MINE);
 	clean_up_after(victim);
 	assert_int_equal(verify(victim), PLUGIN_RECOGNISED);
-	fixture_expect_message(fixture, "the shim is gone, its 3 dead children are reaped, its "
-					"socket is gone, its bundle is removed");
+	fixture_expect_message(fixture, "the shim is gone, its 3 dead children are reaped, no shim "
+					"listens on its socket, its bundle is removed");
 	/* A second time it finds nothing to kill. */
 	assert_int_equal(recover(victim), PLUGIN_RECOGNISED);
 	prctl(PR_SET_CHILD_SUBREAPER, 0);
@@ -266,6 +277,127 @@ static void only_a_proven_deadlock_is_killed_unless_the_operator_says_more(void 
 	assert_int_equal(plan_as(victim, "ShimDeadlock", "deadlock", json), PLUGIN_NOT_MINE);
 }
 
+/* What is slow may have moved since, and a deadlock has not. */
+static void a_stall_of_unknown_cause_is_not_acted_on_later(void **state)
+{
+	struct victim *victim = *state;
+	_cleanup_free_ char *json = fake_shim_json(victim->shim);
+	struct problem problem;
+
+	assert_int_equal(configure(victim, "[\"ShimDeadlock\",\"ShimStalled\"]", &problem), 0);
+	assert_int_equal(plan_of_old(victim, "ShimStalled", "stalled", json, 900), PLUGIN_NOT_MINE);
+	assert_int_equal(plan_of_old(victim, "ShimDeadlock", "deadlock", json, 900),
+			 PLUGIN_RECOGNISED);
+}
+
+/* Anybody may call a program and a folder as a runtime calls its own. */
+static void a_program_that_only_looks_like_a_shim_is_left_alone(void **state)
+{
+	struct victim *victim = *state;
+
+	if (geteuid() != 0) {
+		print_message("skipped: to give a folder away takes root\n");
+		skip();
+	}
+	assert_int_equal(plan(victim), PLUGIN_RECOGNISED);
+	assert_int_equal(chown(victim->shim->bundle, 12345, 12345), 0);
+	assert_int_equal(recover(victim), PLUGIN_NOT_MINE);
+	assert_int_equal(plan(victim), PLUGIN_NOT_MINE);
+	assert_true(is_alive(victim));
+}
+
+static void a_shim_whose_bundle_is_not_the_one_there_is_left_alone(void **state)
+{
+	struct victim *victim = *state;
+
+	assert_int_equal(plan(victim), PLUGIN_RECOGNISED);
+	clean_up_after(victim);
+	assert_int_equal(recover(victim), PLUGIN_NOT_MINE);
+	assert_int_equal(plan(victim), PLUGIN_NOT_MINE);
+	/* One of the same name, as a container's own root may have. */
+	assert_int_equal(mkdir(victim->shim->bundle, 0755), 0);
+	fake_write(victim->shim, victim->shim->bundle, "config.json", "{}");
+	assert_int_equal(plan(victim), PLUGIN_NOT_MINE);
+	assert_true(is_alive(victim));
+}
+
+static void any_answer_shows_that_it_lives(void **state)
+{
+	struct victim *victim = *state;
+
+	fake_write(victim->shim, victim->shim->folder, "http", "");
+	assert_int_equal(plan(victim), PLUGIN_RECOGNISED);
+	fake_heal(victim->shim);
+	assert_int_equal(plan(victim), PLUGIN_RECOGNISED);
+	assert_int_equal(recover(victim), PLUGIN_NOT_MINE);
+	assert_true(is_alive(victim));
+}
+
+static void a_socket_that_nobody_listens_on_shows_nothing(void **state)
+{
+	struct victim *victim = *state;
+	char path[300];
+
+	fake_heal(victim->shim);
+	snprintf(path, sizeof(path), "%s/socket", victim->shim->folder);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(plan(victim), PLUGIN_RECOGNISED);
+	assert_int_equal(recover(victim), PLUGIN_NOT_MINE);
+	assert_true(is_alive(victim));
+}
+
+static void set_runtime(const struct victim *victim, const char *address)
+{
+	assert_int_equal(
+		json_set_string(plugin_context(&victim->shim->fixture->call), "runtime", address),
+		0);
+}
+
+static void without_a_runtime_to_clean_up_nothing_is_killed(void **state)
+{
+	struct victim *victim = *state;
+
+	assert_int_equal(plan(victim), PLUGIN_RECOGNISED);
+	set_runtime(victim, "/nonexistent/containerd.sock");
+	assert_int_equal(recover(victim), PLUGIN_NOT_MINE);
+	assert_true(is_alive(victim));
+}
+
+/* The id is another's too, in a namespace of its own. */
+static void a_bundle_that_is_left_is_told_though_another_shim_serves_that_id(void **state)
+{
+	struct victim *victim = *state;
+	void *other;
+
+	assert_int_equal(plan(victim), PLUGIN_RECOGNISED);
+	kill(victim->shim->pid, SIGKILL);
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	wait_until_reaped(victim);
+	prctl(PR_SET_CHILD_SUBREAPER, 0);
+	fake_shim_setup(&other);
+	int r = verify(victim);
+	fake_shim_teardown(&other);
+	assert_int_equal(r, PLUGIN_NOT_MINE);
+}
+
+static void a_bundle_that_was_never_seen_is_not_said_to_be_removed(void **state)
+{
+	struct victim *victim = *state;
+	cJSON *container;
+
+	assert_int_equal(plan(victim), PLUGIN_RECOGNISED);
+	cJSON_ArrayForEach (container, fixture_context(victim->shim->fixture, "containers"))
+		cJSON_DeleteItemFromObject(container, "bundle");
+	kill(victim->shim->pid, SIGKILL);
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	wait_until_reaped(victim);
+	prctl(PR_SET_CHILD_SUBREAPER, 0);
+	assert_int_equal(verify(victim), PLUGIN_RECOGNISED);
+	fixture_expect_message(victim->shim->fixture,
+			       "the shim is gone, its 3 dead children are reaped, no shim listens "
+			       "on its socket");
+}
+
 static void a_stopped_shim_cannot_be_configured_to_be_killed(void **state)
 {
 	struct problem problem = {0};
@@ -288,6 +420,14 @@ int main(int argc, char **argv)
 		TEST(another_program_or_bundle_is_left_alone),
 		TEST(a_process_that_is_no_shim_is_left_alone),
 		TEST(only_a_proven_deadlock_is_killed_unless_the_operator_says_more),
+		TEST(a_stall_of_unknown_cause_is_not_acted_on_later),
+		TEST(a_program_that_only_looks_like_a_shim_is_left_alone),
+		TEST(a_shim_whose_bundle_is_not_the_one_there_is_left_alone),
+		TEST(any_answer_shows_that_it_lives),
+		TEST(a_socket_that_nobody_listens_on_shows_nothing),
+		TEST(without_a_runtime_to_clean_up_nothing_is_killed),
+		TEST(a_bundle_that_is_left_is_told_though_another_shim_serves_that_id),
+		TEST(a_bundle_that_was_never_seen_is_not_said_to_be_removed),
 		TEST(a_stopped_shim_cannot_be_configured_to_be_killed),
 	};
 
