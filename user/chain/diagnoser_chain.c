@@ -50,19 +50,6 @@ static int diagnoser_failed(struct handling *handling, const struct plugin_entry
 	return r < 0 ? r : ask_next(handling);
 }
 
-static int diagnoser_declined(struct handling *handling, const struct plugin_entry *entry,
-			      const char *explanation)
-{
-	_cleanup_free_ char *line = NULL;
-
-	if (explanation && asprintf(&line, "%s: %s", entry->name, explanation) < 0) {
-		line = NULL; /* asprintf leaves it undefined */
-		return -ENOMEM;
-	}
-	int r = line ? strings_append(&handling->declined, line) : 0;
-	return r < 0 ? r : ask_next(handling);
-}
-
 static int diagnoser_answered(struct handling *handling, struct call_result *result)
 {
 	const struct plugin_entry *entry = handling->chain[handling->chain_index++];
@@ -76,7 +63,8 @@ static int diagnoser_answered(struct handling *handling, struct call_result *res
 						"its answer would make the Abnormal too large");
 		return r < 0 ? r : identified(handling, entry);
 	case CALL_NOT_MINE:
-		return diagnoser_declined(handling, entry, result->explanation);
+		r = handling_note_declined(handling, entry->name, result->explanation);
+		return r < 0 ? r : ask_next(handling);
 	case CALL_ERROR:
 		break;
 	}

@@ -394,6 +394,19 @@ bool handling_has_room(const struct handling *handling)
 	       strlen(text) <= ABNORMAL_HANDLED_BYTES_MAX - ABNORMAL_RESERVE / 2;
 }
 
+int handling_note_declined(struct handling *handling, const char *name, const char *explanation)
+{
+	_cleanup_free_ char *line = NULL;
+
+	if (!explanation)
+		return 0;
+	if (asprintf(&line, "%s: %s", name, explanation) < 0) {
+		line = NULL; /* asprintf leaves it undefined */
+		return -ENOMEM;
+	}
+	return strings_append(&handling->declined, line);
+}
+
 int handling_note_error(struct handling *handling, const char *list, const char *named,
 			const char *name, const char *error)
 {

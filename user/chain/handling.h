@@ -93,7 +93,7 @@ struct handling {
 	struct plugin_entry **chain;
 	size_t chain_count, chain_index;
 	struct strings missing; /* assigned, but not known or not enabled */
-	struct strings declined; /* "NAME: why it is not its fault", of diagnosers that said why */
+	struct strings declined; /* "NAME: why it is not its fault", of those that said why */
 	struct plugin_entry *recoverer;
 	uint64_t verify_until_ns;
 	unsigned looks;
@@ -179,6 +179,8 @@ bool handling_has_room(const struct handling *handling);
 /* Appends {NAMED: name, error} to the list status.context[LIST]. Returns 0 or -ENOMEM. */
 int handling_note_error(struct handling *handling, const char *list, const char *named,
 			const char *name, const char *error);
+/* Keeps why plug-in NAME said that it is not for it (NULL: it did not say). Returns 0 or -ENOMEM. */
+int handling_note_declined(struct handling *handling, const char *name, const char *explanation);
 void handling_chain_free(struct handling *handling);
 /* "namespace/name", valid until the next call. For messages. */
 const char *handling_name(const struct handling *handling);

@@ -100,6 +100,8 @@ static int end_not_recovered(struct handling *handling)
 	else if (!actions->count)
 		buffer_append_text(&text,
 				   "no recoverer that is enabled on this node takes this fault");
+	for (size_t i = 0; i < handling->declined.count; i++)
+		buffer_printf(&text, "; %s", handling->declined.items[i]);
 	buffer_append_text(&text, ". It is left to a person.");
 	if (add_result(handling, &text) < 0)
 		return -ENOMEM;

@@ -245,7 +245,8 @@ static int not_mine(struct handling *handling, const char *explanation)
 
 	log_debug("%s: not for recoverer %s: %s", handling_name(handling),
 		  handling->recoverer->name, why);
-	return attempt_over(handling, ATTEMPT_NOT_MINE, why);
+	int r = handling_note_declined(handling, handling->recoverer->name, explanation);
+	return r < 0 ? r : attempt_over(handling, ATTEMPT_NOT_MINE, why);
 }
 
 static int planned(struct handling *handling, struct call_result *result)
@@ -313,6 +314,8 @@ static int acted(struct handling *handling, struct call_result *result)
 			 "the target is no longer the one planned; nothing was done%s%s",
 			 result->explanation ? ": " : "",
 			 result->explanation ? result->explanation : "");
+		governor_forget(handling->pipeline->governor, handling->recoverer->name,
+				handling->subject);
 		r = action_finish(handling, ACTION_REFUSED, text);
 		return r < 0 ? r
 			     : attempt_over(handling, ATTEMPT_REFUSED,

@@ -279,11 +279,13 @@ static void a_script_without_plan_that_says_not_mine_leaves_no_action(void **sta
 {
 	struct bench *bench = *state;
 
-	handle(bench,
-	       fault(bench, "Custom", "a", NULL, KNOWN ",\"blind\":{\"recover\":\"no\"}", ""));
+	handle(bench, fault(bench, "Custom", "a", NULL,
+			    KNOWN ",\"blind\":{\"recover\":\"no:well again\"}", ""));
 	assert_string_equal(reason_of(bench, "a", "Recovered"), "NoRecoverer");
 	assert_int_equal(calls(bench, "blind.recover"), 1);
 	assert_null(action(bench, "a", 0));
+	/* Why it was left alone is what a person asks first. */
+	assert_non_null(strstr(seen_text(bench, "a", "status.message"), "; blind: well again"));
 }
 
 static void without_verify_step_and_detector_an_action_is_not_verified_and_says_what_to_do(

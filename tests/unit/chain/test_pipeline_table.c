@@ -174,6 +174,20 @@ static void over_live_maximum_a_fault_is_refused_and_counted(void **state)
 	assert_int_equal(pipeline_counts(bench->pipeline)->refused, 2);
 }
 
+static void a_recoverer_that_found_its_target_gone_has_not_acted_and_has_no_cooldown(void **state)
+{
+	struct bench *bench = *state;
+
+	bench->recoverers = NULL;
+
+	handle(bench, fault(bench, "Custom", "a", "same",
+			    KNOWN ",\"gentle\":{\"plan\":\"yes\",\"recover\":\"no\"}", ""));
+	assert_action(bench, "a", 0, "gentle", "Refused", "");
+	bench->skew_ns = 301 * (int64_t)NS_PER_S; /* the pipeline's cooldown is over */
+	handle(bench, fault(bench, "Custom", "b", "same", KNOWN "," REPAIR, ""));
+	assert_action(bench, "b", 0, "gentle", "Done", "Verified");
+}
+
 static void within_its_cooldown_a_recoverer_is_held_back_and_says_so(void **state)
 {
 	struct bench *bench = *state;
@@ -486,6 +500,7 @@ int main(int argc, char **argv)
 		UNIT(one_subject_is_handled_one_at_a_time_and_others_in_parallel),
 		UNIT(no_more_than_parallel_are_handled_at_once),
 		UNIT(over_live_maximum_a_fault_is_refused_and_counted),
+		UNIT(a_recoverer_that_found_its_target_gone_has_not_acted_and_has_no_cooldown),
 		UNIT(within_its_cooldown_a_recoverer_is_held_back_and_says_so),
 		UNIT(over_its_rate_a_recoverer_is_held_back_and_the_next_is_tried),
 		UNIT(the_nodes_actions_in_an_hour_are_limited),
