@@ -208,8 +208,12 @@ const char *subject_container_text(const struct abnormal *abnormal, const char *
 bool subject_is_above_this(const struct host *host, int64_t pid)
 {
 	struct process process;
-	int64_t own = getpid();
+	char self[24] = "";
 
+	/* In the numbers of that /proc, which may be of another pid namespace than ours. */
+	if (readlinkat(host->proc, "self", self, sizeof(self) - 1) < 0)
+		return false;
+	int64_t own = strtoll(self, NULL, 10);
 	for (unsigned steps = 0; own > 0 && steps < 128; steps++) {
 		if (own == pid)
 			return true;
