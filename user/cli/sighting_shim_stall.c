@@ -206,14 +206,21 @@ static int append_shim_stall(struct buffer *text, const cJSON *details)
 {
 	char longest[TIME_TEXT_SIZE], threshold[TIME_TEXT_SIZE];
 	const cJSON *finding;
+	bool told = false;
 
 	int r = append_shim(text, json_at(details, "shim"));
 	cJSON_ArrayForEach (finding, json_at(details, "findings")) {
 		for (size_t i = 0; r == 0 && i < ARRAY_SIZE(findings); i++)
-			if (streq_ptr(cJSON_GetStringValue(finding), findings[i].finding))
+			if (streq_ptr(cJSON_GetStringValue(finding), findings[i].finding)) {
 				r = findings[i].append(text, details);
+				told = true;
+			}
 	}
-	if (r == 0 && json_number(details, "longestSeconds", 0) > 0)
+	/* Each finding has told for how long. */
+	if (r == 0 && told && json_number(details, "thresholdSeconds", 0) > 0)
+		r = buffer_printf(text, "\nthreshold %s",
+				  seconds_text(details, "thresholdSeconds", threshold));
+	else if (r == 0 && json_number(details, "longestSeconds", 0) > 0)
 		r = buffer_printf(text, "\nstalled for %s (threshold %s)",
 				  seconds_text(details, "longestSeconds", longest),
 				  seconds_text(details, "thresholdSeconds", threshold));

@@ -72,7 +72,7 @@ static void a_stalled_shim_is_told_with_whom_it_serves_and_all_that_is_wrong(voi
 		"pid namespace; held by dd (pid 851) in state D\n"
 		"212 dead children are not reaped, the longest for 1m5s: sh (pid 900), sleep (pid "
 		"901), sleep (pid 902) and 209 more\n"
-		"stalled for 1m5s (threshold 10s)\n"
+		"threshold 10s\n"
 		"serves container api 0123456789ab of pod shop/api-7f, its init is gone, 0 "
 		"processes\n"
 		"serves sandbox fedcba987654 of pod shop/api-7f, its init is a zombie, 1 process\n"
