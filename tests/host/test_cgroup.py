@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Real control groups in trouble, v1 and v2, whichever this host has.
+
+That nothing happens to a group is told by a canary: another one that is in trouble for certain, and for less long.
+"""
+import contextlib
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+from containers import Unavailable
+from faults import end_process, process_state, wait_for
+
+
+def hierarchy(controller, version):
+    """Folder of the hierarchy with CONTROLLER in that version, or None."""
+    for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines():
+        fields, _, rest = line.partition(" - ")
+        kind, _, options = rest.split(" ", 2)
+        folder = pathlib.Path(fields.split(" ")[4])
+        if version == 1 and kind == "cgroup" and controller in options.split(" ")[-1].split(","):
+            return folder
+        if version == 2 and kind == "cgroup2":
+            controllers = (folder / "cgroup.controllers").read_text().split()
+            if controller == "freezer" or controller in controllers:
+                return folder
+    return None
+
+
+class Group:
+    """A control group of its own, with processes that end with it."""
+
+    def __init__(self, root, name, version):
+        self.version, self.path, self.folder = version, f"/{name}", root / name
+        self.processes = []
+
+    def __enter__(self):
+        self.folder.mkdir()
+        return self
+
+    def spawn(self, script, *arguments):
+        join = f"import os; open({str(self.folder / 'cgroup.procs')!r}, 'w').write(str(os.getpid()))\n"
+        process = subprocess.Popen([sys.executable, "-c", join + script, *map(str, arguments)])
+        self.processes.append(process)
+        return process
+
+    def sleeper(self):
+        process = self.spawn("import time\nwhile True: time.sleep(0.01)")
+        wait_for(lambda: str(process.pid) in (self.folder / "cgroup.procs").read_text().split(), 10,
+                 "the sleeper has joined its group")
+        return process
+
+    def freeze(self):
+        if self.version == 1:
+            (self.folder / "freezer.state").write_text("FROZEN")
+        else:
+            (self.folder / "cgroup.freeze").write_text("1")
+        wait_for(self.frozen, 10, f"{self.folder} is frozen")
+
+    def thaw(self):
+        if self.version == 1:
+            (self.folder / "freezer.state").write_text("THAWED")
+        else:
+            (self.folder / "cgroup.freeze").write_text("0")
+
+    def frozen(self):
+        if self.version == 1:
+            return (self.folder / "freezer.state").read_text().strip() == "FROZEN"
+        return "frozen 1" in (self.folder / "cgroup.events").read_text()
+
+    def __exit__(self, *_):
+        with contextlib.suppress(OSError):
+            self.thaw()
+        for process in self.processes:
+            end_process(process)
+        wait_for(self._remove, 10, f"{self.folder} can be removed")
+
+    def _remove(self):
+        try:
+            self.folder.rmdir()
+        except FileNotFoundError:
+            pass
+        except OSError:
+            return False
+        return True
+
+
+@pytest.fixture(params=[1, 2], ids=["v1", "v2"])
+def freezer(request):
+    """(folder, version) of a hierarchy whose groups can be frozen."""
+    folder = hierarchy("freezer", request.param)
+    if folder is None:
+        pytest.skip(f"no hierarchy with freezers of v{request.param} is mounted")
+    return folder, request.param
+
+
+def settings(**recoverer):
+    only = {name: {"enabled": False} for name in ("hung_task", "oom", "shim_stall", "process_crash")}
+    whole = {"detectors": {**only, "cgroup": {"frozen": {"threshold": "1s"}}}}
+    if recoverer:
+        whole["recoverers"] = {"thaw-cgroup": {"enabled": True, **recoverer}}
+    return whole
+
+
+def about(item, path):
+    return item["spec"]["kernelEvent"]["details"]["cgroup"]["path"] == path
+
+
+def wait_group(agent, path, seconds=40):
+    return agent.wait_abnormal(lambda item: item["spec"].get("kernelEvent", {}).get("detector") == "cgroup"
+                               and about(item, path) and item["status"].get("phase") in ("Succeeded", "Failed"),
+                               seconds, f"an Abnormal of {path} ends")
+
+
+def moves(process):
+    """Whether the process has run since the last look, as its switches tell."""
+    def switches():
+        text = pathlib.Path(f"/proc/{process.pid}/status").read_text()
+        return text[text.index("voluntary_ctxt_switches"):]
+    before = switches()
+    return lambda: switches() != before
+
+
+# --- Frozen --------------------------------------------------------------------------------------
+
+
+def test_a_frozen_group_is_told_and_left_as_it_is_where_nobody_knows_why(agent, freezer):
+    root, version = freezer
+    agent = agent(settings(cooldown="1s"))
+    with Group(root, "lifeboat-test-frozen", version) as group:
+        process = group.sleeper()
+        group.freeze()
+        item = wait_group(agent, group.path)
+        event, status = item["spec"]["kernelEvent"], item["status"]
+        assert event["type"] == "CgroupFrozen" and event["container"]["cgroupPath"] == group.path, event
+        details = event["details"]
+        assert details["state"] == ("FROZEN" if version == 1 else "frozen") and details["seconds"] >= 1, details
+        assert details["cgroup"]["version"] == version and details["cgroup"]["id"] == group.folder.stat().st_ino
+        assert details["members"]["processes"] == 1 and details["members"]["families"], details
+        assert "state" not in details["runtime"] and "no container" in details["runtime"]["unknown"], details
+        assert status["reason"] == "CgroupFrozen" and "cannot be told" in status["message"], status
+        assert status["phase"] == "Failed" and group.frozen(), status
+        text = agent.cli("describe", "abnormal", item["metadata"]["name"]).stdout
+        assert group.path in text and "whether it is on purpose is not known" in text, text
+        assert process.poll() is None
+
+
+def test_a_frozen_group_of_nobody_is_thawed_where_the_operator_says_so(agent, freezer):
+    root, version = freezer
+    agent = agent(settings(unowned=True))
+    with Group(root, "lifeboat-test-thawed", version) as group:
+        process = group.sleeper()
+        group.freeze()
+        moved = moves(process)
+        item = wait_group(agent, group.path)
+        assert item["status"]["phase"] == "Succeeded", item["status"]
+        assert "its processes run again" in item["status"]["message"], item["status"]
+        assert not group.frozen()
+        wait_for(moved, 10, "the process runs", lambda: process_state(process.pid))
+
+
+def test_what_is_empty_or_thawed_in_time_is_not_told(agent, freezer):
+    root, version = freezer
+    agent = agent(settings())
+    with Group(root, "lifeboat-test-empty", version) as empty, Group(root, "lifeboat-test-short", version) as short, \
+         Group(root, "lifeboat-test-canary", version) as canary:
+        for group in (short, canary):
+            group.sleeper()
+        empty.freeze()
+        short.freeze()
+        short.thaw()
+        canary.freeze()
+        wait_group(agent, canary.path)
+        items = [item for item in agent.abnormals("cgroup") if not about(item, canary.path)]
+        assert not items, json.dumps(items, indent=1)
+
+
+@pytest.fixture(scope="module")
+def plain_containerd(tmp_path_factory):
+    from containers import Containerd
+    try:
+        with Containerd(tmp_path_factory.mktemp("lifeboat-test-cgroup")) as started:
+            yield started
+    except Unavailable as reason:
+        pytest.skip(str(reason))
+
+
+def container_freezer(containerd, name):
+    """The group of the container in which its runtime freezes it."""
+    for version, file in ((1, "freezer.state"), (2, "cgroup.freeze")):
+        for folder in containerd.groups(name):
+            if (folder / file).exists():
+                group = Group(folder.parent, folder.name, version)
+                group.path = f"/{containerd.namespace}/{name}"
+                return group
+    pytest.skip(f"container {name} has no group with a freezer")
+
+
+def test_a_paused_container_is_left_alone_and_one_that_was_frozen_by_hand_is_thawed(agent, plain_containerd):
+    containerd = plain_containerd
+    containerd.run_container("paused")
+    containerd.run_container("frozen")
+    paused, frozen = container_freezer(containerd, "paused"), container_freezer(containerd, "frozen")
+    try:
+        containerd.pause("paused")
+        agent = agent(settings(unowned=True))
+        frozen.freeze()
+        item = wait_group(agent, frozen.path)
+        runtime = item["spec"]["kernelEvent"]["details"]["runtime"]
+        assert runtime["state"] == "running" and runtime["container"] == "frozen", runtime
+        assert item["spec"]["kernelEvent"]["container"]["id"] == "frozen", item["spec"]["kernelEvent"]
+        assert "did not pause it" in item["status"]["message"], item["status"]
+        assert item["status"]["phase"] == "Succeeded", item["status"]
+        assert containerd.answers("frozen")
+        # The other was frozen before, and all this time.
+        assert paused.frozen()
+        items = [item for item in agent.abnormals("cgroup") if about(item, paused.path)]
+        assert not items, json.dumps(items, indent=1)
+        assert containerd.task_ls()["paused"][1] == "PAUSED"
+    finally:
+        frozen.thaw()
+        containerd.ctr("task", "resume", "paused", check=False)
+        containerd.clear()

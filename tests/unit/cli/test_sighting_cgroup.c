@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a person reads of a control group in trouble, letter by letter. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "cli/sighting.h"
+
+static void expect(const char *details, const char *expected)
+{
+	_cleanup_buffer_ struct buffer whole = BUFFER(64 * KIB), text = BUFFER(64 * KIB);
+	_cleanup_json_ cJSON *abnormal = NULL;
+
+	assert_int_equal(buffer_printf(&whole,
+				       "{\"spec\":{\"kernelEvent\":{\"detector\":\"cgroup\","
+				       "\"type\":\"T\"%s%s}}}",
+				       *details ? ",\"details\":" : "", details),
+			 0);
+	assert_int_equal(
+		json_parse(buffer_text(&whole), strlen(buffer_text(&whole)), &abnormal, NULL), 0);
+	assert_int_equal(story_append_sighting(&text, abnormal), 0);
+	assert_string_equal(buffer_text(&text), expected);
+}
+
+static void a_frozen_group_tells_who_is_in_it_and_what_its_runtime_says(void **state)
+{
+	expect("{\"fault\":\"frozen\",\"seconds\":372.5,\"state\":\"FROZEN\",\"cgroup\":{\"path\":"
+	       "\"/a\",\"version\":1},\"runtime\":{\"state\":\"running\"},\"members\":{"
+	       "\"processes\":1,\"families\":[{\"comm\":\"sh\",\"processes\":1}]}}",
+	       "T, by the detector cgroup\n"
+	       "control group /a (v1)\n"
+	       "FROZEN for 6m12s\n"
+	       "1 process in it: sh (1)\n"
+	       "its runtime says it is running: it did not pause it");
+	expect("{\"fault\":\"frozen\",\"seconds\":1,\"state\":\"frozen\",\"cgroup\":{\"path\":\"/"
+	       "b\",\"version\":2},\"runtime\":{\"unknown\":\"nobody knows\"}}",
+	       "T, by the detector cgroup\n"
+	       "control group /b (v2)\n"
+	       "frozen for 1s\n"
+	       "whether it is on purpose is not known: nobody knows");
+}
+
+static void what_is_missing_or_of_another_type_is_left_out(void **state)
+{
+	expect("", "T, by the detector cgroup");
+	expect("{\"fault\":\"frozen\",\"seconds\":1e300,\"state\":\"x\",\"cgroup\":[],\"runtime\":"
+	       "3,\"members\":{\"families\":7}}",
+	       "T, by the detector cgroup\n"
+	       "control group ? (v2)\n"
+	       "x for 0s\n"
+	       "0 processes");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_frozen_group_tells_who_is_in_it_and_what_its_runtime_says),
+		cmocka_unit_test(what_is_missing_or_of_another_type_is_left_out),
+	};
+
+	return cmocka_run_group_tests_name("sighting_cgroup", tests, NULL, NULL);
+}

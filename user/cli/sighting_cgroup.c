@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The story of detector cgroup: which group, since when, and what its runtime says of it. */
+#include "base/clock.h"
+#include "cli/sighting.h"
+
+#define FAMILIES_SHOWN 4
+
+static const char *seconds_text(const cJSON *json, const char *member, char text[TIME_TEXT_SIZE])
+{
+	double seconds = json_number(json, member, 0);
+
+	/* As anybody may have written it: what is no duration is none. */
+	if (!(seconds >= 0 && seconds < 1e9))
+		seconds = 0;
+	return duration_format((uint64_t)(seconds * 1e9), text);
+}
+
+static int append_group(struct buffer *text, const cJSON *cgroup)
+{
+	return cgroup ? buffer_printf(text, "\ncontrol group %s (v%.0f)",
+				      story_text_or(cgroup, "path", "?"),
+				      json_number(cgroup, "version", 2))
+		      : 0;
+}
+
+static int append_members(struct buffer *text, const cJSON *members)
+{
+	double processes = json_number(members, "processes", 0);
+	const cJSON *family;
+	int shown = 0,
+	    r = buffer_printf(text, "\n%.0f process%s", processes, processes == 1 ? "" : "es");
+
+	cJSON_ArrayForEach (family, json_at(members, "families")) {
+		if (r < 0 || shown == FAMILIES_SHOWN)
+			break;
+		r = buffer_printf(text, "%s %s (%.0f)",
+				  shown++ ? "," : " in it:", story_text_or(family, "comm", "?"),
+				  json_number(family, "processes", 0));
+	}
+	return r;
+}
+
+static int append_runtime(struct buffer *text, const cJSON *runtime)
+{
+	const char *state = json_string(runtime, "state"),
+		   *unknown = json_string(runtime, "unknown");
+
+	if (state)
+		return buffer_printf(text, "\nits runtime says it is %s: it did not pause it",
+				     state);
+	return unknown ? buffer_printf(text, "\nwhether it is on purpose is not known: %s", unknown)
+		       : 0;
+}
+
+static int append_frozen(struct buffer *text, const cJSON *details)
+{
+	char duration[TIME_TEXT_SIZE];
+	const char *state = json_string(details, "state");
+	const cJSON *members = json_at(details, "members");
+	int r = 0;
+
+	if (state)
+		r = buffer_printf(text, "\n%s for %s", state,
+				  seconds_text(details, "seconds", duration));
+	if (r == 0 && members)
+		r = append_members(text, members);
+	return r == 0 ? append_runtime(text, json_at(details, "runtime")) : r;
+}
+
+static int append_cgroup(struct buffer *text, const cJSON *details)
+{
+	int r = append_group(text, json_at(details, "cgroup"));
+
+	if (r == 0 && streq_ptr(json_string(details, "fault"), "frozen"))
+		r = append_frozen(text, details);
+	return r;
+}
+
+SIGHTING(cgroup) = {.detector = "cgroup", .append = append_cgroup};

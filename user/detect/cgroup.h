@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The parts of the cgroup detector, for one another alone:
+ *   cgroup.c          settings, ladder, the looks over the hierarchies
+ *   cgroup_frozen.c   groups that are frozen, for how long, and on whose behalf
+ *   cgroup_finding.c  what all faults of a group tell of it
+ */
+#pragma once
+
+#include "detect/detector.h"
+#include "host/cgroup_walk.h"
+
+/* --- What all findings have --- */
+
+/*
+ * spec.kernelEvent of TYPE with `container` and details {fault, thresholdSeconds, cgroup: {path, id,
+ * version, hierarchy}}; FAULT and HIERARCHY are static. ret_details belongs to the event. NULL when
+ * out of memory.
+ */
+struct cgroup_subject {
+	const char *fault; /* "frozen" */
+	const char *hierarchy; /* "freezer", "unified" */
+	enum cgroup_version version;
+	const char *path;
+	uint64_t id;
+	uint64_t threshold_ns;
+};
+cJSON *cgroup_event_json(const struct detector_run *run, const char *type,
+			 const struct cgroup_subject *subject, cJSON **ret_details);
+
+/*
+ * {processes, looked, families: [{comm, processes}]}: how many processes there are, and the largest
+ * groups of those with the same name, at most 8, among the first 256. NULL when out of memory.
+ */
+cJSON *cgroup_processes_json(const struct host *host, const int64_t *pids, size_t count);
+
+int cgroup_set_seconds(cJSON *json, const char *name, uint64_t ns);
+
+/* --- Frozen groups --- */
+
+#define FROZEN_GROUPS_MAX 256
+
+struct frozen_groups;
+
+/* Findings go to RUN. 0 or -ENOMEM. */
+int frozen_groups_new(struct detector_run *run, uint64_t threshold_ns,
+		      struct frozen_groups **ret_frozen);
+void frozen_groups_free(struct frozen_groups *frozen);
+
+/* A group of a walk. True if it is frozen: then what is below it is a part of it. */
+bool frozen_groups_visit(struct frozen_groups *frozen, enum cgroup_version version,
+			 const struct cgroup_walk_group *group, uint64_t boot_ns);
+
+/* Every group was visited: one that was frozen before and was not found so now goes on. */
+void frozen_groups_round_end(struct frozen_groups *frozen, uint64_t boot_ns);
+
+/*
+ * Goes on with the questions to runtimes. Returns ns until it wants to be called again, 0 when none
+ * is under way.
+ */
+uint64_t frozen_groups_look(struct frozen_groups *frozen, uint64_t boot_ns);
