@@ -13,6 +13,7 @@
 #include "host/container.h"
 #include "host/shim_bundle.h"
 #include "host/shim_socket.h"
+#include "host/shim_trust.h"
 
 #define COMM_LENGTH 15 /* TASK_COMM_LEN without the NUL: longer names are cut */
 
@@ -115,6 +116,17 @@ static const char *file_name(const char *path)
 	return slash ? slash + 1 : path;
 }
 
+/* What a shim that is not the node's says of itself stands only where it takes nobody's place. */
+static int disclaim_taken(const struct host *host, struct shim *shim)
+{
+	if (!shim->id || !shim_id_is_taken(host, shim->id))
+		return 0;
+	free(shim->id);
+	free(shim->namespace);
+	shim->id = shim->namespace = NULL;
+	return 0;
+}
+
 /*
  * Where it works tells what it works for: containerd's shims, and CRI-O's conmon, were given their
  * bundle as working directory. Podman's works where somebody called Podman.
@@ -125,7 +137,10 @@ static int read_bundle(const struct host *host, struct shim *shim)
 
 	if (!folder)
 		return 0;
+	bool known = shim_is_of_node(host, &shim->process, folder);
 	int r = bundle_split(folder, &shim->namespace, &shim->id);
+	if (!known)
+		return r == 0 ? disclaim_taken(host, shim) : r == -ENOENT ? 0 : r;
 	if (r == -ENOENT && shim->kind == SHIM_CONTAINERD_V1 && bundle_exists(host, folder)) {
 		/* Docker before 17.11: /run/docker/libcontainerd/ID */
 		shim->id = strdup(file_name(folder));
@@ -187,6 +202,8 @@ static int read_conmon(const struct host *host, struct shim *shim)
 		r = read_id_below(host, shim);
 	if (r < 0 || !shim->id || shim->bundle)
 		return r;
+	if (!shim_is_of_node(host, &shim->process, "/"))
+		return disclaim_taken(host, shim);
 	run = bundle_run_folder(shim->id);
 	if (!run)
 		return -ENOMEM;

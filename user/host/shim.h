@@ -33,6 +33,10 @@ struct shim {
 	enum shim_kind kind;
 	char *program; /* target of /proc/PID/exe, without " (deleted)" */
 	char *bundle; /* its working directory, where that is (or was) a bundle; or NULL */
+	/*
+	 * The following may be NULL. The bundle is the node's: rootless shims and those of a node in a
+	 * container have none here, nor a name that root's runtimes know (shim_trust.h).
+	 */
 	char *namespace; /* of containerd: "k8s.io"; or NULL */
 	char *id; /* of the container it was started for (a pod's sandbox, often); or NULL */
 	char *socket; /* path it listens on, "@…" where abstract; or NULL */

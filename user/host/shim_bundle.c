@@ -38,6 +38,18 @@ static char *take_last(const char *path, size_t *length)
 	return strndup(path + start, end - start);
 }
 
+/*
+ * What containerd (identifiers.Validate) and all others call containers and namespaces: a shim's id is
+ * sent to a socket and shown to people, and a working directory may be called anything.
+ */
+static bool is_name(const char *text)
+{
+	static const char letters[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+
+	return *text != '.' && *text != '-' && text[strspn(text, letters)] == '\0';
+}
+
 int bundle_split(const char *path, char **ret_namespace, char **ret_id)
 {
 	size_t length = strlen(path);
@@ -45,7 +57,7 @@ int bundle_split(const char *path, char **ret_namespace, char **ret_id)
 	_cleanup_free_ char *middle = take_last(path, &length);
 	_cleanup_free_ char *first = take_last(path, &length);
 
-	if (!last || !middle || !first)
+	if (!last || !middle || !first || !is_name(last) || !is_name(middle))
 		return -ENOENT;
 	if (startswith(first, "io.containerd.runtime.")) {
 		*ret_namespace = TAKE_PTR(middle);

@@ -11,7 +11,7 @@
 /*
  * Splits ".../io.containerd.runtime.v2.task/NAMESPACE/ID" (containerd, v1.linux too) or
  * ".../overlay-containers/ID/userdata" (CRI-O, Podman; no namespace). Returns 0, -ENOENT if PATH is
- * neither, or -ENOMEM.
+ * neither or has names that no container has, or -ENOMEM.
  */
 int bundle_split(const char *path, char **ret_namespace, char **ret_id);
 

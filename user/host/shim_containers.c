@@ -9,6 +9,7 @@
 
 #include "host/container.h"
 #include "host/shim_bundle.h"
+#include "host/shim_trust.h"
 
 #define BUNDLES_MAX 16384 /* of one containerd namespace; a node runs some hundred containers */
 #define FOLDERS_MAX 64
@@ -362,6 +363,8 @@ static int find_container(const struct host *host, struct container_list *list, 
 	bool named = container_from_cgroup(group, &container) && container.id[0];
 	int r = 0;
 
+	if (named && container.rootless && shim_id_is_taken(host, container.id))
+		named = false;
 	*ret_container = SIZE_MAX;
 	for (size_t c = 0; c < list->count; c++)
 		if (named ? streq(list->items[c].id, container.id)

@@ -16,6 +16,7 @@ static void a_process_is_read_whatever_its_name(void **state)
 	struct process process;
 
 	fake_process(root, 7, 1, "evil) R 1 (x", 'D', 4711, false);
+	fake_file(root, "proc/7/status", "Name:\tevil\nTgid:\t7\nUid:\t1000\t0\t0\t0\n");
 	assert_int_equal(process_read(root->host, 7, &process), 0);
 	assert_string_equal(process.comm, "evil) R 1 (x");
 	assert_int_equal(process.state, 'D');

@@ -103,6 +103,91 @@ static void a_replaced_program_and_a_removed_bundle_are_still_told(void **state)
 	shim_containers_free(containers, count);
 }
 
+/* A container of root's, and a program of somebody else's who says that it is its shim. */
+static void fake_impostor(const struct fake_root *root, int pid, const char *id)
+{
+	char bundle[256];
+
+	fake_file(root, V2_FOLDER "/k8s.io/" APP_ID "/config.json", "{\"ociVersion\":\"1.1.0\"}");
+	snprintf(bundle, sizeof(bundle), "/" V2_FOLDER "/k8s.io/%s", id);
+	fake_shim(root, pid, "/tmp/containerd-shim-runc-v2", bundle);
+}
+
+static void fake_mounts(const struct fake_root *root, int pid, const char *namespace)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "proc/%d/ns", pid);
+	fake_folder(root, path);
+	fake_process_link(root, pid, "ns/mnt", namespace);
+}
+
+static void expect_shim(const struct fake_root *root, int pid, const char *id, const char *bundle)
+{
+	_cleanup_shim_ struct shim shim = {0};
+
+	assert_int_equal(shim_read(root->host, pid, NULL, 0, &shim), 0);
+	if (!(id ? streq_ptr(shim.id, id) : !shim.id) ||
+	    !(bundle ? streq_ptr(shim.bundle, bundle) : !shim.bundle))
+		fail_msg("shim %d has the id %s and the bundle %s", pid, shim.id, shim.bundle);
+}
+
+static void a_users_shim_takes_nobodys_place(void **state)
+{
+	static const char status[] = "Tgid:\t%d\nUid:\t1000\t1000\t1000\t1000\n";
+	const struct fake_root *root = *state;
+
+	fake_impostor(root, 1010, APP_ID);
+	fake_file(root, "proc/1010/status", status, 1010);
+	expect_shim(root, 1010, NULL, NULL);
+	/* His own container may have a name. */
+	fake_impostor(root, 1020, "mine");
+	fake_file(root, "proc/1020/status", status, 1020);
+	expect_shim(root, 1020, "mine", NULL);
+}
+
+static void a_shim_in_a_container_takes_nobodys_place(void **state)
+{
+	const struct fake_root *root = *state;
+
+	fake_mounts(root, 1, "mnt:[4026531841]");
+	fake_impostor(root, 1010, APP_ID);
+	fake_mounts(root, 1010, "mnt:[4026532999]");
+	fake_file(root, "proc/1010/cgroup", "0::%s\n", POD_GROUP DB_ID);
+	expect_shim(root, 1010, NULL, NULL);
+}
+
+static void a_shim_with_mounts_of_its_own_must_be_where_it_says(void **state)
+{
+	const struct fake_root *root = *state;
+
+	fake_mounts(root, 1, "mnt:[4026531841]");
+	fake_impostor(root, 1010, APP_ID);
+	fake_mounts(root, 1010, "mnt:[4026532999]");
+	fake_file(root, "proc/1010/cgroup", "0::/system.slice/containerd.service\n");
+	expect_shim(root, 1010, NULL, NULL);
+	/* The bundle was removed: nobody's place is taken. */
+	fake_impostor(root, 1020, "gone");
+	fake_mounts(root, 1020, "mnt:[4026532999]");
+	fake_file(root, "proc/1020/cgroup", "0::/system.slice/containerd.service\n");
+	expect_shim(root, 1020, "gone", "/" V2_FOLDER "/k8s.io/gone");
+	/* The node's own */
+	fake_impostor(root, 1030, APP_ID);
+	fake_mounts(root, 1030, "mnt:[4026531841]");
+	expect_shim(root, 1030, APP_ID, "/" V2_FOLDER "/k8s.io/" APP_ID);
+}
+
+static void a_folder_called_as_no_container_is_no_bundle(void **state)
+{
+	static const char *const names[] = {"a\nb", "a b", "\x1b[31m", "-a", "..", "a;b"};
+	const struct fake_root *root = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		fake_impostor(root, 1010 + (int)i, names[i]);
+		expect_shim(root, 1010 + (int)i, NULL, NULL);
+	}
+}
+
 static void what_is_no_shim_is_none(void **state)
 {
 	static const char *const patterns[] = {"cont*", "runsc-*"};
@@ -548,6 +633,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CLAIM(a_shim_is_known_by_its_program_and_bundle),
 		CLAIM(a_replaced_program_and_a_removed_bundle_are_still_told),
+		CLAIM(a_users_shim_takes_nobodys_place),
+		CLAIM(a_shim_in_a_container_takes_nobodys_place),
+		CLAIM(a_shim_with_mounts_of_its_own_must_be_where_it_says),
+		CLAIM(a_folder_called_as_no_container_is_no_bundle),
 		CLAIM(what_is_no_shim_is_none),
 		CLAIM(the_kind_is_told_by_the_name),
 		CLAIM(of_several_sockets_the_one_that_the_bundle_names_is_it),
