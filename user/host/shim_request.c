@@ -115,6 +115,20 @@ static int connect_abstract(const char *name, int fd)
 	return connect(fd, (struct sockaddr *)&address, size) < 0 ? -errno : 0;
 }
 
+/*
+ * A user's program can make it look as if it listened on root's socket, by a line break in the name of
+ * its own. What root has to say is not for that socket.
+ */
+static int check_listener(const struct shim_request *request, const struct process *process)
+{
+	struct ucred listener;
+	socklen_t size = sizeof(listener);
+
+	if (getsockopt(request->fd, SOL_SOCKET, SO_PEERCRED, &listener, &size) < 0)
+		return -errno;
+	return process->uid == 0 || (int64_t)listener.uid == process->uid ? 0 : -EPERM;
+}
+
 /* All of it at once: it is far less than a fresh socket holds. */
 static int send_call(struct shim_request *request)
 {
@@ -168,6 +182,8 @@ int shim_request_start(const struct host *host, const struct shim *shim, const c
 		return -ENOMEM;
 	r = abstract ? connect_abstract(shim->socket, request->fd)
 		     : connect_path(host, shim->process.pid, shim->socket, request->fd);
+	if (r == 0)
+		r = check_listener(request, &process);
 	if (r == 0)
 		r = send_call(request);
 	if (r < 0)

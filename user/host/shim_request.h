@@ -16,7 +16,8 @@ struct shim_request;
  * Connects and sends. Returns 0, -ESRCH if the shim has ended, -EOPNOTSUPP if this kind of shim has
  * no such socket (or none that can be reached from here: an abstract one of another network
  * namespace), -ECONNREFUSED if nobody listens on it any more, -ENOENT if its file was removed,
- * -EAGAIN if its queue of connections is full (nobody accepts), or a negative errno.
+ * -EAGAIN if its queue of connections is full (nobody accepts), -EPERM if another user listens there,
+ * or a negative errno.
  */
 int shim_request_start(const struct host *host, const struct shim *shim, const char *container_id,
 		       struct shim_request **ret_request);

@@ -377,6 +377,18 @@ static void who_has_no_such_socket_is_not_asked(void **state)
 			 -EOPNOTSUPP);
 }
 
+static void a_users_shim_does_not_lead_to_roots_socket(void **state)
+{
+	struct fixture *fixture = *state;
+
+	fake_file(fixture->root, "proc/4711/status", "Tgid:\t4711\nUid:\t%u\t0\t0\t0\n",
+		  geteuid() + 1);
+	assert_int_equal(
+		shim_request_start(fixture->root->host, &fixture->shim, "web", &fixture->request),
+		-EPERM);
+	assert_null(fixture->request);
+}
+
 static void a_full_queue_is_told_at_once(void **state)
 {
 	struct fixture *fixture = *state;
@@ -476,6 +488,7 @@ int main(void)
 		CLAIM(a_connection_that_is_closed_is_told),
 		CLAIM(nobody_there_is_refused),
 		CLAIM(who_has_no_such_socket_is_not_asked),
+		CLAIM(a_users_shim_does_not_lead_to_roots_socket),
 		CLAIM(a_full_queue_is_told_at_once),
 		CLAIM(no_link_leads_out_of_the_shims_root),
 		CLAIM(an_abstract_socket_is_found_with_and_without_the_last_nul),
