@@ -222,6 +222,7 @@ fuzz_targets := $(patsubst tests/fuzz/%.c,$(O)/fuzz/%,$(wildcard tests/fuzz/fuzz
 
 # What a target is linked with: as a unit test of that layer. What it finds stays in O, beside it: of the
 # inputs kept in tests/fuzz/corpus it only reads.
+fuzz_layer_fuzz_container_names := host
 fuzz_layer_fuzz_documents := core
 fuzz_layer_fuzz_goroutines := host
 fuzz_layer_fuzz_plugins := agent
