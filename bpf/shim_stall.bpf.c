@@ -13,7 +13,6 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-#define PF_EXITING 0x00000004
 #define PF_KTHREAD 0x00200000
 #define EXIT_ZOMBIE 0x20 /* EXIT_DEAD (0x10) is being reaped at this moment */
 #define SIGNAL_GROUP_EXIT 0x00000004
@@ -66,11 +65,50 @@ static __always_inline struct pid_namespace *task_namespace(struct task_struct *
 	return BPF_CORE_READ(number, ns);
 }
 
-/* Killed, or exiting by itself: SIGNAL_GROUP_EXIT is set as soon as a fatal signal is sent. */
+/*
+ * Killed, or exiting by itself: SIGNAL_GROUP_EXIT is set as soon as a fatal signal is sent, and the
+ * last of its threads to exit takes `live` to 0. A first thread that ended alone says nothing. What
+ * dumps core is at work, for minutes if it is large.
+ */
 static __always_inline bool is_dying(struct task_struct *task)
 {
-	return BPF_CORE_READ(task, flags) & PF_EXITING ||
-	       BPF_CORE_READ(task, signal, flags) & SIGNAL_GROUP_EXIT;
+	struct signal_struct *signal = BPF_CORE_READ(task, signal);
+
+	return (BPF_CORE_READ(signal, flags) & SIGNAL_GROUP_EXIT ||
+		BPF_CORE_READ(signal, live.counter) <= 0) &&
+	       !task_dumps_core(task);
+}
+
+/* Only its first thread has: that one stays a zombie, which cannot be reaped, while others live. */
+static __always_inline bool has_ended(struct task_struct *task)
+{
+	return BPF_CORE_READ(task, exit_state) && BPF_CORE_READ(task, signal, nr_threads) <= 1;
+}
+
+/*
+ * What the process does: its first thread, or when that has ended, the next one, which may be the one
+ * that waits in zap_pid_ns_processes().
+ */
+static __always_inline long process_state(struct task_struct *task)
+{
+	struct list_head *head, *next;
+
+	if (!BPF_CORE_READ(task, exit_state) || has_ended(task))
+		return task_state(task);
+	head = (void *)BPF_CORE_READ(task, signal) +
+	       bpf_core_field_offset(struct signal_struct, thread_head);
+	next = BPF_CORE_READ(task, thread_node.next);
+	if (next == head)
+		next = BPF_CORE_READ(head, next);
+	return task_state((void *)next - bpf_core_field_offset(struct task_struct, thread_node));
+}
+
+static __always_inline void leave_out(struct task_struct *task, __u32 type)
+{
+	if (!control.left_out_from)
+		control.left_out_from = BPF_CORE_READ(task, pid);
+	control.left_out++;
+	event_count_lost(type);
 }
 
 /* Returns false if the record did not fit, and the kernel will call again. */
@@ -80,8 +118,7 @@ static __always_inline bool shim_write(struct seq_file *seq, struct shim_event *
 	struct task_struct *tracer;
 
 	if (!again && control.shims >= SHIM_RECORDS_MAX) {
-		control.left_out++;
-		event_count_lost(EVENT_SHIM);
+		leave_out(task, EVENT_SHIM);
 		return true;
 	}
 	event_fill_header(&event->header, EVENT_SHIM, sizeof(*event));
@@ -111,11 +148,9 @@ static __always_inline __u32 task_flags(struct shim_task_event *event, struct ta
 	struct task_struct *reaper;
 	struct pid_namespace *ns;
 	__u32 flags = 0;
-	bool ended;
+	bool ended = has_ended(task);
 	int pid;
 
-	/* The first thread stays a zombie, that cannot be reaped, for as long as others live. */
-	ended = BPF_CORE_READ(task, exit_state) && BPF_CORE_READ(task, signal, nr_threads) <= 1;
 	if (ended) {
 		flags = SHIM_TASK_ZOMBIE;
 		/* A tracer has to reap it first. */
@@ -144,7 +179,20 @@ static __always_inline __u32 task_flags(struct shim_task_event *event, struct ta
 	return flags;
 }
 
-static __always_inline bool task_write(struct seq_file *seq, struct shim_task_event *event,
+/* Fills in what every record has. If it does not fit, the kernel will call again. */
+static __always_inline void task_send(struct seq_file *seq, struct shim_task_event *event,
+				      struct task_struct *task)
+{
+	event_fill_header(&event->header, EVENT_SHIM_TASK, sizeof(*event));
+	event->pid = BPF_CORE_READ(task, pid);
+	event->start_boot_ns = BPF_CORE_READ(task, start_boottime);
+	event->state = process_state(task);
+	bpf_probe_read_kernel(event->comm, sizeof(event->comm), &task->comm);
+	if (!bpf_seq_write(seq, event, sizeof(*event)))
+		control.shim_tasks++;
+}
+
+static __always_inline void task_write(struct seq_file *seq, struct shim_task_event *event,
 				       struct task_struct *task, bool again)
 {
 	/* Of its parent's threads any may have forked it; the process is their leader. */
@@ -152,27 +200,33 @@ static __always_inline bool task_write(struct seq_file *seq, struct shim_task_ev
 	bool child;
 
 	if (BPF_CORE_READ(task, exit_state) & ~EXIT_ZOMBIE)
-		return true;
+		return;
 	child = is_shim(parent);
 	event->flags = task_flags(event, task, parent);
 	if (!child && !(event->flags & SHIM_TASK_HOLDER))
-		return true;
+		return;
 	if (!again && control.shim_tasks >= SHIM_TASK_RECORDS_MAX) {
-		control.left_out++;
-		event_count_lost(EVENT_SHIM_TASK);
-		return true;
+		leave_out(task, EVENT_SHIM_TASK);
+		return;
 	}
-	event_fill_header(&event->header, EVENT_SHIM_TASK, sizeof(*event));
 	event->shim_pid = child ? BPF_CORE_READ(parent, tgid) : 0;
 	event->shim_start_boot_ns = child ? BPF_CORE_READ(parent, start_boottime) : 0;
-	event->pid = BPF_CORE_READ(task, pid);
-	event->start_boot_ns = BPF_CORE_READ(task, start_boottime);
-	event->state = task_state(task);
-	bpf_probe_read_kernel(event->comm, sizeof(event->comm), &task->comm);
-	if (bpf_seq_write(seq, event, sizeof(*event)))
-		return false;
-	control.shim_tasks++;
-	return true;
+	task_send(seq, event, task);
+}
+
+/* Any process, for who wants to know the tree below a shim. */
+static __always_inline void process_write(struct seq_file *seq, struct shim_task_event *event,
+					  struct task_struct *task, bool again)
+{
+	if (!again && control.shim_tasks >= SHIM_TASK_RECORDS_MAX) {
+		control.left_out++;
+		return;
+	}
+	event->flags = SHIM_TASK_LISTED | (has_ended(task) ? SHIM_TASK_ZOMBIE : 0);
+	event->pid_namespace = event->remaining = 0;
+	event->shim_pid = BPF_CORE_READ(task, real_parent, tgid);
+	event->shim_start_boot_ns = 0;
+	task_send(seq, event, task);
 }
 
 SEC("iter/task")
@@ -197,6 +251,10 @@ int show_shims(struct bpf_iter__task *ctx)
 	control.last_pid = pid;
 	if (!again)
 		control.tasks++;
+	if (control.everything) {
+		process_write(seq, &scratch->task, task, again);
+		return 0;
+	}
 	/* A zombie that was a shim is nobody's shim any more. */
 	if (!BPF_CORE_READ(task, exit_state) && is_shim(task) &&
 	    !shim_write(seq, &scratch->shim, task, again))

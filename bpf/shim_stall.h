@@ -17,12 +17,16 @@ struct shim_name {
 
 struct shim_stall_control {
 	struct shim_name names[SHIM_NAMES_MAX]; /* unused ones: value 1, mask 0 */
+	__u32 everything; /* write SHIM_TASK_LISTED of each process, and nothing else */
+	__u32 pad;
 
 	/* Kept by the iterator; the agent sets them to 0 before each look. */
 	__u64 tasks; /* seen */
 	__u32 shims, shim_tasks; /* records */
 	__u32 left_out; /* records over the limits */
+	__u32 left_out_from; /* the first process without one; they come by pid. 0: none */
 	__u32 last_pid;
+	__u32 pad2;
 };
 
 /* A process whose comm is a shim's. */
@@ -44,6 +48,7 @@ enum shim_task_flags {
 	SHIM_TASK_DYING_INIT =
 		1 << 1, /* init of a pid namespace, killed or exiting, not yet ended */
 	SHIM_TASK_HOLDER = 1 << 2, /* another one in the namespace of a dying init */
+	SHIM_TASK_LISTED = 1 << 3, /* any process: shim_pid is its parent, whoever that is */
 };
 
 /* A process whose parent is a shim, or that is left in the pid namespace of a dying init. */
@@ -53,7 +58,7 @@ struct shim_task_event {
 	__u64 start_boot_ns;
 	__u32 shim_pid; /* its parent, if that is a shim; or 0 */
 	__u32 pid;
-	__u32 state; /* task_struct.__state */
+	__u32 state; /* task_struct.__state of its first thread, or of one that lives on */
 	__u32 flags; /* enum shim_task_flags */
 	__u32 pid_namespace; /* inode number; 0: the initial one, or not read */
 	__u32 remaining; /* pids in it besides the init's own, of a dying init */

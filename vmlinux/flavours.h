@@ -52,6 +52,27 @@ static __always_inline long task_state(struct task_struct *task)
 }
 
 /*
+ * While a process dumps core, core_state is not NULL: in mm_struct until 5.15, in signal_struct since
+ * 5.16: kernel commit 0258b5fd7c71.
+ */
+struct signal_struct___core {
+	struct core_state *core_state;
+} FLAVOUR;
+struct mm_struct___core {
+	struct core_state *core_state;
+} FLAVOUR;
+
+static __always_inline bool task_dumps_core(struct task_struct *task)
+{
+	struct signal_struct___core *signal = (void *)BPF_CORE_READ(task, signal);
+	struct mm_struct___core *mm = (void *)BPF_CORE_READ(task, mm);
+
+	if (bpf_core_field_exists(signal->core_state))
+		return BPF_CORE_READ(signal, core_state);
+	return BPF_CORE_READ(mm, core_state);
+}
+
+/*
  * mm_struct.rss_stat was a struct of four atomic counters, and is four percpu_counters since 6.2:
  * kernel commit f1a7941243c1. Of a percpu_counter only the common part is read: what the CPUs have
  * not yet folded into it, at most a batch each, is missing.

@@ -31,7 +31,7 @@ struct shim_stall {
 	struct bpf_link *link;
 	char *records; /* RECORDS_BYTES, as read */
 	struct shim_look look;
-	uint64_t period_ns;
+	uint64_t period_ns, period_max_ns; /* from one look to the next */
 	struct log_limit read_limit;
 };
 
@@ -124,7 +124,10 @@ static int start_watch(struct detector_run *run, uint64_t period_min_ns)
 	}
 	state->period_ns =
 		MIN(MAX(settings->threshold / LOOKS_PER_THRESHOLD, period_min_ns), PERIOD_MAX_NS);
+	state->period_max_ns = MAX(state->period_ns, MIN(settings->threshold / 2, PERIOD_MAX_NS));
 	struct stall_watch_options options = {.threshold_ns = settings->threshold,
+					      /* A timer may be late by a tenth. */
+					      .longest_step_ns = state->period_max_ns / 8 * 9,
 					      .identify = stall_identify,
 					      .ask_start = stall_ask_start,
 					      .ask_check = stall_ask_check,
@@ -158,7 +161,8 @@ static void finish_look(struct detector_run *run, int read_result, const char *w
 
 	stall_identity_begin(&state->common, &state->look);
 	if (r == 0)
-		r = stall_watch_look(state->common.watch, &state->look, clock_boot(run->clock));
+		r = stall_watch_look(state->common.watch, &state->look,
+				     clock_monotonic(run->clock));
 	stall_identity_end(&state->common);
 	shim_look_clear(&state->look);
 	if (r < 0 && log_limit_pass(&state->read_limit, 1, WARNING_INTERVAL_NS, &suppressed))
@@ -191,33 +195,6 @@ static int probe_iterator(const struct btf *btf, const struct host *host, char *
 	snprintf(reason, reason_size,
 		 "the kernel has no iterator over tasks (it came with Linux 5.8)");
 	return -EOPNOTSUPP;
-}
-
-static int start_iterator(struct detector_run *run, char *reason, size_t reason_size)
-{
-	struct shim_stall *state = run->state;
-
-	state->skeleton = shim_stall_bpf__open();
-	if (!state->skeleton)
-		return detector_fail(reason, reason_size, -errno, "opening the BPF object");
-	int r = detector_share_maps(run, state->skeleton->obj);
-	if (r < 0)
-		return detector_fail(reason, reason_size, r, "sharing the BPF ring");
-	r = shim_stall_bpf__load(state->skeleton);
-	if (r < 0)
-		return detector_fail(reason, reason_size, r, "loading the iterator");
-	state->link = bpf_program__attach_iter(state->skeleton->progs.show_shims, NULL);
-	if (!state->link)
-		return detector_fail(reason, reason_size, -errno, "attaching the iterator");
-	state->records = malloc(RECORDS_BYTES);
-	r = state->records ? start_watch(run, PERIOD_MIN_NS) : -ENOMEM;
-	if (r < 0)
-		return detector_fail(reason, reason_size, r, "starting the detector");
-	for (size_t i = 0; i < SHIM_NAMES_MAX; i++)
-		state->skeleton->bss->control.names[i] =
-			i < state->common.pattern_count ? name_of_pattern(state->common.patterns[i])
-							: (struct shim_name){.value = {1}};
-	return 0;
 }
 
 /* As /proc tells it, of task_struct.__state (include/linux/sched.h). */
@@ -261,7 +238,10 @@ static int on_task(struct shim_look *look, const struct shim_task_event *event)
 	};
 
 	memcpy(task.comm, event->comm, sizeof(task.comm));
-	return shim_look_add_task(look, &task);
+	if (!(event->flags & SHIM_TASK_LISTED))
+		return shim_look_add_task(look, &task);
+	struct process process = stall_process_of(&task);
+	return shim_look_add_process(look, &process);
 }
 
 /* The record at DATA, of LENGTH bytes at most. Returns its size, 0 if it is cut, or -errno. */
@@ -292,9 +272,9 @@ static ssize_t on_record(const struct detector_run *run, struct shim_look *look,
 }
 
 /* Reads the iterator to its end. The kernel hands over whole records, but read(2) may cut one. */
-static int read_iterator(const struct detector_run *run)
+static int read_iterator(const struct detector_run *run, struct shim_look *look)
 {
-	struct shim_stall *state = run->state;
+	const struct shim_stall *state = run->state;
 	_cleanup_close_ int fd = bpf_iter_create(bpf_link__fd(state->link));
 	size_t filled = 0;
 
@@ -313,7 +293,7 @@ static int read_iterator(const struct detector_run *run)
 			return filled ? -EBADMSG : 0;
 		filled += (size_t)length;
 		size_t at = 0;
-		while ((size = on_record(run, &state->look, state->records + at, filled - at)) > 0)
+		while ((size = on_record(run, look, state->records + at, filled - at)) > 0)
 			at += (size_t)size;
 		if (size < 0)
 			return (int)size;
@@ -322,16 +302,63 @@ static int read_iterator(const struct detector_run *run)
 	}
 }
 
+/* EVERYTHING: each process of the node into LOOK's processes, and nothing else. */
+static int run_iterator(const struct detector_run *run, struct shim_look *look, bool everything)
+{
+	const struct shim_stall *state = run->state;
+	struct shim_stall_control *control = &state->skeleton->bss->control;
+
+	control->everything = everything;
+	control->tasks = 0;
+	control->shims = control->shim_tasks = 0;
+	control->left_out = control->left_out_from = control->last_pid = 0;
+	return read_iterator(run, look);
+}
+
+static int list_processes(struct detector_run *run, struct shim_look *look)
+{
+	const struct shim_stall *state = run->state;
+	int r = run_iterator(run, look, true);
+
+	/* A part of the tree would be taken for the whole. */
+	return r == 0 && state->skeleton->bss->control.left_out ? -E2BIG : r;
+}
+
 static void look_iterator(struct detector_run *run)
 {
 	struct shim_stall *state = run->state;
-	struct shim_stall_control *control = &state->skeleton->bss->control;
+	int r = run_iterator(run, &state->look, false);
 
-	control->tasks = 0;
-	control->shims = control->shim_tasks = control->left_out = control->last_pid = 0;
-	int r = read_iterator(run);
-	state->look.incomplete = control->left_out > 0;
+	state->look.left_out_from = state->skeleton->bss->control.left_out_from;
 	finish_look(run, r, "the task iterator");
+}
+
+static int start_iterator(struct detector_run *run, char *reason, size_t reason_size)
+{
+	struct shim_stall *state = run->state;
+
+	state->skeleton = shim_stall_bpf__open();
+	if (!state->skeleton)
+		return detector_fail(reason, reason_size, -errno, "opening the BPF object");
+	int r = detector_share_maps(run, state->skeleton->obj);
+	if (r < 0)
+		return detector_fail(reason, reason_size, r, "sharing the BPF ring");
+	r = shim_stall_bpf__load(state->skeleton);
+	if (r < 0)
+		return detector_fail(reason, reason_size, r, "loading the iterator");
+	state->link = bpf_program__attach_iter(state->skeleton->progs.show_shims, NULL);
+	if (!state->link)
+		return detector_fail(reason, reason_size, -errno, "attaching the iterator");
+	state->common.list_processes = list_processes;
+	state->records = malloc(RECORDS_BYTES);
+	r = state->records ? start_watch(run, PERIOD_MIN_NS) : -ENOMEM;
+	if (r < 0)
+		return detector_fail(reason, reason_size, r, "starting the detector");
+	for (size_t i = 0; i < SHIM_NAMES_MAX; i++)
+		state->skeleton->bss->control.names[i] =
+			i < state->common.pattern_count ? name_of_pattern(state->common.patterns[i])
+							: (struct shim_name){.value = {1}};
+	return 0;
 }
 
 /* --- Rung: /proc --- */
@@ -356,7 +383,6 @@ static void look_proc(struct detector_run *run)
 static uint64_t look(struct detector_run *run)
 {
 	const struct shim_stall *state = run->state;
-	const struct shim_stall_settings *settings = run->settings;
 	uint64_t begin_ns = clock_monotonic(run->clock);
 
 	if (state->skeleton)
@@ -364,9 +390,8 @@ static uint64_t look(struct detector_run *run)
 	else
 		look_proc(run);
 	/* With very many processes half as often. */
-	uint64_t cost_ns = clock_monotonic(run->clock) - begin_ns,
-		 longest_ns = MIN(settings->threshold / 2, PERIOD_MAX_NS);
-	return MAX(state->period_ns, MIN(cost_ns * COST_FACTOR, longest_ns));
+	uint64_t cost_ns = clock_monotonic(run->clock) - begin_ns;
+	return MAX(state->period_ns, MIN(cost_ns * COST_FACTOR, state->period_max_ns));
 }
 
 static const struct hook hooks[] = {

@@ -3,6 +3,7 @@
  * The parts of the detector of stalled container shims, for one another alone:
  *   shim_stall.c          settings, ladder, looks by the BPF iterator
  *   shim_stall_proc.c     looks by /proc, and what both rungs read there
+ *   shim_stall_look.c     what one look saw
  *   shim_stall_watch.c    what lasts for how long, and when it is told: no I/O
  *   shim_stall_identity.c which shim and containers these are, and the question to a shim
  *   shim_stall_report.c   a shim as a finding
@@ -41,12 +42,17 @@ struct shim_look {
 	size_t shim_count;
 	struct seen_task *tasks;
 	size_t task_count;
-	bool incomplete; /* some were left out: that something is not seen means nothing */
+	/* From this pid on some were left out: that one is not seen means nothing. 0: none were. */
+	uint32_t left_out_from;
+	/* Every process of the node, once something needs it; else NULL. */
+	struct process *processes;
+	size_t process_count;
 };
 
 /* Appends; the look may grow without end but for the caller's caps. Returns 0 or -ENOMEM. */
 int shim_look_add_shim(struct shim_look *look, const struct seen_shim *shim);
 int shim_look_add_task(struct shim_look *look, const struct seen_task *task);
+int shim_look_add_process(struct shim_look *look, const struct process *process);
 void shim_look_clear(struct shim_look *look);
 #define _cleanup_shim_look_ _cleanup_(shim_look_clear)
 
@@ -123,6 +129,7 @@ uint64_t stalled_shim_age(const struct stalled_shim *shim, enum stall_finding fi
 /* What the watch asks of others, so that tests can answer. */
 struct stall_watch_options {
 	uint64_t threshold_ns;
+	uint64_t longest_step_ns; /* from one look to the next; a longer one counts as this */
 	/*
 	 * Reads who the shim is, at the second look that sees it, and whether the init of one of its
 	 * containers is gone though its bundle is there. -ENOTTY: it is no shim, and is forgotten;
@@ -145,8 +152,12 @@ struct stall_watch *stall_watch_new(const struct stall_watch_options *options);
 void stall_watch_free(struct stall_watch *watch);
 DEFINE_CLEANUP(struct stall_watch, stall_watch_free);
 
-/* Takes a look in (sorting it), and reports what is to be. Returns 0 or -ENOMEM. */
-int stall_watch_look(struct stall_watch *watch, struct shim_look *look, uint64_t now_ns);
+/*
+ * Takes a look in (sorting it), and reports what is to be. The times that are remembered, and given
+ * to report(), start at the first look's CLOCK_NS and leave out what nobody watched. Returns 0 or
+ * -ENOMEM.
+ */
+int stall_watch_look(struct stall_watch *watch, struct shim_look *look, uint64_t clock_ns);
 
 /* --- Who it is --- */
 
@@ -157,14 +168,19 @@ struct stall_common {
 	size_t pattern_count;
 	uint64_t identify_ns; /* spent on it in this look */
 	/* Of this look: what it saw; and, once they were needed, its children and the node. */
-	const struct shim_look *look;
+	struct shim_look *look;
+	/* Fills in LOOK's processes; NULL where the look did. Returns 0 or a negative errno. */
+	int (*list_processes)(struct detector_run *run, struct shim_look *look);
 	struct process *children; /* as BRIEF needs them */
 	struct shim_survey *brief, *survey;
 };
 
 /* To be called before and after each look. */
-void stall_identity_begin(struct stall_common *common, const struct shim_look *look);
+void stall_identity_begin(struct stall_common *common, struct shim_look *look);
 void stall_identity_end(struct stall_common *common);
+
+/* TASK as a process: what is known of it. */
+struct process stall_process_of(const struct seen_task *task);
 
 /* The watch's callbacks; USERDATA is the detector_run. */
 int stall_identify(void *userdata, struct stalled_shim *shim, bool *ret_misses_init);
@@ -176,9 +192,8 @@ void stall_forget(void *userdata, struct stalled_shim *shim);
 /* What is known of SHIM; NULL if that could not be read. */
 const struct shim *stall_shim(const struct stalled_shim *shim);
 /* Its containers as they were when last read; they are read now if REFRESH. */
-const struct shim_container *stall_containers(const struct detector_run *run,
-					      struct stalled_shim *shim, bool refresh,
-					      size_t *ret_count);
+const struct shim_container *stall_containers(struct detector_run *run, struct stalled_shim *shim,
+					      bool refresh, size_t *ret_count);
 /* The container that the fault is about, as far as can be told; NULL: none. */
 const struct shim_container *stall_concerned(const struct stalled_shim *shim);
 /* The container of init PID, or NULL. */
@@ -195,7 +210,7 @@ const char *stall_type(uint32_t findings);
 /* "shim 4711 of k8s.io/ID", the caller's; NULL when out of memory. */
 char *stall_subject(const struct stalled_shim *shim);
 /* spec.kernelEvent; NULL when out of memory. */
-cJSON *stall_event(const struct detector_run *run, struct stalled_shim *shim, bool cleared,
+cJSON *stall_event(struct detector_run *run, struct stalled_shim *shim, bool cleared,
 		   uint64_t threshold_ns, uint64_t now_ns);
 
 /* --- Reading /proc --- */

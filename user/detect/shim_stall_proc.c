@@ -85,15 +85,18 @@ static bool is_exiting(const struct host *host, int64_t pid)
 	       flags & PF_EXITING;
 }
 
-/* Killed, or exiting by itself. */
-static bool is_dying(const struct host *host, int64_t pid)
+/* Killed, or exiting by itself; not at work on a core dump, and not its first thread alone. */
+static bool is_dying(const struct host *host, const struct process *process)
 {
+	int64_t pid = process->pid;
 	_cleanup_free_ char *status = read_file(host, pid, "status", STATUS_BYTES_MAX);
 
+	if (status && status_number(status, "\nCoreDumping:", 10))
+		return false;
 	if (status && (status_number(status, "\nSigPnd:", 16) & SIGKILL_MASK ||
 		       status_number(status, "\nShdPnd:", 16) & SIGKILL_MASK))
 		return true;
-	return is_exiting(host, pid);
+	return process->threads <= 1 && is_exiting(host, pid);
 }
 
 static uint64_t start_boot_ns(const struct process *process)
@@ -217,6 +220,13 @@ static int compare_pids(const void *a, const void *b)
 	return (left->pid > right->pid) - (left->pid < right->pid);
 }
 
+/* They come by pid. */
+static void leave_out(struct shim_look *look, const struct process *process)
+{
+	if (!look->left_out_from)
+		look->left_out_from = (uint32_t)process->pid;
+}
+
 static int look_at_shims(const struct host *host, const struct process *processes, size_t count,
 			 const char *const *patterns, size_t pattern_count, struct shim_look *look)
 {
@@ -232,19 +242,19 @@ static int look_at_shims(const struct host *host, const struct process *processe
 			if (look->shim_count < SHIM_RECORDS_MAX)
 				r = add_shim(host, &processes[i], look);
 			else
-				look->incomplete = true;
+				leave_out(look, &processes[i]);
 		}
 		if (r < 0)
 			return r;
 		if (!parent || !is_shim(parent, patterns, pattern_count))
 			continue;
 		if (look->task_count >= SHIM_TASK_RECORDS_MAX) {
-			look->incomplete = true;
+			leave_out(look, &processes[i]);
 			continue;
 		}
 		struct seen_task task = seen_of(&processes[i], parent);
 		if (processes[i].namespace_init && !is_zombie(&processes[i]) &&
-		    is_dying(host, processes[i].pid)) {
+		    is_dying(host, &processes[i])) {
 			task.flags |= SHIM_TASK_DYING_INIT;
 			task.pid_namespace = namespace_of(host, processes[i].pid);
 			dying = true;
@@ -259,12 +269,10 @@ static int look_at_shims(const struct host *host, const struct process *processe
 int shim_look_read_proc(const struct host *host, const char *const *patterns, size_t count,
 			struct shim_look *look)
 {
-	_cleanup_free_ struct process *processes = NULL;
-	size_t process_count;
-	int r = process_list(host, &processes, &process_count);
+	int r = process_list(host, &look->processes, &look->process_count);
 
-	if (r < 0 || !process_count)
+	if (r < 0 || !look->process_count)
 		return r;
-	qsort(processes, process_count, sizeof(*processes), compare_pids);
-	return look_at_shims(host, processes, process_count, patterns, count, look);
+	qsort(look->processes, look->process_count, sizeof(*look->processes), compare_pids);
+	return look_at_shims(host, look->processes, look->process_count, patterns, count, look);
 }

@@ -264,7 +264,7 @@ static cJSON *container_json(const struct detector_run *run, const struct shim_c
 	return TAKE_PTR(json);
 }
 
-static int set_containers(const struct detector_run *run, cJSON *details, struct stalled_shim *shim)
+static int set_containers(struct detector_run *run, cJSON *details, struct stalled_shim *shim)
 {
 	size_t count;
 	const struct shim_container *containers = stall_containers(run, shim, true, &count);
@@ -282,7 +282,7 @@ static int set_containers(const struct detector_run *run, cJSON *details, struct
 
 /* --- The whole --- */
 
-static cJSON *details_json(const struct detector_run *run, struct stalled_shim *stalled,
+static cJSON *details_json(struct detector_run *run, struct stalled_shim *stalled,
 			   uint64_t threshold_ns, uint64_t now_ns)
 {
 	const struct shim *shim = stall_shim(stalled);
@@ -306,11 +306,11 @@ static cJSON *details_json(const struct detector_run *run, struct stalled_shim *
 	return TAKE_PTR(json);
 }
 
-cJSON *stall_event(const struct detector_run *run, struct stalled_shim *stalled, bool cleared,
+cJSON *stall_event(struct detector_run *run, struct stalled_shim *stalled, bool cleared,
 		   uint64_t threshold_ns, uint64_t now_ns)
 {
 	const char *type = cleared ? "Cleared" : stall_type(stalled->findings);
-	_cleanup_json_ cJSON *event = event_json(run, type, now_ns, 0);
+	_cleanup_json_ cJSON *event = event_json(run, type, clock_boot(run->clock), 0);
 
 	if (!event || json_set(event, "process", event_task_json(&stalled->seen.task)) < 0 ||
 	    json_set(event, "details", details_json(run, stalled, threshold_ns, now_ns)) < 0)

@@ -29,48 +29,12 @@ struct stall_watch {
 	struct stall_watch_options options;
 	struct stalled_shim **shims; /* sorted by pid and start time */
 	size_t count;
-	uint64_t last_ns; /* of the look before */
+	uint64_t now_ns; /* of the look: what was watched so far */
+	uint64_t last_ns; /* … before */
+	uint64_t clock_ns; /* by the caller's clock */
 };
 
-/* --- A look --- */
-
-static int grow(void **items, size_t count, size_t size)
-{
-	/* Powers of two from 16 on: full whenever the count is one. */
-	if (count != 0 && (count < 16 || count & (count - 1)))
-		return 0;
-	void *grown = reallocarray(*items, count ? count * 2 : 16, size);
-
-	if (!grown)
-		return -ENOMEM;
-	*items = grown;
-	return 0;
-}
-
-int shim_look_add_shim(struct shim_look *look, const struct seen_shim *shim)
-{
-	int r = grow((void **)&look->shims, look->shim_count, sizeof(*look->shims));
-
-	if (r == 0)
-		look->shims[look->shim_count++] = *shim;
-	return r;
-}
-
-int shim_look_add_task(struct shim_look *look, const struct seen_task *task)
-{
-	int r = grow((void **)&look->tasks, look->task_count, sizeof(*look->tasks));
-
-	if (r == 0)
-		look->tasks[look->task_count++] = *task;
-	return r;
-}
-
-void shim_look_clear(struct shim_look *look)
-{
-	free(look->shims);
-	free(look->tasks);
-	*look = (struct shim_look){};
-}
+/* --- Sorting --- */
 
 static int compare(uint64_t a, uint64_t b)
 {
@@ -187,10 +151,10 @@ static void child_gone(struct stall_watch *watch, struct stalled_shim *shim,
 
 /* TASKS are the shim's, sorted as its children are. */
 static int merge_children(struct stall_watch *watch, struct stalled_shim *shim,
-			  const struct seen_task *tasks, size_t count, bool incomplete,
+			  const struct seen_task *tasks, size_t count, uint32_t left_out_from,
 			  uint64_t now_ns)
 {
-	size_t capacity = count + (incomplete ? shim->child_count : 0), length = 0, old = 0;
+	size_t capacity = count + (left_out_from ? shim->child_count : 0), length = 0, old = 0;
 	struct stall_child *merged = calloc(MAX(capacity, (size_t)1), sizeof(*merged));
 
 	if (!merged)
@@ -202,11 +166,12 @@ static int merge_children(struct stall_watch *watch, struct stalled_shim *shim,
 				    : compare_children(&tasks[i], &shim->children[old].seen);
 
 		if (order > 0) {
-			if (incomplete)
-				merged[length++] = shim->children[old];
-			else
-				child_gone(watch, shim, &shim->children[old], now_ns);
-			old++;
+			const struct stall_child *child = &shim->children[old++];
+
+			if (!left_out_from || child->seen.pid < left_out_from)
+				child_gone(watch, shim, child, now_ns);
+			else if (length + count - i < SHIM_TASK_RECORDS_MAX)
+				merged[length++] = *child;
 			continue;
 		}
 		if (order == 0)
@@ -472,8 +437,24 @@ static const struct seen_task *tasks_of(const struct shim_look *look, const stru
 	return first;
 }
 
-int stall_watch_look(struct stall_watch *watch, struct shim_look *look, uint64_t now_ns)
+/*
+ * What was watched so far: where a look comes late by more than that, the node slept, or had no CPU
+ * for the agent, and none for a shim.
+ */
+static uint64_t watched_time(struct stall_watch *watch, uint64_t clock_ns)
 {
+	uint64_t step_ns = clock_ns - MIN(watch->clock_ns, clock_ns);
+
+	watch->now_ns = watch->clock_ns
+				? watch->now_ns + MIN(step_ns, watch->options.longest_step_ns)
+				: clock_ns;
+	watch->clock_ns = clock_ns;
+	return watch->now_ns;
+}
+
+int stall_watch_look(struct stall_watch *watch, struct shim_look *look, uint64_t clock_ns)
+{
+	uint64_t now_ns = watched_time(watch, clock_ns);
 	size_t capacity = look->shim_count + watch->count, length = 0, old = 0, at = 0;
 	struct stalled_shim **shims =
 		calloc(MAX(capacity, (size_t)1), sizeof(struct stalled_shim *));
@@ -495,7 +476,8 @@ int stall_watch_look(struct stall_watch *watch, struct shim_look *look, uint64_t
 
 		if (order > 0) {
 			shim = watch->shims[old++];
-			if (look->incomplete)
+			if (look->left_out_from && shim->seen.task.tgid >= look->left_out_from &&
+			    length < SHIM_RECORDS_MAX)
 				shims[length++] = shim;
 			else
 				shim_gone(watch, shim, now_ns);
@@ -512,7 +494,7 @@ int stall_watch_look(struct stall_watch *watch, struct shim_look *look, uint64_t
 			shim->first_ns = now_ns;
 		shim->seen = look->shims[i++];
 		const struct seen_task *tasks = tasks_of(look, &shim->seen, &at, &count);
-		if (merge_children(watch, shim, tasks, count, look->incomplete, now_ns) < 0)
+		if (merge_children(watch, shim, tasks, count, look->left_out_from, now_ns) < 0)
 			r = -ENOMEM;
 		else
 			shim_update(watch, look, shim, now_ns);

@@ -12,6 +12,7 @@
 #include "detect/shim_stall.h"
 
 #define THRESHOLD_S 10
+#define LONGEST_STEP_S 5
 #define TOLD_MAX 512
 
 enum { SHIM = 100, CHILD = 200 };
@@ -35,6 +36,7 @@ struct fixture {
 	/* The shim that is asked. */
 	int identify, ask_start, ask_check;
 	bool misses_init;
+	size_t child_count; /* when something was asked of it last */
 	size_t identified, asked, open, forgotten;
 };
 
@@ -52,6 +54,7 @@ static int on_ask_start(void *userdata, struct stalled_shim *shim, void **ret_re
 	struct fixture *fixture = userdata;
 
 	fixture->asked++;
+	fixture->child_count = shim->child_count;
 	if (fixture->ask_start < 0)
 		return fixture->ask_start;
 	fixture->open++;
@@ -62,6 +65,7 @@ static int on_ask_start(void *userdata, struct stalled_shim *shim, void **ret_re
 static int on_ask_check(void *userdata, struct stalled_shim *shim, void *request)
 {
 	assert_ptr_equal(request, userdata);
+	((struct fixture *)userdata)->child_count = shim->child_count;
 	return ((struct fixture *)userdata)->ask_check;
 }
 
@@ -98,6 +102,7 @@ static int setup(void **state)
 {
 	struct fixture *fixture = calloc(1, sizeof(*fixture));
 	struct stall_watch_options options = {.threshold_ns = THRESHOLD_S * NS_PER_S,
+					      .longest_step_ns = LONGEST_STEP_S * NS_PER_S,
 					      .identify = on_identify,
 					      .ask_start = on_ask_start,
 					      .ask_check = on_ask_check,
@@ -289,15 +294,60 @@ static void a_look_that_left_some_out_takes_nothing_for_reaped_or_ended(void **s
 	struct fixture *fixture = *state;
 
 	zombie(fixture, THRESHOLD_S - 2);
-	fixture->look.incomplete = true;
+	fixture->look.left_out_from = 1;
 	look(fixture);
-	fixture->look.incomplete = true;
+	fixture->look.left_out_from = 1;
 	shim(fixture, SHIM);
 	task(fixture, SHIM, CHILD, 0);
 	look(fixture);
 	zombie(fixture, 1);
 	assert_told(fixture, 0, SHIM, STALL_UNREAPED, false);
 	assert_int_equal(fixture->forgotten, 0);
+}
+
+/* A node that slept, or had no CPU for the agent: its shims had none either. */
+static void time_in_which_nobody_looked_does_not_count(void **state)
+{
+	struct fixture *fixture = *state;
+
+	fixture->ask_check = -EINPROGRESS;
+	zombie(fixture, 3);
+	fixture->now_s += 3600;
+	zombie(fixture, 2);
+	fixture->ask_check = 0;
+	healthy(fixture, 2 * THRESHOLD_S);
+	assert_int_equal(fixture->count, 0);
+}
+
+/* More zombies than a look has room for: those that come first are seen to go. */
+static void a_look_without_room_for_all_still_sees_a_shim_reap(void **state)
+{
+	struct fixture *fixture = *state;
+
+	for (uint32_t i = 0; i < 4 * THRESHOLD_S; i++) {
+		fixture->look.left_out_from = CHILD + i + 50;
+		shim(fixture, SHIM);
+		for (uint32_t pid = CHILD + i; pid < CHILD + i + 50; pid++)
+			task(fixture, SHIM, pid, SHIM_TASK_ZOMBIE);
+		look(fixture);
+	}
+	assert_int_equal(fixture->count, 0);
+}
+
+static void what_looks_without_room_leave_out_is_not_kept_for_ever(void **state)
+{
+	struct fixture *fixture = *state;
+
+	fixture->ask_check = -EINPROGRESS;
+	for (uint32_t i = 0; i < 3; i++) {
+		fixture->look.left_out_from = 1;
+		shim(fixture, SHIM);
+		for (uint32_t pid = 0; pid < SHIM_TASK_RECORDS_MAX; pid++)
+			task(fixture, SHIM, CHILD + i * SHIM_TASK_RECORDS_MAX + pid,
+			     SHIM_TASK_ZOMBIE);
+		look(fixture);
+	}
+	assert_int_equal(fixture->child_count, SHIM_TASK_RECORDS_MAX);
 }
 
 /* --- Telling --- */
@@ -732,6 +782,9 @@ int main(void)
 		CASE(reaping_after_all_clears_what_was_told),
 		CASE(a_zombie_of_a_reused_pid_is_another),
 		CASE(a_look_that_left_some_out_takes_nothing_for_reaped_or_ended),
+		CASE(time_in_which_nobody_looked_does_not_count),
+		CASE(a_look_without_room_for_all_still_sees_a_shim_reap),
+		CASE(what_looks_without_room_leave_out_is_not_kept_for_ever),
 		CASE(what_lasts_is_told_again_every_ten_thresholds),
 		CASE(a_shim_that_ends_clears_what_was_told),
 		CASE(a_shim_of_a_reused_pid_starts_anew),

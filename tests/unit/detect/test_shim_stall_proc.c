@@ -6,18 +6,25 @@
 
 enum { SHIM = 100, START = 5000 };
 
-static void process(const struct fake_root *root, unsigned pid, const char *comm, char state,
-		    unsigned parent, unsigned long long flags, const char *more)
+static void process_of_threads(const struct fake_root *root, unsigned pid, const char *comm,
+			       char state, unsigned parent, unsigned long long flags,
+			       unsigned threads, const char *more)
 {
 	char path[64];
 
 	snprintf(path, sizeof(path), "proc/%u/stat", pid);
 	fake_file(root, path,
-		  "%u (%s) %c %u 1 1 0 -1 %llu 0 0 0 0 0 0 0 0 20 0 1 0 %u 0 0 "
+		  "%u (%s) %c %u 1 1 0 -1 %llu 0 0 0 0 0 0 0 0 20 0 %u 0 %u 0 0 "
 		  "18446744073709551615 0 0 0\n",
-		  pid, comm, state, parent, flags, START + pid);
+		  pid, comm, state, parent, flags, threads, START + pid);
 	snprintf(path, sizeof(path), "proc/%u/status", pid);
 	fake_file(root, path, "Name:\t%s\nTgid:\t%u\nUid:\t0\t0\t0\t0\n%s", comm, pid, more);
+}
+
+static void process(const struct fake_root *root, unsigned pid, const char *comm, char state,
+		    unsigned parent, unsigned long long flags, const char *more)
+{
+	process_of_threads(root, pid, comm, state, parent, flags, 1, more);
 }
 
 static void look_at(const struct fake_root *root, struct shim_look *look)
@@ -94,6 +101,14 @@ static void a_killed_init_is_dying_with_what_is_left_in_its_namespace(void **sta
 	process(root, SHIM + 1, "sleep", 'S', SHIM, 0x4,
 		"NSpid:\t101\t1\nSigPnd:\t0000000000000000\nShdPnd:\t0000000000000100\n");
 	process(root, SHIM + 2, "sleep", 'Z', SHIM, 0x4, "NSpid:\t102\t7\n");
+	/* It dumps core, which takes a while. */
+	process(root, SHIM + 4, "java", 'S', SHIM, 0x4,
+		"NSpid:\t104\t1\nSigPnd:\t0000000000000100\nShdPnd:\t0000000000000000\n"
+		"CoreDumping:\t1\n");
+	/* Its first thread has ended, and the others live on. */
+	process_of_threads(root, SHIM + 5, "app", 'Z', SHIM, 0x4, 2,
+			   "NSpid:\t105\t1\nSigPnd:\t0000000000000000\n"
+			   "ShdPnd:\t0000000000000000\n");
 	process(root, SHIM + 3, "sleep", 'S', SHIM, 0,
 		"NSpid:\t103\t1\nSigPnd:\t0000000000000000\nShdPnd:\t0000000000000000\n");
 	fake_folder(root, "proc/101/ns");
@@ -103,7 +118,9 @@ static void a_killed_init_is_dying_with_what_is_left_in_its_namespace(void **sta
 	fake_link(root, "proc/102/ns/pid", "pid:[4026532001]");
 	fake_link(root, "proc/103/ns/pid", "pid:[4026532002]");
 	look_at(root, &look);
-	assert_int_equal(look.task_count, 3);
+	assert_int_equal(look.task_count, 5);
+	assert_int_equal(find(&look, SHIM + 4)->flags, 0);
+	assert_int_equal(find(&look, SHIM + 5)->flags, 0);
 	assert_int_equal(find(&look, SHIM + 1)->flags, SHIM_TASK_DYING_INIT);
 	assert_int_equal(find(&look, SHIM + 1)->remaining, 1);
 	assert_int_equal(find(&look, SHIM + 1)->pid_namespace, 4026532001);
