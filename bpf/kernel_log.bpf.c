@@ -3,13 +3,14 @@
  * Lines of the kernel's log, told while they are written: before the log can wrap, whatever the
  * console's level, in whatever context (interrupts and NMIs too).
  *
- * Of a hundred thousand lines a second few matter, so what is sent is chosen here: lines that have
- * the needles of one of the agent's rules. One pass over the line shifts its bytes through a window,
- * whose hash is looked up in a filter that fits a cache, and in the map only where that says yes.
+ * Of a hundred thousand lines a second few matter, so what is sent is chosen here: lines that
+ * have the needles of one of the agent's rules. One pass over the line shifts its bytes through a
+ * window, whose hash is looked up in a filter that fits a cache, and in the map only where that
+ * says yes.
  *
  * The tracepoint is called for each record as it is stored since Linux 5.19; before, it was where
- * consoles were written ("printk, tracing: fix console tracepoint"), with lines left out. The agent
- * does not use it there.
+ * consoles were written ("printk, tracing: fix console tracepoint"), with lines left out. The
+ * agent does not use it there.
  */
 #include "common.bpf.h"
 

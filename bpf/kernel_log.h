@@ -10,9 +10,9 @@
 
 /*
  * A needle is this many bytes in a row of what a rule looks for; the end and the start of a line
- * count as a newline. Each rule has two (or the same twice, if it is short): lines that have both are
- * sent. A bit for the hash of each is set in a filter of 1 << NEEDLE_HASH_BITS bits, and each is a key
- * of the map `needles`.
+ * count as a newline. Each rule has two (or the same twice, if it is short): lines that have both
+ * are sent. A bit for the hash of each is set in a filter of 1 << NEEDLE_HASH_BITS bits, and each
+ * is a key of the map `needles`.
  */
 #define NEEDLE_BYTES 6
 #define NEEDLE_MASK ((1ULL << (8 * NEEDLE_BYTES)) - 1)

@@ -10,55 +10,95 @@
 
 /* The detector's types are the reasons. */
 static const struct meaning {
-	const char *type;
+	const char *reason;
 	const char *subject, *predicate; /* between them the device, where the line names one */
 	const char *advice;
 } meanings[] = {
-	{"DiskIOError", "The disk", " does not read or write what it is asked to.",
-	 "what was to be written may be lost. Look at smartctl -a or nvme smart-log of the disk, "
-	 "at its cabling or, for a virtual or network disk, at its provider; move what uses it "
-	 "elsewhere, and replace it. lsblk -s tells what lies below a dm or md device."},
-	{"FilesystemError", "The filesystem on",
-	 " found itself damaged, or cannot write to its disk any more. It may refuse writes from "
-	 "now on, which /proc/mounts need not show.",
-	 "look first for errors of the disk below it. Stop what uses it, unmount it and check it "
-	 "(fsck -n, xfs_repair -n, btrfs check --readonly); have a backup before it is repaired."},
-	{"NFSServerNotResponding", "The NFS server", " does not answer.",
-	 "what uses its mounts waits for it. Look whether the server runs and is reached (rpcinfo "
-	 "-t SERVER nfs), and at what lies between."},
-	{"CPULockup", "CPU",
-	 " ran in the kernel for so long, without letting anything else run, that the watchdog "
-	 "reported it.",
-	 "the stack in the log (artifact kernel-log.txt) tells which code. In a virtual machine "
-	 "it is often the host that has not let it run: look at its steal time first. Else look for "
-	 "a known bug of this kernel, or of a module in that stack, and restart the node if it does "
-	 "not recover."},
-	{"RCUStall", "A CPU or task holds up the kernel's",
-	 ", and with it all memory that waits to be freed.",
-	 "the stack in the log (artifact kernel-log.txt) tells which code. In a virtual machine "
-	 "it is often the host that has not let it run: look at its steal time first. Restart the "
-	 "node if it does not recover."},
-	{"KernelBug", "The kernel", " made an error of its own.",
-	 "what ran at that moment was killed and may have left locks taken, so the node cannot be "
-	 "trusted any more: move its work away and restart it. Search for the function behind RIP "
-	 "or pc in the log (artifact kernel-log.txt) among the known bugs of this kernel."},
-	{"HardwareError", "The hardware", " reports an error that it could not correct.",
-	 "data in memory or on its way may be wrong. Look at ras-mc-ctl --errors and the system "
-	 "event log (ipmitool sel list) for the part; move work away from the node and replace it."},
-	{"NetworkTableFull", "A table of the network", " is full, and packets are dropped.",
-	 "for nf_conntrack compare net.netfilter.nf_conntrack_count with nf_conntrack_max, find "
-	 "who opens so many connections (conntrack -L), or raise the limit; for neighbours raise "
-	 "net.ipv4.neigh.default.gc_thresh1 to gc_thresh3."},
-	{"PageAllocationFailure", "The kernel",
-	 " did not get a single page of memory where it could not wait for one.",
-	 "a packet or a request was dropped for it. If it repeats, raise vm.min_free_kbytes, and "
-	 "look at what uses up the memory."},
+	{
+		.reason = "DiskIOError",
+		.subject = "The disk",
+		.predicate = " does not read or write what it is asked to.",
+		.advice =
+			"what was to be written may be lost. Look at smartctl -a or nvme "
+			"smart-log of the disk, at its cabling or, for a virtual or network disk, at "
+			"its provider; move what uses it elsewhere, and replace it. lsblk -s "
+			"tells what lies below a dm or md device.",
+	},
+	{
+		.reason = "FilesystemError",
+		.subject = "The filesystem on",
+		.predicate = " found itself damaged, or cannot write to its disk any more. It may "
+			     "refuse writes from now on, which /proc/mounts need not show.",
+		.advice = "look first for errors of the disk below it. Stop what uses it, unmount "
+			  "it and check it (fsck -n, xfs_repair -n, btrfs check --readonly); have "
+			  "a backup before it is repaired.",
+	},
+	{
+		.reason = "NFSServerNotResponding",
+		.subject = "The NFS server",
+		.predicate = " does not answer.",
+		.advice = "what uses its mounts waits for it. Look whether the server runs and is "
+			  "reached (rpcinfo -t SERVER nfs), and at what lies between.",
+	},
+	{
+		.reason = "CPULockup",
+		.subject = "CPU",
+		.predicate =
+			" ran in the kernel for so long, without letting anything else run, that "
+			"the watchdog reported it.",
+		.advice = "the stack in the log (artifact kernel-log.txt) tells which code. In a "
+			  "virtual machine it is often the host that has not let it run: look at "
+			  "its steal time first. Else look for a known bug of this kernel, or of "
+			  "a module in that stack, and restart the node if it does not recover.",
+	},
+	{
+		.reason = "RCUStall",
+		.subject = "A CPU or task holds up the kernel's",
+		.predicate = ", and with it all memory that waits to be freed.",
+		.advice = "the stack in the log (artifact kernel-log.txt) tells which code. In a "
+			  "virtual machine it is often the host that has not let it run: look at "
+			  "its steal time first. Restart the node if it does not recover.",
+	},
+	{
+		.reason = "KernelBug",
+		.subject = "The kernel",
+		.predicate = " made an error of its own.",
+		.advice = "what ran at that moment was killed and may have left locks taken, so "
+			  "the node cannot be trusted any more: move its work away and restart "
+			  "it. Search for the function behind RIP or pc in the log (artifact "
+			  "kernel-log.txt) among the known bugs of this kernel.",
+	},
+	{
+		.reason = "HardwareError",
+		.subject = "The hardware",
+		.predicate = " reports an error that it could not correct.",
+		.advice = "data in memory or on its way may be wrong. Look at ras-mc-ctl --errors "
+			  "and the system event log (ipmitool sel list) for the part; move work "
+			  "away from the node and replace it.",
+	},
+	{
+		.reason = "NetworkTableFull",
+		.subject = "A table of the network",
+		.predicate = " is full, and packets are dropped.",
+		.advice = "for nf_conntrack compare net.netfilter.nf_conntrack_count with "
+			  "nf_conntrack_max, find who opens so many connections (conntrack -L), "
+			  "or raise the limit; for neighbours raise "
+			  "net.ipv4.neigh.default.gc_thresh1 to gc_thresh3.",
+	},
+	{
+		.reason = "PageAllocationFailure",
+		.subject = "The kernel",
+		.predicate =
+			" did not get a single page of memory where it could not wait for one.",
+		.advice = "a packet or a request was dropped for it. If it repeats, raise "
+			  "vm.min_free_kbytes, and look at what uses up the memory.",
+	},
 };
 
 static const struct meaning *find(const char *type)
 {
 	for (size_t i = 0; type && i < ARRAY_SIZE(meanings); i++)
-		if (streq(meanings[i].type, type))
+		if (streq(meanings[i].reason, type))
 			return &meanings[i];
 	return NULL;
 }
@@ -85,7 +125,7 @@ static int diagnose(struct plugin_call *call)
 	if (!json_string(details, "writer"))
 		buffer_append_text(&out, " Whether the kernel itself wrote it is not known.");
 	buffer_printf(&out, "\nRepair: none; it takes a person.\nAdvice: %s", meaning->advice);
-	return plugin_identify(call, meaning->type, "%s", buffer_text(&out));
+	return plugin_identify(call, meaning->reason, "%s", buffer_text(&out));
 }
 
 static const char *const detectors[] = {"kernel_log", NULL};

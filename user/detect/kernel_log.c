@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The kernel_log detector: faults that the kernel tells by a line of its log alone. Owns the settings
- * and the ladder, and hands lines on; leaves what they say to the other parts.
+ * The kernel_log detector: faults that the kernel tells by a line of its log alone. Owns the
+ * settings and the ladder, and hands lines on; leaves what they say to the other parts.
  */
 #include "detect/kernel_log.h"
 
@@ -24,24 +24,6 @@ struct kernel_log_state {
 };
 
 /* --- Lines --- */
-
-/* Text that was logged at once can have several lines. */
-static void take_text(struct kernel_faults *faults, const struct kernel_line *whole)
-{
-	const char *end = whole->text + whole->length;
-	struct kernel_line line = *whole;
-
-	for (;;) {
-		const char *newline = memchr(line.text, '\n', (size_t)(end - line.text));
-
-		line.length = (size_t)((newline ? newline : end) - line.text);
-		if (line.length > 0)
-			kernel_faults_take(faults, &line);
-		if (!newline)
-			return;
-		line.text = newline + 1;
-	}
-}
 
 /*
  * A line that was logged while the program was at work on another on the same CPU, as by an NMI, is
@@ -78,12 +60,12 @@ static void on_event(struct detector_run *run, const struct event_header *header
 	};
 
 	count_missed(run);
-	take_text(state->faults, &line);
+	kernel_text_take(state->faults, &line);
 }
 
 static void on_kmsg_line(void *userdata, const struct kernel_line *line)
 {
-	take_text(userdata, line);
+	kernel_text_take(userdata, line);
 }
 
 static uint64_t look(struct detector_run *run)
@@ -105,8 +87,9 @@ static uint64_t look(struct detector_run *run)
 /* --- The ladder --- */
 
 /*
- * Since 5.19 the tracepoint tells each record as it is stored; until then, what consoles were given:
- * not the lines that their level leaves out. What came with it is the sequence number of each console.
+ * Since 5.19 the tracepoint tells each record as it is stored; until then, what consoles were
+ * given: not the lines that their level leaves out. What came with it is the sequence number of
+ * each console.
  */
 static int probe_tracepoint(const struct btf *btf, const struct host *host, char *reason,
 			    size_t reason_size)

@@ -73,8 +73,9 @@ bool kernel_pattern_match(const char *pattern, const char *text, size_t length,
 			  char device[KERNEL_DEVICE_SIZE]);
 
 /*
- * The needles (bpf/kernel_log.h) by which the kernel finds lines that may match PATTERN: the two most
- * telling, of different parts of it where they can be. -EINVAL: it has no NEEDLE_BYTES bytes in a row.
+ * The needles (bpf/kernel_log.h) by which the kernel finds lines that may match PATTERN: the two
+ * most telling, of different parts of it where they can be. -EINVAL: it has no NEEDLE_BYTES bytes
+ * in a row.
  */
 int kernel_pattern_needles(const char *pattern, uint64_t ret_needles[2]);
 
@@ -94,6 +95,9 @@ DEFINE_CLEANUP(struct kernel_faults, kernel_faults_free);
 /* Matches LINE against the rules, and tells what it says: at once, or later with its number. */
 void kernel_faults_take(struct kernel_faults *faults, const struct kernel_line *line);
 
+/* The same for each line of TEXT, as text that was logged at once can have several. */
+void kernel_text_take(struct kernel_faults *faults, const struct kernel_line *text);
+
 /* Tells the repeats that are due. Returns ns until more are; 0: none are held back. */
 uint64_t kernel_faults_look(struct kernel_faults *faults, uint64_t boot_ns);
 
@@ -109,19 +113,19 @@ int kmsg_open(const struct host *host, struct kmsg **ret_kmsg, char *reason, siz
 void kmsg_free(struct kmsg *kmsg);
 DEFINE_CLEANUP(struct kmsg, kmsg_free);
 
-/* A record of the device as a line, for TEXT of LENGTH bytes that is changed. */
 typedef void (*kmsg_take)(void *userdata, const struct kernel_line *line);
 
 /*
  * Reads new records, at most RECORDS_MAX, and hands their lines over. Returns 1 if there may be
- * more, 0 if not, or a negative errno. RET_LOST: records that were overwritten before they were read.
+ * more, 0 if not, or a negative errno. RET_LOST: records that were overwritten before they were
+ * read.
  */
 int kmsg_read(struct kmsg *kmsg, const struct clock *clock, size_t records_max, kmsg_take take,
 	      void *userdata, uint64_t *ret_lost);
 
 /*
- * One record ("6,339,5140900,-;text", Documentation/ABI/testing/dev-kmsg) of LENGTH bytes and a NUL,
- * which is changed. RET_SEQUENCE may be NULL. Returns 0 or -EBADMSG.
+ * One record ("6,339,5140900,-;text", Documentation/ABI/testing/dev-kmsg) of LENGTH bytes and a
+ * NUL, which is changed. RET_SEQUENCE may be NULL. Returns 0 or -EBADMSG.
  */
 int kmsg_parse(char *record, size_t length, struct kernel_line *ret_line, uint64_t *ret_time_us,
 	       uint64_t *ret_sequence);

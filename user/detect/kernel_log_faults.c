@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the kernel's lines told so far. A broken disk logs thousands of lines, so the first line about
- * a thing is told at once, and further ones at most every ten seconds with their number.
+ * What the kernel's lines told so far. A broken disk logs thousands of lines, so the first line
+ * about a thing is told at once, and further ones at most every ten seconds with their number.
  */
 #include "detect/kernel_log.h"
 
@@ -185,6 +185,23 @@ void kernel_faults_take(struct kernel_faults *faults, const struct kernel_line *
 	if (kernel_rules_match(faults->run->settings, line, &match) &&
 	    take(faults, line, &match) < 0)
 		log_error("could not report a line of the kernel's log: out of memory");
+}
+
+void kernel_text_take(struct kernel_faults *faults, const struct kernel_line *whole)
+{
+	const char *end = whole->text + whole->length;
+	struct kernel_line line = *whole;
+
+	for (;;) {
+		const char *newline = memchr(line.text, '\n', (size_t)(end - line.text));
+
+		line.length = (size_t)((newline ? newline : end) - line.text);
+		if (line.length > 0)
+			kernel_faults_take(faults, &line);
+		if (!newline)
+			return;
+		line.text = newline + 1;
+	}
 }
 
 uint64_t kernel_faults_look(struct kernel_faults *faults, uint64_t boot_ns)

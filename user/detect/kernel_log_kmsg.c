@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Lines from /dev/kmsg, which gives one record with each read. Their sequence numbers tell exactly how
- * many were overwritten before they were read.
+ * Lines from /dev/kmsg, which gives one record with each read. Their sequence numbers tell
+ * exactly how many were overwritten before they were read.
  */
 #include "detect/kernel_log.h"
 
+#include <ctype.h>
 #include <fcntl.h>
 #include <inttypes.h>
 
@@ -26,7 +27,9 @@ static size_t unescape(char *text, size_t length)
 	for (size_t from = 0; from < length; to++) {
 		unsigned byte;
 
-		if (text[from] == '\\' && length - from >= 4 && text[from + 1] == 'x' &&
+		if (length - from >= 4 && text[from] == '\\' && text[from + 1] == 'x' &&
+		    isxdigit((unsigned char)text[from + 2]) &&
+		    isxdigit((unsigned char)text[from + 3]) &&
 		    sscanf(text + from + 2, "%2x", &byte) == 1) {
 			text[to] = (char)byte;
 			from += 4;
@@ -49,15 +52,15 @@ int kmsg_parse(char *record, size_t length, struct kernel_line *ret_line, uint64
 		return -EBADMSG;
 	text++;
 	/* The text ends with a newline; what follows is the record's dictionary. */
-	length = strcspn(text, "\n");
+	length = unescape(text, strcspn(text, "\n"));
 	*ret_line = (struct kernel_line){
 		.text = text,
-		.length = MIN(unescape(text, length), (size_t)KERNEL_LINE_SIZE),
+		.length = MIN(length, (size_t)KERNEL_LINE_SIZE),
+		.cut = length > KERNEL_LINE_SIZE,
 		.level = (int)(priority & 7),
 		/* A program's facility is never the kernel's, 0. */
 		.origin = priority >> 3 ? ORIGIN_PROGRAM : ORIGIN_KERNEL,
 	};
-	ret_line->cut = length > KERNEL_LINE_SIZE;
 	*ret_time_us = time_us;
 	if (ret_sequence)
 		*ret_sequence = sequence;

@@ -20,8 +20,8 @@ static const char *const not_disks[] = {"fd*", "sr*", "loop*", NULL};
 	}
 
 /*
- * As the kernels 5.10 to 7.2 word them. A kernel's words change, so the patterns hold on to what has
- * stayed the same.
+ * As the kernels 5.10 to 7.2 word them. A kernel's words change, so the patterns hold on to what
+ * has stayed the same.
  */
 const struct kernel_builtin kernel_builtins[] = {
 	RULE("io-error", "*I/O error, dev {}, sector *", "DiskIOError", .except = not_disks),
