@@ -57,8 +57,10 @@ static int add_common_lines(const struct shim_findings *findings, cJSON *lines)
 	int r = 0;
 
 	if (findings->zombie_count)
-		r = add_line(lines, "%zu of its children have ended and %s", findings->zombie_count,
-			     findings->reaped ? "are reaped slowly" : "are not reaped");
+		r = add_line(lines, "%zu of its children %s %s", findings->zombie_count,
+			     findings->zombie_count == 1 ? "has ended and is"
+							 : "have ended and are",
+			     findings->reaped ? "reaped slowly" : "not reaped");
 	if (r == 0 && gone)
 		r = add_line(lines, "the init of %s has ended, and its bundle is still there",
 			     gone == 1 ? "a container" : "several containers");

@@ -462,8 +462,9 @@ static int verify(struct plugin_call *call)
 			 "; %zu process%s of its containers still live%s", alive,
 			 alive == 1 ? "" : "es", alive == 1 ? "s" : "");
 	if (count)
-		snprintf(reaped, sizeof(reaped), ", its %.0f dead children are reaped",
-			 json_number(plan, "zombieCount", 0));
+		snprintf(reaped, sizeof(reaped), ", its %.0f dead child%s reaped",
+			 json_number(plan, "zombieCount", 0),
+			 json_number(plan, "zombieCount", 0) == 1 ? " is" : "ren are");
 	r = subject_report(call, "the shim is gone%s%s%s%s%s", reaped, socket_how, bundles_how,
 			   runtime_how, survivors);
 	return r < 0 ? r : PLUGIN_RECOGNISED;

@@ -62,9 +62,21 @@ int subject_shim_again(const struct plugin_call *call, const cJSON *json, struct
 	return 0;
 }
 
+#define COMM_BYTES 15 /* TASK_COMM_LEN without the NUL */
+
+/* The kernel cuts what a process is called: the program's file has the rest of a name that was cut there. */
+static const char *uncut_name(const struct shim *shim)
+{
+	const char *comm = shim->process.comm;
+	const char *slash = shim->program ? strrchr(shim->program, '/') : NULL;
+
+	return slash && strlen(comm) == COMM_BYTES && startswith(slash + 1, comm) ? slash + 1
+										  : comm;
+}
+
 const char *shim_text(const struct shim *shim, char text[SHIM_TEXT_SIZE])
 {
-	int length = snprintf(text, SHIM_TEXT_SIZE, "%s (pid %" PRId64 ")", shim->process.comm,
+	int length = snprintf(text, SHIM_TEXT_SIZE, "%.64s (pid %" PRId64 ")", uncut_name(shim),
 			      shim->process.pid);
 
 	if (shim->id && length > 0 && length < SHIM_TEXT_SIZE)

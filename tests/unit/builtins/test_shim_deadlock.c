@@ -268,9 +268,23 @@ static void what_is_not_on_this_node_is_not_found(void **state)
 	}
 }
 
+static void a_name_that_the_kernel_cut_is_told_in_full(void **state)
+{
+	char program[] = "/usr/bin/docker-containerd-shim", other[] = "/usr/bin/busybox";
+	char text[SHIM_TEXT_SIZE];
+	struct shim shim = {.process = {.pid = 7, .comm = "docker-containe"}, .program = program};
+
+	assert_string_equal(shim_text(&shim, text), "docker-containerd-shim (pid 7)");
+	shim.program = other;
+	assert_string_equal(shim_text(&shim, text), "docker-containe (pid 7)");
+	shim.program = NULL;
+	assert_string_equal(shim_text(&shim, text), "docker-containe (pid 7)");
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_name_that_the_kernel_cut_is_told_in_full),
 		SHIM_TEST(a_deadlock_takes_two_dumps_that_both_show_it),
 		SHIM_TEST(one_dump_that_shows_it_and_a_second_that_does_not_is_no_deadlock),
 		SHIM_TEST(a_shim_that_does_nothing_for_another_reason_is_called_stalled),
