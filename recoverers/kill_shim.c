@@ -17,7 +17,7 @@
 #define QUESTION_NS (2 * NS_PER_S)
 #define ZOMBIES_KEPT 256
 #define GROUPS_KEPT 32
-#define TARGET_BYTES_MAX 1024
+#define TARGET_BYTES_MAX (8 * KIB)
 /* A restart of containerd is the first thing that people try. */
 #define RUNTIME_WITHIN_NS (10 * NS_PER_S)
 #define RUNTIME_LOOK_NS (500 * NS_PER_MS)
@@ -302,7 +302,7 @@ static int set_target(const struct shim *shim, const cJSON *containers, size_t c
 		processes += json_number(container, "processes", 0);
 	/* The cap only shortens it. */
 	buffer_printf(&target, "shim %s, with ", shim_text(shim, name));
-	shim_containers_text(containers, count, &target);
+	shim_containers_text(containers, count, SHIM_CONTAINERS_TOLD, &target);
 	buffer_printf(&target, " (%.0f running process%s)", processes, processes == 1 ? "" : "es");
 	return json_set_string(plan, "target", buffer_text(&target));
 }
@@ -371,7 +371,8 @@ static int report_killed(struct plugin_call *call, const struct shim *shim, cons
 	char name[SHIM_TEXT_SIZE];
 
 	shim_containers_text(json_at(plan, "containers"),
-			     (size_t)json_number(plan, "containerCount", 0), &affected);
+			     (size_t)json_number(plan, "containerCount", 0), SHIM_CONTAINERS_SHOWN,
+			     &affected);
 	int r = subject_report(call, "sent SIGKILL to the shim %s, which ends %s",
 			       shim_text(shim, name), buffer_text(&affected));
 	return r < 0 ? r : PLUGIN_RECOGNISED;
@@ -390,7 +391,7 @@ static int recover(struct plugin_call *call)
 		return r;
 	r = subject_shim_again(call, known, &shim);
 	if (r == -ESRCH) {
-		r = subject_report(call, "the shim had ended before it was killed");
+		r = subject_report(call, "the shim has ended already");
 		return r < 0 ? r : PLUGIN_RECOGNISED;
 	}
 	if (r < 0)

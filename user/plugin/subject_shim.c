@@ -13,7 +13,6 @@
 /* Shims of one pod that are looked at: with the v1 shim each container has its own. */
 #define POD_SHIMS_MAX 32
 #define POD_QUESTION_NS NS_PER_S
-#define SHOWN_MAX 4
 
 /* --- What a shim is --- */
 
@@ -303,13 +302,14 @@ static void container_text(const cJSON *container, struct buffer *out)
 		buffer_printf(out, " (%.100s)", image);
 }
 
-void shim_containers_text(const cJSON *containers, size_t count, struct buffer *out)
+void shim_containers_text(const cJSON *containers, size_t count, size_t shown_max,
+			  struct buffer *out)
 {
 	size_t told = 0;
 	const cJSON *container;
 
 	cJSON_ArrayForEach (container, containers) {
-		if (told == SHOWN_MAX)
+		if (told == shown_max)
 			break;
 		buffer_append_text(out, told++ ? ", " : "");
 		container_text(container, out);

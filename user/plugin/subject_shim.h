@@ -56,8 +56,13 @@ void shim_question(const struct plugin_call *call, const struct shim *shim, uint
 #define SHIM_CONTAINERS_TOLD 32
 cJSON *shim_containers_json(const struct host *host, const struct shim *shim, size_t *ret_count);
 
-/* "container web of pod shop/cart-1, container 3f4e8c1b2a7d and 2 more", of such a list. */
-void shim_containers_text(const cJSON *containers, size_t count, struct buffer *out);
+/*
+ * "container web of pod shop/cart-1, container 3f4e8c1b2a7d and 2 more", of such a list of COUNT, at
+ * most SHOWN_MAX by name.
+ */
+#define SHIM_CONTAINERS_SHOWN 4 /* in a sentence; before an action it is all that are told */
+void shim_containers_text(const cJSON *containers, size_t count, size_t shown_max,
+			  struct buffer *out);
 
 /* "containerd-shim (pid 4711) of k8s.io/3f4e8c1b2a7d". Returns TEXT. */
 #define SHIM_TEXT_SIZE 256

@@ -171,6 +171,28 @@ static void a_deadlocked_shim_is_killed_and_all_it_served_is_named_before(void *
 	prctl(PR_SET_CHILD_SUBREAPER, 0);
 }
 
+static void a_sentence_names_some_of_many_containers_and_a_target_all(void **state)
+{
+	_cleanup_json_ cJSON *list = cJSON_CreateArray();
+	_cleanup_buffer_ struct buffer some = BUFFER(KIB), all = BUFFER(KIB);
+
+	(void)state;
+	for (int i = 0; i < 6; i++) {
+		char id[16];
+		cJSON *item = cJSON_CreateObject();
+
+		snprintf(id, sizeof(id), "web-%d", i);
+		assert_int_equal(json_set_string(item, "id", id), 0);
+		assert_true(cJSON_AddItemToArray(list, item));
+	}
+	shim_containers_text(list, 6, SHIM_CONTAINERS_SHOWN, &some);
+	shim_containers_text(list, 6, SHIM_CONTAINERS_TOLD, &all);
+	assert_string_equal(buffer_text(&some),
+			    "container web-0, container web-1, container web-2, "
+			    "container web-3 and 2 more");
+	assert_non_null(strstr(buffer_text(&all), "container web-5"));
+}
+
 static void a_shim_that_answers_by_then_is_left_alone(void **state)
 {
 	struct victim *victim = *state;
@@ -370,8 +392,8 @@ static void a_bundle_that_is_left_is_told_though_another_shim_serves_that_id(voi
 	void *other;
 
 	assert_int_equal(plan(victim), PLUGIN_RECOGNISED);
-	kill(victim->shim->pid, SIGKILL);
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	kill(victim->shim->pid, SIGKILL);
 	wait_until_reaped(victim);
 	prctl(PR_SET_CHILD_SUBREAPER, 0);
 	fake_shim_setup(&other);
@@ -388,8 +410,8 @@ static void a_bundle_that_was_never_seen_is_not_said_to_be_removed(void **state)
 	assert_int_equal(plan(victim), PLUGIN_RECOGNISED);
 	cJSON_ArrayForEach (container, fixture_context(victim->shim->fixture, "containers"))
 		cJSON_DeleteItemFromObject(container, "bundle");
-	kill(victim->shim->pid, SIGKILL);
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	kill(victim->shim->pid, SIGKILL);
 	wait_until_reaped(victim);
 	prctl(PR_SET_CHILD_SUBREAPER, 0);
 	assert_int_equal(verify(victim), PLUGIN_RECOGNISED);
@@ -413,6 +435,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(a_deadlocked_shim_is_killed_and_all_it_served_is_named_before),
+		cmocka_unit_test(a_sentence_names_some_of_many_containers_and_a_target_all),
 		TEST(a_shim_that_answers_by_then_is_left_alone),
 		TEST(a_shim_that_somebody_debugs_is_left_alone),
 		TEST(a_stopped_shim_is_left_alone),
