@@ -5,8 +5,8 @@
  * are put aside. When that thread exits (sched_process_exit) it is certain that the process died of
  * it and whether a core was written: then the record is sent.
  *
- * Both hooks see much that is no crash: signals that a program handles, and every exit. Each is left
- * behind by one comparison, before anything is looked up.
+ * Both hooks see much that is no crash: signals that a program handles are left behind by one
+ * comparison, an exit by one more look into the table of those that are dying.
  *
  * A program that crashes faster than a person can read has a few records a second of its own; what
  * is beyond is counted here, and told by the agent.
@@ -238,10 +238,29 @@ static __always_inline bool is_crash(int exit_code)
 	       (exit_code & EXIT_SIGNAL) < 64;
 }
 
+/*
+ * The thread whose fatal signal was put aside ends of something else: another one's exit, a SIGKILL
+ * that was faster. Kept, such entries would take the room of those to come.
+ */
+static __always_inline void forget_signal(void)
+{
+	__u64 identity = bpf_get_current_pid_tgid();
+	__u32 tgid = identity >> 32;
+	struct crash_signal *crash = bpf_map_lookup_elem(&dying_processes, &tgid);
+
+	if (crash && crash->pid == (__u32)identity)
+		bpf_map_delete_elem(&dying_processes, &tgid);
+}
+
 static __always_inline int send_exit(struct task_struct *task, int exit_code)
 {
-	struct process_crash_event *event = event_of_exit(task, exit_code);
+	struct process_crash_event *event;
 
+	if (!is_crash(exit_code)) {
+		forget_signal();
+		return 0;
+	}
+	event = event_of_exit(task, exit_code);
 	if (event)
 		bpf_ringbuf_submit(event, 0);
 	return 0;
@@ -306,8 +325,10 @@ int BPF_PROG(crash_exit_named, struct task_struct *task)
 	int exit_code = task->exit_code;
 	struct process_crash_event *event;
 
-	if (!is_crash(exit_code))
+	if (!is_crash(exit_code)) {
+		forget_signal();
 		return 0;
+	}
 	event = event_of_exit(task, exit_code);
 	if (!event)
 		return 0;
@@ -322,7 +343,7 @@ int BPF_PROG(crash_exit_btf, struct task_struct *task)
 {
 	int exit_code = task->exit_code;
 
-	return is_crash(exit_code) ? send_exit(task, exit_code) : 0;
+	return send_exit(task, exit_code);
 }
 
 SEC("?raw_tp/sched_process_exit")
@@ -330,5 +351,5 @@ int BPF_PROG(crash_exit_raw, struct task_struct *task)
 {
 	int exit_code = BPF_CORE_READ(task, exit_code);
 
-	return is_crash(exit_code) ? send_exit(task, exit_code) : 0;
+	return send_exit(task, exit_code);
 }

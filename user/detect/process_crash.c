@@ -81,6 +81,8 @@ static int probe_tracepoints(const struct btf *btf, const struct host *host, cha
 	return 0;
 }
 
+static const char signal_raw[] = "crash_signal_raw";
+
 static int load(struct detector_run *run, const char *on_signal, const char *on_exit, char *reason,
 		size_t reason_size)
 {
@@ -103,6 +105,13 @@ static int load(struct detector_run *run, const char *on_signal, const char *on_
 			return detector_fail(reason, reason_size, r, "finding %s", names[i]);
 	}
 	r = detector_share_maps(run, state->skeleton->obj);
+	/*
+	 * Before 6.1 a raw_tp program with a table whose entries are made one by one is warned of in the
+	 * kernel's log, with a stack: with panic_on_warn that ends the node (kernel/bpf/verifier.c,
+	 * check_map_prog_compatibility()).
+	 */
+	if (r == 0 && streq(on_signal, signal_raw))
+		r = bpf_map__set_map_flags(state->skeleton->maps.dying_processes, 0);
 	if (r == 0)
 		r = process_crash_bpf__load(state->skeleton);
 	return r < 0 ? detector_fail(reason, reason_size, r, "loading %s and %s", on_signal,
@@ -157,10 +166,10 @@ static int start_btf(struct detector_run *run, char *reason, size_t reason_size)
 
 static int start_raw(struct detector_run *run, char *reason, size_t reason_size)
 {
-	static const char on_signal[] = "crash_signal_raw", on_exit[] = "crash_exit_raw";
-	int r = load(run, on_signal, on_exit, reason, reason_size);
+	static const char on_exit[] = "crash_exit_raw";
+	int r = load(run, signal_raw, on_exit, reason, reason_size);
 
-	return r < 0 ? r : attach_both(run, on_signal, on_exit, reason, reason_size);
+	return r < 0 ? r : attach_both(run, signal_raw, on_exit, reason, reason_size);
 }
 
 static void stop(struct detector_run *run)

@@ -414,6 +414,9 @@ static int assign_members(const struct shim_survey *survey, const struct shim *s
 			member->container = members[member->parent].container;
 		if (!is_adopted(list, members, member))
 			continue;
+		/* It counts for nothing, and there may be thousands. */
+		if (member->process->state == 'Z' && list->count)
+			continue;
 		group = process_cgroup(survey->host, member->process->pid);
 		if (!group)
 			continue;
