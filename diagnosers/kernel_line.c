@@ -18,11 +18,10 @@ static const struct meaning {
 		.reason = "DiskIOError",
 		.subject = "The disk",
 		.predicate = " does not read or write what it is asked to.",
-		.advice =
-			"what was to be written may be lost. Look at smartctl -a or nvme "
-			"smart-log of the disk, at its cabling or, for a virtual or network disk, at "
-			"its provider; move what uses it elsewhere, and replace it. lsblk -s "
-			"tells what lies below a dm or md device.",
+		.advice = "what was to be written may be lost. Look at smartctl -a or nvme "
+			  "smart-log of the disk, at its cabling or, for a virtual or network "
+			  "disk, at its provider; move what uses it elsewhere, and replace it. "
+			  "lsblk -s tells what lies below a dm or md device.",
 	},
 	{
 		.reason = "FilesystemError",
