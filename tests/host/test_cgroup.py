@@ -96,9 +96,9 @@ def freezer(request):
     return folder, request.param
 
 
-def settings(**recoverer):
+def settings(faults=None, **recoverer):
     only = {name: {"enabled": False} for name in ("hung_task", "oom", "shim_stall", "process_crash")}
-    whole = {"detectors": {**only, "cgroup": {"frozen": {"threshold": "1s"}}}}
+    whole = {"detectors": {**only, "cgroup": faults or {"frozen": {"threshold": "1s"}}}}
     if recoverer:
         whole["recoverers"] = {"thaw-cgroup": {"enabled": True, **recoverer}}
     return whole
@@ -223,3 +223,82 @@ def test_a_paused_container_is_left_alone_and_one_that_was_frozen_by_hand_is_tha
         frozen.thaw()
         containerd.ctr("task", "resume", "paused", check=False)
         containerd.clear()
+
+
+# --- Limits of pids --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pids_hierarchy():
+    for version in (1, 2):
+        folder = hierarchy("pids", version)
+        if folder is not None and (version == 1
+                                   or "pids" in (folder / "cgroup.subtree_control").read_text().split()):
+            return folder, version
+    return pytest.skip("no hierarchy with the pids controller is mounted, or it is not given to groups below its root")
+
+
+FORKS = """
+import os, sys, time
+children = []
+def fork():
+    try:
+        pid = os.fork()
+    except BlockingIOError:
+        return False
+    if pid == 0:
+        time.sleep(600)
+        os._exit(0)
+    children.append(pid)
+    return True
+while fork(): pass
+print("refused", flush=True)
+sys.stdin.readline()
+for _ in range(4): fork()
+print("again", flush=True)
+sys.stdin.readline()
+for child in children: os.kill(child, 9)
+"""
+
+
+def test_forks_that_a_limit_refuses_are_told_with_the_limit_and_who_used_it_up(agent, pids_hierarchy):
+    root, version = pids_hierarchy
+    agent = agent(settings({"pids": {"clearAfter": "6s"}}))
+    wait_for(lambda: looks(agent) >= 2, 20, "the agent has seen the counters before the fault")
+    with Group(root, "lifeboat-test-pids", version) as group:
+        (group.folder / "pids.max").write_text("12")
+        join = f"import os; open({str(group.folder / 'cgroup.procs')!r}, 'w').write(str(os.getpid()))\n"
+        process = subprocess.Popen([sys.executable, "-c", join + FORKS], stdin=subprocess.PIPE,
+                                   stdout=subprocess.PIPE, text=True)
+        group.processes.append(process)
+        try:
+            assert process.stdout.readline() == "refused\n"
+            item = wait_group(agent, group.path)
+            event, status = item["spec"]["kernelEvent"], item["status"]
+            details = event["details"]
+            assert event["type"] == "PidsLimit" and details["limit"] == 12 and details["current"] == 12, details
+            assert details["refused"] == 1 and details["members"]["processes"] == 12, details
+            assert details["members"]["families"][0]["processes"] == 12, details
+            assert status["reason"] == "PidsLimitReached" and status["phase"] == "Failed", status
+            assert "use it up (12" in status["message"], status
+            text = agent.cli("describe", "abnormal", item["metadata"]["name"]).stdout
+            assert "1 fork refused, at 12 of 12 pids" in text, text
+            process.stdin.write("\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == "again\n"
+            # None is lost, and it is one fault.
+            agent.wait_abnormal(lambda item: about(item, group.path)
+                                and item["status"]["occurrences"]["count"] == 5, 40, "all five forks are counted")
+            assert len(agent.abnormals("cgroup")) == 1
+        finally:
+            with contextlib.suppress(OSError):
+                process.stdin.write("\n")
+                process.stdin.flush()
+            process.wait(20)
+            process.stdin.close()
+            process.stdout.close()
+
+
+def looks(agent):
+    items = json.loads(agent.cli("get", "detectors", "-o", "json").stdout)["items"]
+    return next(item["looks"] for item in items if item["name"] == "cgroup")

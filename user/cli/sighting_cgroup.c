@@ -67,12 +67,32 @@ static int append_frozen(struct buffer *text, const cJSON *details)
 	return r == 0 ? append_runtime(text, json_at(details, "runtime")) : r;
 }
 
+static int append_pids(struct buffer *text, const cJSON *details)
+{
+	const char *asked_in = json_string(details, "askedIn"),
+		   *path = json_string(json_at(details, "cgroup"), "path");
+	double refused = json_number(details, "refused", 0);
+	int r = 0;
+
+	if (cJSON_HasObjectItem(details, "refused"))
+		r = buffer_printf(text, "\n%.0f fork%s refused, at %.0f of %.0f pids", refused,
+				  refused == 1 ? "" : "s", json_number(details, "current", 0),
+				  json_number(details, "limit", 0));
+	if (r == 0 && asked_in && !streq_ptr(asked_in, path))
+		r = buffer_printf(text, "\nasked for in %s", asked_in);
+	if (r == 0 && json_at(details, "members"))
+		r = append_members(text, json_at(details, "members"));
+	return r;
+}
+
 static int append_cgroup(struct buffer *text, const cJSON *details)
 {
 	int r = append_group(text, json_at(details, "cgroup"));
 
 	if (r == 0 && streq_ptr(json_string(details, "fault"), "frozen"))
 		r = append_frozen(text, details);
+	else if (r == 0 && streq_ptr(json_string(details, "fault"), "pids"))
+		r = append_pids(text, details);
 	return r;
 }
 

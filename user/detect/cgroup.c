@@ -6,28 +6,50 @@
  */
 #include "detect/cgroup.h"
 
+#include <limits.h>
+
 #define FROZEN_THRESHOLD_NS (300 * NS_PER_S)
+#define PIDS_CLEAR_AFTER_NS (300 * NS_PER_S)
+#define PIDS_ROUND_NS (5 * NS_PER_S)
 #define ROUNDS_PER_THRESHOLD 5
 #define ROUND_MIN_NS (200 * NS_PER_MS)
 #define ROUND_MAX_NS (60 * NS_PER_S)
 #define GROUPS_PER_LOOK 64
 #define LOOK_NS (50 * NS_PER_MS) /* between two looks of one round */
 #define COST_FACTOR 1000 /* a round is to take 0.1 % of the time */
-#define WALKS_MAX 2
+#define WALKS_MAX 3
 
 struct fault_settings {
 	int enabled;
 	uint64_t threshold;
 };
 
+struct pids_settings {
+	int enabled;
+	uint64_t clear_after;
+};
+
 struct cgroup_settings {
 	struct fault_settings frozen;
+	struct pids_settings pids;
+};
+
+enum fault {
+	FAULT_FROZEN = 1 << 0,
+	FAULT_PIDS = 1 << 1,
+};
+
+struct hierarchy {
+	struct cgroup_walk *walk;
+	unsigned faults; /* that are looked for in it */
 };
 
 struct cgroup_state {
 	struct frozen_groups *frozen;
-	struct cgroup_walk *walks[WALKS_MAX];
-	size_t walk_count, walk; /* the one that is under way */
+	struct pids_groups *pids;
+	struct hierarchy hierarchies[WALKS_MAX];
+	size_t hierarchy_count, hierarchy; /* the one that is under way */
+	char frozen_path[PATH_MAX]; /* of the frozen group that the walk is below; "" if none */
 	bool incomplete; /* a walk of this round failed */
 	bool under_way;
 	uint64_t round_ns; /* from the beginning of one round to the next */
@@ -45,17 +67,26 @@ static const struct field fault_fields[] = {
 static const struct schema fault_schema =
 	SCHEMA("fault", struct fault_settings, fault_fields, .extra_offset = SCHEMA_STRICT);
 
+static const struct field pids_fields[] = {
+	SCHEMA_FIELD(struct pids_settings, enabled, "enabled", FIELD_TRISTATE),
+	SCHEMA_FIELD(struct pids_settings, clear_after, "clearAfter", FIELD_DURATION,
+		     .minimum = (int64_t)NS_PER_S, .maximum = (int64_t)(24 * 3600 * NS_PER_S)),
+};
+static const struct schema pids_schema =
+	SCHEMA("pids", struct pids_settings, pids_fields, .extra_offset = SCHEMA_STRICT);
+
 static const struct field fields[] = {
 	SCHEMA_FIELD(struct cgroup_settings, frozen, "frozen", FIELD_STRUCT,
 		     .schema = &fault_schema),
+	SCHEMA_FIELD(struct cgroup_settings, pids, "pids", FIELD_STRUCT, .schema = &pids_schema),
 };
 static const struct schema settings_schema =
 	SCHEMA("cgroup", struct cgroup_settings, fields, .extra_offset = SCHEMA_STRICT);
 
-/* A part of the configuration may tell one of a fault's settings alone: the other is its default then. */
-static uint64_t threshold_of(const struct fault_settings *fault, uint64_t default_ns)
+/* A part of the configuration may tell one of a fault's settings alone: the others are the defaults. */
+static uint64_t duration_or(uint64_t told_ns, uint64_t default_ns)
 {
-	return fault->threshold ? fault->threshold : default_ns;
+	return told_ns ? told_ns : default_ns;
 }
 
 static void set_defaults(void *memory)
@@ -63,6 +94,7 @@ static void set_defaults(void *memory)
 	struct cgroup_settings *settings = memory;
 
 	settings->frozen = (struct fault_settings){true, FROZEN_THRESHOLD_NS};
+	settings->pids = (struct pids_settings){true, PIDS_CLEAR_AFTER_NS};
 }
 
 /* --- Looks --- */
@@ -74,8 +106,32 @@ static void end_round(struct detector_run *run, uint64_t boot_ns)
 	/* What was not looked at may be as it was. */
 	if (state->frozen && !state->incomplete)
 		frozen_groups_round_end(state->frozen, boot_ns);
+	if (state->pids)
+		pids_groups_round_end(state->pids, !state->incomplete, boot_ns);
 	state->incomplete = false;
-	state->walk = 0;
+	state->hierarchy = 0;
+}
+
+static bool is_below(const char *path, const char *above)
+{
+	const char *rest = startswith(path, above);
+
+	return *above && rest && *rest == '/';
+}
+
+static void visit(struct cgroup_state *state, const struct hierarchy *hierarchy,
+		  const struct cgroup_walk_group *group, uint64_t boot_ns)
+{
+	enum cgroup_version version = cgroup_walk_version(hierarchy->walk);
+
+	if (hierarchy->faults & FAULT_FROZEN && !is_below(group->path, state->frozen_path)) {
+		bool frozen = frozen_groups_visit(state->frozen, version, group, boot_ns);
+
+		snprintf(state->frozen_path, sizeof(state->frozen_path), "%s",
+			 frozen ? group->path : "");
+	}
+	if (hierarchy->faults & FAULT_PIDS)
+		pids_groups_visit(state->pids, version, group, boot_ns);
 }
 
 /* Goes through some groups. True when the round is over. */
@@ -83,21 +139,21 @@ static bool go_on(struct detector_run *run, uint64_t boot_ns)
 {
 	struct cgroup_state *state = run->state;
 
-	for (unsigned i = 0; i < GROUPS_PER_LOOK && state->walk < state->walk_count; i++) {
-		struct cgroup_walk *walk = state->walks[state->walk];
+	for (unsigned i = 0; i < GROUPS_PER_LOOK && state->hierarchy < state->hierarchy_count;
+	     i++) {
+		const struct hierarchy *hierarchy = &state->hierarchies[state->hierarchy];
 		struct cgroup_walk_group group;
-		int r = cgroup_walk_next(walk, &group);
+		int r = cgroup_walk_next(hierarchy->walk, &group);
 
-		if (r < 0) {
-			state->incomplete |= r != -ENODATA;
-			state->walk++;
+		if (r == 0) {
+			visit(state, hierarchy, &group, boot_ns);
 			continue;
 		}
-		if (state->frozen &&
-		    frozen_groups_visit(state->frozen, cgroup_walk_version(walk), &group, boot_ns))
-			cgroup_walk_skip(walk);
+		state->incomplete |= r != -ENODATA;
+		state->frozen_path[0] = '\0';
+		state->hierarchy++;
 	}
-	return state->walk == state->walk_count;
+	return state->hierarchy == state->hierarchy_count;
 }
 
 static uint64_t look(struct detector_run *run)
@@ -142,8 +198,8 @@ static int probe_cgroupfs(const struct btf *btf _unused_, const struct host *hos
 	return fd;
 }
 
-/* Walks the hierarchy of CONTROLLER, unless one walk does already. */
-static int add_walk(struct detector_run *run, const char *controller)
+/* Looks for FAULT in the hierarchy of CONTROLLER, if there is one. */
+static int add_walk(struct detector_run *run, const char *controller, enum fault fault)
 {
 	struct cgroup_state *state = run->state;
 	struct cgroup_walk *walk;
@@ -151,32 +207,57 @@ static int add_walk(struct detector_run *run, const char *controller)
 
 	if (r < 0)
 		return r == -EOPNOTSUPP || r == -ENOENT ? 0 : r;
-	for (size_t i = 0; i < state->walk_count; i++)
-		if (cgroup_walk_version(state->walks[i]) == CGROUP_V2 &&
-		    cgroup_walk_version(walk) == CGROUP_V2) {
-			cgroup_walk_free(walk);
-			return 0;
-		}
-	state->walks[state->walk_count++] = walk;
+	for (size_t i = 0; i < state->hierarchy_count; i++) {
+		struct hierarchy *other = &state->hierarchies[i];
+
+		/* There is but one of v2. */
+		if (cgroup_walk_version(other->walk) != CGROUP_V2 ||
+		    cgroup_walk_version(walk) != CGROUP_V2)
+			continue;
+		other->faults |= fault;
+		cgroup_walk_free(walk);
+		return 0;
+	}
+	state->hierarchies[state->hierarchy_count++] = (struct hierarchy){walk, fault};
 	return 0;
+}
+
+static int start_frozen(struct detector_run *run, const struct fault_settings *settings)
+{
+	struct cgroup_state *state = run->state;
+	uint64_t threshold_ns = duration_or(settings->threshold, FROZEN_THRESHOLD_NS);
+	int r = frozen_groups_new(run, threshold_ns, &state->frozen);
+
+	state->round_ns = MIN(state->round_ns, threshold_ns / ROUNDS_PER_THRESHOLD);
+	/* A hybrid host has two kinds of freezers: v1's, and those of the unified hierarchy. */
+	if (r == 0)
+		r = add_walk(run, "freezer", FAULT_FROZEN);
+	return r < 0 ? r : add_walk(run, "", FAULT_FROZEN);
+}
+
+static int start_pids(struct detector_run *run, const struct pids_settings *settings)
+{
+	struct cgroup_state *state = run->state;
+	uint64_t clear_after_ns = duration_or(settings->clear_after, PIDS_CLEAR_AFTER_NS);
+	int r = pids_groups_new(run, clear_after_ns, &state->pids);
+
+	state->round_ns =
+		MIN(state->round_ns, MIN(clear_after_ns / ROUNDS_PER_THRESHOLD, PIDS_ROUND_NS));
+	return r < 0 ? r : add_walk(run, "pids", FAULT_PIDS);
 }
 
 static int start(struct detector_run *run, char *reason, size_t reason_size)
 {
 	const struct cgroup_settings *settings = run->settings;
 	struct cgroup_state *state = run->state;
-	uint64_t threshold_ns = threshold_of(&settings->frozen, FROZEN_THRESHOLD_NS);
 	int r = 0;
 
-	state->round_ns = MIN(MAX(threshold_ns / ROUNDS_PER_THRESHOLD, ROUND_MIN_NS), ROUND_MAX_NS);
-	/* A hybrid host has two kinds of freezers: v1's, and those of the unified hierarchy. */
-	if (settings->frozen.enabled) {
-		r = frozen_groups_new(run, threshold_ns, &state->frozen);
-		if (r == 0)
-			r = add_walk(run, "freezer");
-		if (r == 0)
-			r = add_walk(run, "");
-	}
+	state->round_ns = ROUND_MAX_NS;
+	if (settings->frozen.enabled)
+		r = start_frozen(run, &settings->frozen);
+	if (r == 0 && settings->pids.enabled)
+		r = start_pids(run, &settings->pids);
+	state->round_ns = MAX(state->round_ns, ROUND_MIN_NS);
 	return r < 0 ? detector_fail(reason, reason_size, r, "opening the control groups") : 0;
 }
 
@@ -185,8 +266,9 @@ static void stop(struct detector_run *run)
 	struct cgroup_state *state = run->state;
 
 	frozen_groups_free(state->frozen);
-	for (size_t i = 0; i < state->walk_count; i++)
-		cgroup_walk_free(state->walks[i]);
+	pids_groups_free(state->pids);
+	for (size_t i = 0; i < state->hierarchy_count; i++)
+		cgroup_walk_free(state->hierarchies[i].walk);
 }
 
 static const struct hook hooks[] = {
@@ -196,7 +278,9 @@ static const struct hook hooks[] = {
 
 DETECTOR(cgroup) = {
 	.name = "cgroup",
-	.summary = "Control groups that stay frozen though no runtime paused them",
+	.summary =
+		"Control groups that stay frozen though no runtime paused them, or whose limit of pids "
+		"refuses forks",
 	.hooks = hooks,
 	.settings = &settings_schema,
 	.defaults = set_defaults,

@@ -3,6 +3,7 @@
  * The parts of the cgroup detector, for one another alone:
  *   cgroup.c          settings, ladder, the looks over the hierarchies
  *   cgroup_frozen.c   groups that are frozen, for how long, and on whose behalf
+ *   cgroup_pids.c     limits of pids that refuse forks
  *   cgroup_finding.c  what all faults of a group tell of it
  */
 #pragma once
@@ -18,8 +19,8 @@
  * out of memory.
  */
 struct cgroup_subject {
-	const char *fault; /* "frozen" */
-	const char *hierarchy; /* "freezer", "unified" */
+	const char *fault; /* "frozen", "pids" */
+	const char *hierarchy; /* "freezer", "pids", "unified" */
 	enum cgroup_version version;
 	const char *path;
 	uint64_t id;
@@ -29,8 +30,9 @@ cJSON *cgroup_event_json(const struct detector_run *run, const char *type,
 			 const struct cgroup_subject *subject, cJSON **ret_details);
 
 /*
- * {processes, looked, families: [{comm, processes}]}: how many processes there are, and the largest
- * groups of those with the same name, at most 8, among the first 256. NULL when out of memory.
+ * {processes, looked, threads, families: [{comm, processes, threads}]}: how many processes there are,
+ * and of the first 256 of them the threads and the largest groups of those with the same name, at most
+ * 8. NULL when out of memory.
  */
 cJSON *cgroup_processes_json(const struct host *host, const int64_t *pids, size_t count);
 
@@ -59,3 +61,20 @@ void frozen_groups_round_end(struct frozen_groups *frozen, uint64_t boot_ns);
  * is under way.
  */
 uint64_t frozen_groups_look(struct frozen_groups *frozen, uint64_t boot_ns);
+
+/* --- Limits of pids --- */
+
+#define PIDS_GROUPS_MAX 1024 /* that ever refused a fork */
+
+struct pids_groups;
+
+/* A limit that refuses nothing for CLEAR_AFTER_NS is over. 0 or -ENOMEM. */
+int pids_groups_new(struct detector_run *run, uint64_t clear_after_ns,
+		    struct pids_groups **ret_pids);
+void pids_groups_free(struct pids_groups *pids);
+
+/* A group of a walk. In the first round its counter is only taken. */
+void pids_groups_visit(struct pids_groups *pids, enum cgroup_version version,
+		       const struct cgroup_walk_group *group, uint64_t boot_ns);
+/* COMPLETE: every group was visited, so that what was not seen is gone. */
+void pids_groups_round_end(struct pids_groups *pids, bool complete, uint64_t boot_ns);

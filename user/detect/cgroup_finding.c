@@ -46,14 +46,15 @@ cJSON *cgroup_event_json(const struct detector_run *run, const char *type,
 struct family {
 	char comm[32];
 	size_t count;
+	int64_t threads;
 };
 
 static int compare_families(const void *a, const void *b)
 {
 	const struct family *left = a, *right = b;
 
-	if (left->count != right->count)
-		return left->count > right->count ? -1 : 1;
+	if (left->threads != right->threads)
+		return left->threads > right->threads ? -1 : 1;
 	return strcmp(left->comm, right->comm);
 }
 
@@ -74,6 +75,7 @@ static size_t count_families(const struct host *host, const int64_t *pids, size_
 			snprintf(families[family_count++].comm, sizeof(families->comm), "%s",
 				 process.comm);
 		families[at].count++;
+		families[at].threads += process.threads;
 	}
 	qsort(families, family_count, sizeof(*families), compare_families);
 	return family_count;
@@ -90,11 +92,18 @@ cJSON *cgroup_processes_json(const struct host *host, const int64_t *pids, size_
 	    json_set_number(json, "looked", (double)looked) < 0)
 		return NULL;
 	size_t family_count = count_families(host, pids, looked, families);
+	int64_t threads = 0;
+
+	for (size_t i = 0; i < family_count; i++)
+		threads += families[i].threads;
+	if (json_set_number(json, "threads", (double)threads) < 0)
+		return NULL;
 	for (size_t i = 0; i < MIN(family_count, (size_t)FAMILIES_TOLD); i++) {
 		_cleanup_json_ cJSON *item = cJSON_CreateObject();
 
 		if (!item || json_set_string(item, "comm", families[i].comm) < 0 ||
 		    json_set_number(item, "processes", (double)families[i].count) < 0 ||
+		    json_set_number(item, "threads", (double)families[i].threads) < 0 ||
 		    !cJSON_AddItemToArray(list, item))
 			return NULL;
 		item = NULL;

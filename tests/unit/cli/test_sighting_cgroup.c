@@ -42,6 +42,20 @@ static void a_frozen_group_tells_who_is_in_it_and_what_its_runtime_says(void **s
 	       "whether it is on purpose is not known: nobody knows");
 }
 
+static void a_limit_of_pids_tells_who_was_refused_and_who_is_in_it(void **state)
+{
+	expect("{\"fault\":\"pids\",\"refused\":12,\"limit\":100,\"current\":99,\"askedIn\":\"/a/"
+	       "b\",\"cgroup\":{\"path\":\"/a\",\"version\":1},\"members\":{\"processes\":9,"
+	       "\"families\":[{\"comm\":\"sh\",\"processes\":9}]}}",
+	       "T, by the detector cgroup\n"
+	       "control group /a (v1)\n"
+	       "12 forks refused, at 99 of 100 pids\n"
+	       "asked for in /a/b\n"
+	       "9 processes in it: sh (9)");
+	expect("{\"fault\":\"pids\",\"refused\":\"x\",\"members\":7}",
+	       "T, by the detector cgroup\n0 forks refused, at 0 of 0 pids\n0 processes");
+}
+
 static void what_is_missing_or_of_another_type_is_left_out(void **state)
 {
 	expect("", "T, by the detector cgroup");
@@ -57,6 +71,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_frozen_group_tells_who_is_in_it_and_what_its_runtime_says),
+		cmocka_unit_test(a_limit_of_pids_tells_who_was_refused_and_who_is_in_it),
 		cmocka_unit_test(what_is_missing_or_of_another_type_is_left_out),
 	};
 
