@@ -72,8 +72,7 @@ __attribute__((unused)) static void fake_process(const struct fake_root *root, i
 		  pid, comm, state, ppid, pid, pid, kernel_thread ? 0x00200000u : 0x00400000u,
 		  start_time);
 	snprintf(path, sizeof(path), "proc/%d/status", pid);
-	fake_file(root, path, "Name:\t%s\nTgid:\t%d\nPid:\t%d\nUid:\t0\t0\t0\t0\n",
-		  comm, pid, pid);
+	fake_file(root, path, "Name:\t%s\nTgid:\t%d\nPid:\t%d\nUid:\t0\t0\t0\t0\n", comm, pid, pid);
 }
 
 __attribute__((unused)) static int fake_root_setup(void **state)
