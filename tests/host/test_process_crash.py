@@ -28,6 +28,7 @@ SOURCE = r"""
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static sigjmp_buf back;
@@ -67,6 +68,26 @@ static void forbidden(void)
 	syscall(SYS_getppid);
 }
 
+static void *in_race(void *barrier) { pthread_barrier_wait(barrier); raise(SIGSEGV); return barrier; }
+
+/* One thread crashes while another ends the process, and sometimes is faster. */
+static void overtaken(int times)
+{
+	for (int i = 0; i < times; i++) {
+		if (!fork()) {
+			pthread_barrier_t barrier;
+			pthread_t thread;
+			pthread_barrier_init(&barrier, NULL, 2);
+			pthread_create(&thread, NULL, in_race, &barrier);
+			pthread_barrier_wait(&barrier);
+			for (volatile int wait = 0; wait < i % 400 * 20; wait++);
+			_exit(0);
+		}
+		wait(NULL);
+	}
+	exit(0);
+}
+
 int main(int argc, char **argv)
 {
 	const char *how = argv[1];
@@ -88,6 +109,7 @@ int main(int argc, char **argv)
 		pthread_create(&thread, NULL, in_thread, NULL);
 		pthread_join(thread, NULL);
 	}
+	if (!strcmp(how, "overtaken")) overtaken(1000);
 	if (!strcmp(how, "handled")) {
 		signal(SIGSEGV, on_signal);
 		signal(SIGABRT, on_signal);
@@ -288,6 +310,21 @@ def test_in_a_storm_every_crash_is_counted_once_and_few_are_told(agent):
     assert loop["status"]["occurrences"]["count"] + detector()["lost"] == storm, loop["status"]
     assert detector()["events"] < 100, detector()
     assert len(agent.abnormals()) == 2
+
+
+def test_a_crash_that_another_end_overtakes_leaves_nothing_behind(agent, program):
+    def tables():
+        return {each["id"] for each in json.loads(run("bpftool", "-j", "map", "list"))
+                if each.get("name") == "dying_processes"}
+    before = tables()
+    agent = agent(ONLY_CRASHES)
+    own = tables() - before
+    assert len(own) == 1
+    crash(program, "overtaken").wait(60)
+    crash(program, "null", "crash-after").wait(10)
+    wait_program(agent, "crash-after")
+    left = json.loads(run("bpftool", "-j", "map", "dump", "id", own.pop()))
+    assert len(left) < 10, f"{len(left)} entries of processes that ended otherwise"
 
 
 def test_a_core_is_told_when_one_was_written(agent, program):
