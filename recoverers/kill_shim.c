@@ -9,9 +9,9 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <sys/pidfd.h>
-#include <sys/stat.h>
 
 #include "base/file.h"
+#include "host/shim_trust.h"
 #include "shim_aftermath.h"
 
 #define QUESTION_NS (2 * NS_PER_S)
@@ -103,41 +103,23 @@ static int find_diagnosis(const struct plugin_call *call, const cJSON **ret_diag
 	return PLUGIN_NOT_MINE;
 }
 
-static bool is_trusted(int64_t uid)
-{
-	return uid == 0 || uid == (int64_t)geteuid();
-}
-
 /*
- * Whether a runtime made it. Anybody can call a program "containerd-shim" and its folder like a bundle,
- * and a container's root can have such paths in a root of its own; but nobody who is not the node's
- * root works in a folder of its root that is where it says.
+ * Whether a runtime of this node made it: shim_read() takes nobody's word for a bundle but root's; that the
+ * runtime still has it, and not another one by that name, is looked for here.
  */
 static int check_bundle(const struct plugin_call *call, const struct shim *shim)
 {
-	_cleanup_free_ char *path = NULL;
-	struct stat its, known;
-	char link[64], name[SHIM_TEXT_SIZE];
+	char name[SHIM_TEXT_SIZE];
 
-	shim_text(shim, name);
 	if (!shim->bundle)
-		return plugin_fail(PLUGIN_NOT_MINE, "%s works in no bundle of a runtime", name);
-	if (asprintf(&path, "%s%s", call->host->root, shim->bundle) < 0) {
-		path = NULL;
-		return -ENOMEM;
-	}
-	snprintf(link, sizeof(link), "%" PRId64 "/cwd", shim->process.pid);
-	if (stat(path, &known) < 0 || fstatat(call->host->proc, link, &its, 0) < 0 ||
-	    its.st_dev != known.st_dev || its.st_ino != known.st_ino)
+		return plugin_fail(PLUGIN_NOT_MINE,
+				   "no runtime of this node is known to have started %s",
+				   shim_text(shim, name));
+	if (!shim_works_in(call->host, shim->process.pid, shim->bundle))
 		return plugin_fail(PLUGIN_NOT_MINE,
 				   "%s is not in the bundle that this node has as %s: no runtime "
-				   "here is known to clean up after it",
-				   name, shim->bundle);
-	if (!is_trusted(shim->process.uid) || !is_trusted(its.st_uid))
-		return plugin_fail(PLUGIN_NOT_MINE,
-				   "%s, or its bundle, is not root's: no runtime of this node has "
-				   "started it",
-				   name);
+				   "is known to clean up after it",
+				   shim_text(shim, name), shim->bundle);
 	return 0;
 }
 

@@ -18,21 +18,34 @@ static bool read_mount_namespace(const struct host *host, int64_t pid, char *nam
 	return length > 0;
 }
 
-/* True if the node has nothing at FOLDER (a bundle that was removed), or what PROCESS works in. */
-static bool is_same_folder(const struct host *host, int64_t pid, const char *folder)
+static int stat_of_node(const struct host *host, const char *folder, struct statx *ret_status)
 {
 	_cleanup_free_ char *path = NULL;
-	struct statx there, its;
-	char link[64];
 
 	if (asprintf(&path, "%s%s", host->root, folder) < 0) {
 		path = NULL;
-		return false;
+		return -ENOMEM;
 	}
+	return statx(AT_FDCWD, path, AT_STATX_DONT_SYNC, STATX_INO, ret_status) < 0 ? -errno : 0;
+}
+
+/* A bundle that was removed. */
+static bool is_missing(const struct host *host, const char *folder)
+{
+	struct statx there;
+	int r = stat_of_node(host, folder, &there);
+
+	return r == -ENOENT || r == -ENOTDIR;
+}
+
+bool shim_works_in(const struct host *host, int64_t pid, const char *folder)
+{
+	struct statx there, its;
+	char link[64];
+
 	snprintf(link, sizeof(link), "%" PRId64 "/cwd", pid);
-	if (statx(AT_FDCWD, path, AT_STATX_DONT_SYNC, STATX_INO, &there) < 0)
-		return errno == ENOENT || errno == ENOTDIR;
-	return statx(host->proc, link, AT_STATX_DONT_SYNC, STATX_INO, &its) == 0 &&
+	return stat_of_node(host, folder, &there) == 0 &&
+	       statx(host->proc, link, AT_STATX_DONT_SYNC, STATX_INO, &its) == 0 &&
 	       its.stx_ino == there.stx_ino && its.stx_dev_major == there.stx_dev_major &&
 	       its.stx_dev_minor == there.stx_dev_minor;
 }
@@ -50,7 +63,7 @@ bool shim_is_of_node(const struct host *host, const struct process *process, con
 	/* A runtime's unit may have mounts of its own (PrivateMounts=, snap); so has any container. */
 	_cleanup_free_ char *group = process_cgroup(host, process->pid);
 	return group && !container_from_cgroup(group, &container) &&
-	       is_same_folder(host, process->pid, folder);
+	       (is_missing(host, folder) || shim_works_in(host, process->pid, folder));
 }
 
 bool shim_id_is_taken(const struct host *host, const char *id)

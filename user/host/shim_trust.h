@@ -14,5 +14,8 @@
  */
 bool shim_is_of_node(const struct host *host, const struct process *process, const char *folder);
 
+/* True if process PID works in FOLDER as the node has it, and not in another one of that name. May block. */
+bool shim_works_in(const struct host *host, int64_t pid, const char *folder);
+
 /* True if root's runtimes have a container ID: a shim that is not the node's does not serve it. */
 bool shim_id_is_taken(const struct host *host, const char *id);

@@ -312,22 +312,6 @@ static void a_stall_of_unknown_cause_is_not_acted_on_later(void **state)
 			 PLUGIN_RECOGNISED);
 }
 
-/* Anybody may call a program and a folder as a runtime calls its own. */
-static void a_program_that_only_looks_like_a_shim_is_left_alone(void **state)
-{
-	struct victim *victim = *state;
-
-	if (geteuid() != 0) {
-		print_message("skipped: to give a folder away takes root\n");
-		skip();
-	}
-	assert_int_equal(plan(victim), PLUGIN_RECOGNISED);
-	assert_int_equal(chown(victim->shim->bundle, 12345, 12345), 0);
-	assert_int_equal(recover(victim), PLUGIN_NOT_MINE);
-	assert_int_equal(plan(victim), PLUGIN_NOT_MINE);
-	assert_true(is_alive(victim));
-}
-
 static void a_shim_whose_bundle_is_not_the_one_there_is_left_alone(void **state)
 {
 	struct victim *victim = *state;
@@ -444,7 +428,6 @@ int main(int argc, char **argv)
 		TEST(a_process_that_is_no_shim_is_left_alone),
 		TEST(only_a_proven_deadlock_is_killed_unless_the_operator_says_more),
 		TEST(a_stall_of_unknown_cause_is_not_acted_on_later),
-		TEST(a_program_that_only_looks_like_a_shim_is_left_alone),
 		TEST(a_shim_whose_bundle_is_not_the_one_there_is_left_alone),
 		TEST(any_answer_shows_that_it_lives),
 		TEST(a_socket_that_nobody_listens_on_shows_nothing),
