@@ -68,22 +68,13 @@ enum stall_finding {
 enum held_by { HELD_BY_UNKNOWN, HELD_BY_SHIM, HELD_BY_TASK };
 extern const char *const held_by_names[]; /* "unknown", "shim", "task" */
 
-struct stall_holder {
-	uint32_t pid;
-	char state;
-	char comm[EVENT_COMM_SIZE];
-};
-
 struct stall_child {
 	struct seen_task seen;
 	uint64_t first_ns; /* the first look that saw it */
 	uint64_t zombie_ns; /* … as a zombie, or 0 */
 	uint64_t dying_ns; /* … as a dying init that does not run, or 0 */
 	bool counted; /* in the shim's endings */
-	/* Of a dying init, anew at each look: */
-	enum held_by held_by;
-	size_t holder_count;
-	struct stall_holder holders[SHIM_HOLDERS_MAX];
+	enum held_by held_by; /* of a dying init, anew at each look */
 };
 
 enum ask_outcome {
@@ -125,6 +116,10 @@ struct stalled_shim {
 /* For how long the finding has held; the longest if it is about several. */
 uint64_t stalled_shim_age(const struct stalled_shim *shim, enum stall_finding finding,
 			  uint64_t now_ns);
+
+/* Who is left in the namespace of INIT, of what LOOK saw, at most as many as there is room for. */
+size_t stall_holders(const struct shim_look *look, const struct stall_child *init,
+		     const struct seen_task *holders[SHIM_HOLDERS_MAX]);
 
 /* What the watch asks of others, so that tests can answer. */
 struct stall_watch_options {

@@ -169,7 +169,7 @@ static int set_stopped(cJSON *details, const struct stalled_shim *shim, uint64_t
 
 /* --- Dying inits --- */
 
-static cJSON *holder_json(const struct stall_holder *holder)
+static cJSON *holder_json(const struct seen_task *holder)
 {
 	_cleanup_json_ cJSON *json = cJSON_CreateObject();
 
@@ -179,9 +179,12 @@ static cJSON *holder_json(const struct stall_holder *holder)
 	return TAKE_PTR(json);
 }
 
-static cJSON *init_json(const struct stalled_shim *shim, const struct stall_child *init,
-			uint64_t now_ns)
+static cJSON *init_json(const struct detector_run *run, const struct stalled_shim *shim,
+			const struct stall_child *init, uint64_t now_ns)
 {
+	const struct stall_common *common = run->state;
+	const struct seen_task *seen[SHIM_HOLDERS_MAX];
+	size_t seen_count = stall_holders(common->look, init, seen);
 	const struct shim_container *container = stall_container_of_init(shim, init->seen.pid);
 	_cleanup_json_ cJSON *json = cJSON_CreateObject(), *holders = cJSON_CreateArray();
 
@@ -194,14 +197,14 @@ static cJSON *init_json(const struct stalled_shim *shim, const struct stall_chil
 	    json_set_number(json, "remaining", init->seen.remaining) < 0 ||
 	    json_set_string(json, "heldBy", held_by_names[init->held_by]) < 0)
 		return NULL;
-	for (size_t i = 0; i < init->holder_count; i++)
-		if (append(holders, holder_json(&init->holders[i])) < 0)
+	for (size_t i = 0; i < seen_count; i++)
+		if (append(holders, holder_json(seen[i])) < 0)
 			return NULL;
 	return json_set(json, "holders", TAKE_PTR(holders)) < 0 ? NULL : TAKE_PTR(json);
 }
 
-static int set_inits(cJSON *details, const struct stalled_shim *shim, uint64_t threshold_ns,
-		     uint64_t now_ns)
+static int set_inits(const struct detector_run *run, cJSON *details,
+		     const struct stalled_shim *shim, uint64_t threshold_ns, uint64_t now_ns)
 {
 	_cleanup_json_ cJSON *list = cJSON_CreateArray();
 
@@ -211,7 +214,7 @@ static int set_inits(cJSON *details, const struct stalled_shim *shim, uint64_t t
 		if (!child->dying_ns || age(child->dying_ns, now_ns) < threshold_ns ||
 		    cJSON_GetArraySize(list) >= INITS_TOLD_MAX)
 			continue;
-		if (append(list, init_json(shim, child, now_ns)) < 0)
+		if (append(list, init_json(run, shim, child, now_ns)) < 0)
 			return -ENOMEM;
 	}
 	if (!list || !list->child)
@@ -300,7 +303,7 @@ static cJSON *details_json(struct detector_run *run, struct stalled_shim *stalle
 	    set_seconds(json, "longestSeconds", longest) < 0 ||
 	    set_containers(run, json, stalled) < 0 || set_unreaped(json, stalled, now_ns) < 0 ||
 	    set_stopped(json, stalled, now_ns) < 0 ||
-	    set_inits(json, stalled, threshold_ns, now_ns) < 0 ||
+	    set_inits(run, json, stalled, threshold_ns, now_ns) < 0 ||
 	    set_request(json, stalled, now_ns) < 0)
 		return NULL;
 	return TAKE_PTR(json);

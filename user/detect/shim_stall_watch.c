@@ -184,38 +184,43 @@ static int merge_children(struct stall_watch *watch, struct stalled_shim *shim,
 	return 0;
 }
 
-/* Who is left in the namespace of a dying init: alive, or a zombie that the shim must reap. */
-static void find_holders(const struct shim_look *look, const struct stalled_shim *shim,
-			 struct stall_child *init)
+static bool is_holder(const struct seen_task *task, const struct stall_child *init)
 {
-	bool alive = false, others = false;
-	size_t seen = 0;
+	return task->flags & SHIM_TASK_HOLDER && task->pid_namespace == init->seen.pid_namespace;
+}
 
-	init->holder_count = 0;
+/* Who is left in the namespace of a dying init: alive, or a zombie that the shim must reap. */
+static enum held_by find_holder(const struct shim_look *look, const struct stalled_shim *shim,
+				const struct stall_child *init)
+{
+	bool alive = false, others = false, any = false;
+
 	for (size_t i = 0; i < look->task_count; i++) {
 		const struct seen_task *task = &look->tasks[i];
 
-		if (!(task->flags & SHIM_TASK_HOLDER) ||
-		    task->pid_namespace != init->seen.pid_namespace)
+		if (!is_holder(task, init))
 			continue;
-		seen++;
+		any = true;
 		if (!(task->flags & SHIM_TASK_ZOMBIE))
 			alive = true;
 		else if (task->shim_pid != shim->seen.task.tgid)
 			others = true;
-		if (init->holder_count == SHIM_HOLDERS_MAX)
-			continue;
-		struct stall_holder *holder = &init->holders[init->holder_count++];
-		*holder = (struct stall_holder){
-			.pid = task->pid,
-			.state = task->flags & SHIM_TASK_ZOMBIE ? 'Z' : task->state};
-		memcpy(holder->comm, task->comm, sizeof(holder->comm));
 	}
 	/* Alone and asleep where it cannot be woken, it holds itself. */
-	if (alive || (!seen && init->seen.state == 'D'))
-		init->held_by = HELD_BY_TASK;
-	else
-		init->held_by = seen && !others ? HELD_BY_SHIM : HELD_BY_UNKNOWN;
+	if (alive || (!any && init->seen.state == 'D'))
+		return HELD_BY_TASK;
+	return any && !others ? HELD_BY_SHIM : HELD_BY_UNKNOWN;
+}
+
+size_t stall_holders(const struct shim_look *look, const struct stall_child *init,
+		     const struct seen_task *holders[SHIM_HOLDERS_MAX])
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < look->task_count && count < SHIM_HOLDERS_MAX; i++)
+		if (is_holder(&look->tasks[i], init))
+			holders[count++] = &look->tasks[i];
+	return count;
 }
 
 /* --- The question to a shim --- */
@@ -367,7 +372,7 @@ static uint32_t judge(const struct stall_watch *watch, const struct shim_look *l
 			findings |= STALL_UNREAPED;
 		if (age(child->dying_ns, now_ns) < threshold_ns)
 			continue;
-		find_holders(look, shim, child);
+		child->held_by = find_holder(look, shim, child);
 		/* What lives on in there waits for nothing that the shim does. */
 		if (!reaps || child->held_by == HELD_BY_TASK)
 			findings |= STALL_INIT_HELD;

@@ -94,7 +94,10 @@ static void on_report(void *userdata, struct stalled_shim *shim, bool cleared, u
 	for (size_t i = 0; i < shim->child_count; i++)
 		if (shim->children[i].dying_ns) {
 			fixture->held_by = shim->children[i].held_by;
-			fixture->holder_count = shim->children[i].holder_count;
+			const struct seen_task *holders[SHIM_HOLDERS_MAX];
+
+			fixture->holder_count =
+				stall_holders(&fixture->look, &shim->children[i], holders);
 		}
 }
 
