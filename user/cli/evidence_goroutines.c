@@ -90,6 +90,12 @@ static int append_interval(struct buffer *text, const cJSON *first, const cJSON 
 			     how);
 }
 
+static bool is_same_wait(const cJSON *one, const cJSON *other)
+{
+	return one && other && streq_ptr(json_string(one, "state"), json_string(other, "state")) &&
+	       cJSON_Compare(json_at(one, "frames"), json_at(other, "frames"), true);
+}
+
 /*
  * The diagnosis rests on two of them: that nothing has moved between is what they prove, so what is
  * the same in both is told once.
@@ -99,13 +105,14 @@ static int append_shim_deadlock(struct buffer *text, const cJSON *context)
 	const cJSON *dumps = json_at(context, "dumps");
 	const cJSON *first = cJSON_GetArrayItem(dumps, 0), *second = cJSON_GetArrayItem(dumps, 1);
 	_cleanup_buffer_ struct buffer one = BUFFER(8 * KIB), other = BUFFER(8 * KIB);
-	int r = first ? append_goroutine(&one, json_at(first, "main")) : 0;
+	bool same = second && is_same_wait(json_at(first, "main"), json_at(second, "main"));
+	/* Of one wait the later dump tells how long it has been. */
+	int r = first ? append_goroutine(&one, json_at(same ? second : first, "main")) : 0;
 
 	if (r == 0 && second)
 		r = append_goroutine(&other, json_at(second, "main"));
 	if (r < 0 || !first)
 		return r;
-	bool same = second && streq(buffer_text(&one), buffer_text(&other));
 	r = buffer_append_text(text, same ? "\nin both dumps" : "\nfirst dump");
 	if (r == 0 && same)
 		r = append_interval(text, first, second, "apart");

@@ -31,6 +31,10 @@ static void expect_evidence(const char *plugin, const char *status_text, const c
 	"{\"id\":1,\"state\":\"chan send\",\"waitMinutes\":3,\"frames\":[{\"function\":" \
 	"\"github.com/containerd/containerd/reaper.Reap\"},{\"function\":\"main.main\"}]}"
 
+#define MAIN_SOONER                                                                      \
+	"{\"id\":1,\"state\":\"chan send\",\"waitMinutes\":2,\"frames\":[{\"function\":" \
+	"\"github.com/containerd/containerd/reaper.Reap\"},{\"function\":\"main.main\"}]}"
+
 static void what_the_plug_ins_left_is_told_in_a_few_lines(void **state)
 {
 	static const char status[] =
@@ -61,7 +65,7 @@ static void what_the_plug_ins_left_is_told_in_a_few_lines(void **state)
 			"affected: container api b, 3 running processes");
 	expect_evidence("shim-deadlock",
 			"{\"context\":{\"shim-deadlock\":{\"dumps\":[{\"time\":\"2026-11-23T10:00:00Z\","
-			"\"main\":" MAIN "},{\"time\":\"2026-11-23T10:00:05Z\",\"main\":" MAIN "}]}}}",
+			"\"main\":" MAIN_SOONER "},{\"time\":\"2026-11-23T10:00:05Z\",\"main\":" MAIN "}]}}}",
 			"\nin both dumps, 5s apart: main goroutine in chan send for 3 min: reaper.Reap "
 			"← main.main");
 	expect_evidence("other", status, "");
