@@ -58,7 +58,8 @@ static int trial_record(struct trial *trial, struct call_result *result)
 		return diagnosis_record(abnormal, trial->entry);
 	if (trial->entry->kind == PLUGIN_DIAGNOSER) {
 		abnormal->status.identifiable = false;
-		return 0;
+		/* Why not, in place of what an earlier diagnosis said. */
+		return string_set(&abnormal->status.message, result->explanation);
 	}
 	struct information *information =
 		list_append(&abnormal->status.information, &information_schema);

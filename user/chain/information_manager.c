@@ -26,7 +26,9 @@ int information_record(struct information *information, struct call_result *resu
 		break;
 	case CALL_NOT_MINE:
 		information->state = INFORMATION_SKIPPED;
-		reason = "the collector says that it is not for this Abnormal";
+		reason = result->explanation
+				 ? result->explanation
+				 : "the collector says that it is not for this Abnormal";
 		break;
 	case CALL_ERROR:
 		information->state = INFORMATION_FAILED;

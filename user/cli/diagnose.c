@@ -21,7 +21,10 @@ static int diagnose_run(int argc, char **argv)
 	const char *reason = json_string(result, "reason"),
 		   *message = json_string(result, "message");
 	if (!json_bool(result, "identifiable", false)) {
-		printf("%s does not recognise this fault.\n", by_hand.plugin);
+		printf("%s does not recognise this fault%s\n", by_hand.plugin,
+		       message && *message ? ":" : ".");
+		if (message && *message)
+			terminal_wrap(&terminal, COLOUR_NONE, 0, message);
 		return EXIT_OK;
 	}
 	terminal_text(&terminal, COLOUR_BOLD, reason ? reason : "recognised");
