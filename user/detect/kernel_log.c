@@ -21,6 +21,7 @@ struct kernel_log_state {
 	struct kmsg *kmsg;
 	struct kernel_faults *faults;
 	uint64_t missed_seen;
+	struct log_limit log_limit;
 };
 
 /* --- Lines --- */
@@ -51,7 +52,8 @@ static void on_event(struct detector_run *run, const struct event_header *header
 		.boot_ns = header->boot_ns,
 		.cpu = header->cpu,
 		.text = event->text,
-		.length = header->size - offsetof(struct kernel_line_event, text),
+		.length = MIN((size_t)event->length,
+			      header->size - offsetof(struct kernel_line_event, text)),
 		.cut = event->flags & KERNEL_LINE_CUT,
 		.origin = event->flags & KERNEL_LINE_KERNEL    ? ORIGIN_KERNEL
 			  : event->flags & KERNEL_LINE_PROGRAM ? ORIGIN_PROGRAM
@@ -73,6 +75,7 @@ static uint64_t look(struct detector_run *run)
 	struct kernel_log_state *state = run->state;
 	uint64_t now_ns = clock_boot(run->clock),
 		 next_ns = kernel_faults_look(state->faults, now_ns);
+	uint32_t suppressed;
 	uint64_t lost;
 
 	if (!state->kmsg)
@@ -81,6 +84,11 @@ static uint64_t look(struct detector_run *run)
 			  &lost);
 
 	run->lost += lost;
+	if (r < 0 && log_limit_pass(&state->log_limit, 1, 3600 * NS_PER_S, &suppressed))
+		log_warning(
+			"cannot read /dev/kmsg any more: %s; faults that the kernel logs are not "
+			"seen until it can be read",
+			strerror(-r));
 	return r > 0 ? KMSG_AGAIN_NS : KMSG_LOOK_NS;
 }
 

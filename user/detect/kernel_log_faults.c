@@ -6,6 +6,7 @@
 #include "detect/kernel_log.h"
 
 #define REPEAT_NS (10 * NS_PER_S)
+#define TOLD_AT_ONCE 64 /* new faults in that time; more are held back as repeats are */
 
 /* What lines of one type say about one device. */
 struct fault {
@@ -21,6 +22,9 @@ struct kernel_faults {
 	struct detector_run *run;
 	struct fault *items;
 	size_t count;
+	uint64_t window_ns; /* when the time began in which */
+	unsigned window_told; /* so many were told at once */
+	bool look_comes; /* for what is held back */
 };
 
 int kernel_faults_new(struct detector_run *run, struct kernel_faults **ret_faults)
@@ -127,6 +131,16 @@ static struct fault *find(struct kernel_faults *faults, const char *subject)
 	return NULL;
 }
 
+/* A rule's {} may stand for something that is never twice the same, such as a pid. */
+static bool may_tell_at_once(struct kernel_faults *faults, uint64_t boot_ns)
+{
+	if (boot_ns - faults->window_ns >= REPEAT_NS) {
+		faults->window_ns = boot_ns;
+		faults->window_told = 0;
+	}
+	return faults->window_told++ < TOLD_AT_ONCE;
+}
+
 /* The one that was heard of longest ago gives way. */
 static struct fault *add(struct kernel_faults *faults, uint64_t boot_ns, char *subject)
 {
@@ -136,7 +150,10 @@ static struct fault *add(struct kernel_faults *faults, uint64_t boot_ns, char *s
 		for (size_t i = 1; i < faults->count; i++)
 			if (faults->items[i].line.boot_ns < oldest->line.boot_ns)
 				oldest = &faults->items[i];
-		tell_untold(faults, oldest);
+		if (oldest->untold > 0 && !may_tell_at_once(faults, boot_ns))
+			faults->run->lost += oldest->untold;
+		else
+			tell_untold(faults, oldest);
 		forget(faults, oldest);
 	}
 	struct fault *fault = &faults->items[faults->count++];
@@ -167,14 +184,19 @@ static int take(struct kernel_faults *faults, const struct kernel_line *line,
 	fault->match = *match;
 	fault->lines++;
 	fault->untold++;
-	if (first || match->clears || line->boot_ns - fault->told_ns >= REPEAT_NS) {
+	if (first && !match->clears && !may_tell_at_once(faults, line->boot_ns)) {
+		fault->told_ns = line->boot_ns;
+	} else if (first || match->clears || line->boot_ns - fault->told_ns >= REPEAT_NS) {
 		int r = tell(faults, fault);
 
 		if (match->clears)
 			forget(faults, fault);
 		return r;
 	}
-	detector_look_in(faults->run, REPEAT_NS);
+	/* Not later than it is to come already: repeats may never end. */
+	if (!faults->look_comes)
+		detector_look_in(faults->run, REPEAT_NS);
+	faults->look_comes = true;
 	return 0;
 }
 
@@ -220,6 +242,7 @@ uint64_t kernel_faults_look(struct kernel_faults *faults, uint64_t boot_ns)
 		}
 		next_ns = next_ns ? MIN(next_ns, due_ns - boot_ns) : due_ns - boot_ns;
 	}
+	faults->look_comes = next_ns > 0;
 	return next_ns;
 }
 
