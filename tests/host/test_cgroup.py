@@ -302,3 +302,33 @@ def test_forks_that_a_limit_refuses_are_told_with_the_limit_and_who_used_it_up(a
 def looks(agent):
     items = json.loads(agent.cli("get", "detectors", "-o", "json").stdout)["items"]
     return next(item["looks"] for item in items if item["name"] == "cgroup")
+
+
+# --- CPU quotas ------------------------------------------------------------------------------------
+
+
+def test_a_group_that_wants_far_more_than_its_quota_is_told_and_one_that_is_idle_is_not(agent):
+    root, version = hierarchy("cpu", 1), 1
+    if root is None:
+        root, version = hierarchy("cpu", 2), 2
+    if root is None or (version == 2 and "cpu" not in (root / "cgroup.subtree_control").read_text().split()):
+        pytest.skip("no hierarchy with the cpu controller is mounted, or it is not given to groups below its root")
+    agent = agent(settings({"throttled": {"threshold": "2s"}}))
+    with Group(root, "lifeboat-test-cpu", version) as group, Group(root, "lifeboat-test-idle", version) as idle:
+        for each in (idle, group):
+            if not (each.folder / ("cpu.cfs_quota_us" if version == 1 else "cpu.max")).exists():
+                pytest.skip("this kernel has no CPU quotas (CONFIG_CFS_BANDWIDTH)")
+            if version == 1:
+                (each.folder / "cpu.cfs_quota_us").write_text("10000")
+            else:
+                (each.folder / "cpu.max").write_text("10000 100000")
+        idle.sleeper()
+        group.spawn("while True: pass")
+        item = wait_group(agent, group.path, 60)
+        details, status = item["spec"]["kernelEvent"]["details"], item["status"]
+        assert details["quotaCPUs"] == 0.1 and details["throttledPercent"] >= 80, details
+        assert details["members"]["processes"] == 1, details
+        assert status["reason"] == "CPUThrottled" and status["phase"] == "Failed", status
+        text = agent.cli("describe", "abnormal", item["metadata"]["name"]).stdout
+        assert "its quota is 0.1 CPUs" in text, text
+        assert not [item for item in agent.abnormals("cgroup") if about(item, idle.path)]

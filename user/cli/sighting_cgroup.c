@@ -85,6 +85,24 @@ static int append_pids(struct buffer *text, const cJSON *details)
 	return r;
 }
 
+static int append_throttled(struct buffer *text, const cJSON *details)
+{
+	char duration[TIME_TEXT_SIZE];
+	int r = 0;
+
+	if (cJSON_HasObjectItem(details, "throttled"))
+		r = buffer_printf(text,
+				  "\nthrottled in %.0f of %.0f periods within %s; its quota is %g "
+				  "CPUs",
+				  json_number(details, "throttled", 0),
+				  json_number(details, "periods", 0),
+				  seconds_text(details, "seconds", duration),
+				  json_number(details, "quotaCPUs", 0));
+	if (r == 0 && json_at(details, "members"))
+		r = append_members(text, json_at(details, "members"));
+	return r;
+}
+
 static int append_cgroup(struct buffer *text, const cJSON *details)
 {
 	int r = append_group(text, json_at(details, "cgroup"));
@@ -93,6 +111,8 @@ static int append_cgroup(struct buffer *text, const cJSON *details)
 		r = append_frozen(text, details);
 	else if (r == 0 && streq_ptr(json_string(details, "fault"), "pids"))
 		r = append_pids(text, details);
+	else if (r == 0 && streq_ptr(json_string(details, "fault"), "throttled"))
+		r = append_throttled(text, details);
 	return r;
 }
 

@@ -10,14 +10,16 @@
 
 #define FROZEN_THRESHOLD_NS (300 * NS_PER_S)
 #define PIDS_CLEAR_AFTER_NS (300 * NS_PER_S)
-#define PIDS_ROUND_NS (5 * NS_PER_S)
+#define THROTTLED_THRESHOLD_NS (300 * NS_PER_S)
+#define THROTTLED_PERCENT 80
+#define PIDS_ROUND_NS (10 * NS_PER_S)
 #define ROUNDS_PER_THRESHOLD 5
 #define ROUND_MIN_NS (200 * NS_PER_MS)
 #define ROUND_MAX_NS (60 * NS_PER_S)
 #define GROUPS_PER_LOOK 64
 #define LOOK_NS (50 * NS_PER_MS) /* between two looks of one round */
 #define COST_FACTOR 1000 /* a round is to take 0.1 % of the time */
-#define WALKS_MAX 3
+#define WALKS_MAX 4
 
 struct fault_settings {
 	int enabled;
@@ -29,14 +31,22 @@ struct pids_settings {
 	uint64_t clear_after;
 };
 
+struct throttled_settings {
+	int enabled;
+	uint64_t threshold;
+	int64_t percent;
+};
+
 struct cgroup_settings {
 	struct fault_settings frozen;
 	struct pids_settings pids;
+	struct throttled_settings throttled;
 };
 
 enum fault {
 	FAULT_FROZEN = 1 << 0,
 	FAULT_PIDS = 1 << 1,
+	FAULT_THROTTLED = 1 << 2,
 };
 
 struct hierarchy {
@@ -47,6 +57,7 @@ struct hierarchy {
 struct cgroup_state {
 	struct frozen_groups *frozen;
 	struct pids_groups *pids;
+	struct throttled_groups *throttled;
 	struct hierarchy hierarchies[WALKS_MAX];
 	size_t hierarchy_count, hierarchy; /* the one that is under way */
 	char frozen_path[PATH_MAX]; /* of the frozen group that the walk is below; "" if none */
@@ -75,10 +86,22 @@ static const struct field pids_fields[] = {
 static const struct schema pids_schema =
 	SCHEMA("pids", struct pids_settings, pids_fields, .extra_offset = SCHEMA_STRICT);
 
+static const struct field throttled_fields[] = {
+	SCHEMA_FIELD(struct throttled_settings, enabled, "enabled", FIELD_TRISTATE),
+	SCHEMA_FIELD(struct throttled_settings, threshold, "threshold", FIELD_DURATION,
+		     .minimum = (int64_t)NS_PER_S, .maximum = (int64_t)(24 * 3600 * NS_PER_S)),
+	SCHEMA_FIELD(struct throttled_settings, percent, "percent", FIELD_INTEGER, .minimum = 1,
+		     .maximum = 100),
+};
+static const struct schema throttled_schema = SCHEMA(
+	"throttled", struct throttled_settings, throttled_fields, .extra_offset = SCHEMA_STRICT);
+
 static const struct field fields[] = {
 	SCHEMA_FIELD(struct cgroup_settings, frozen, "frozen", FIELD_STRUCT,
 		     .schema = &fault_schema),
 	SCHEMA_FIELD(struct cgroup_settings, pids, "pids", FIELD_STRUCT, .schema = &pids_schema),
+	SCHEMA_FIELD(struct cgroup_settings, throttled, "throttled", FIELD_STRUCT,
+		     .schema = &throttled_schema),
 };
 static const struct schema settings_schema =
 	SCHEMA("cgroup", struct cgroup_settings, fields, .extra_offset = SCHEMA_STRICT);
@@ -95,6 +118,8 @@ static void set_defaults(void *memory)
 
 	settings->frozen = (struct fault_settings){true, FROZEN_THRESHOLD_NS};
 	settings->pids = (struct pids_settings){true, PIDS_CLEAR_AFTER_NS};
+	settings->throttled =
+		(struct throttled_settings){true, THROTTLED_THRESHOLD_NS, THROTTLED_PERCENT};
 }
 
 /* --- Looks --- */
@@ -106,6 +131,8 @@ static void end_round(struct detector_run *run, uint64_t boot_ns)
 	/* What was not looked at may be as it was. */
 	if (state->frozen && !state->incomplete)
 		frozen_groups_round_end(state->frozen, boot_ns);
+	if (state->throttled && !state->incomplete)
+		throttled_groups_round_end(state->throttled, boot_ns);
 	if (state->pids)
 		pids_groups_round_end(state->pids, !state->incomplete, boot_ns);
 	state->incomplete = false;
@@ -132,6 +159,8 @@ static void visit(struct cgroup_state *state, const struct hierarchy *hierarchy,
 	}
 	if (hierarchy->faults & FAULT_PIDS)
 		pids_groups_visit(state->pids, version, group, boot_ns);
+	if (hierarchy->faults & FAULT_THROTTLED)
+		throttled_groups_visit(state->throttled, version, group, boot_ns);
 }
 
 /* Goes through some groups. True when the round is over. */
@@ -246,6 +275,18 @@ static int start_pids(struct detector_run *run, const struct pids_settings *sett
 	return r < 0 ? r : add_walk(run, "pids", FAULT_PIDS);
 }
 
+static int start_throttled(struct detector_run *run, const struct throttled_settings *settings)
+{
+	struct cgroup_state *state = run->state;
+	uint64_t threshold_ns = duration_or(settings->threshold, THROTTLED_THRESHOLD_NS);
+	int64_t percent = settings->percent ? settings->percent : THROTTLED_PERCENT;
+	int r = throttled_groups_new(run, threshold_ns, (uint64_t)percent, &state->throttled);
+
+	/* As often as samples are taken, and a little more, as a round may be late. */
+	state->round_ns = MIN(state->round_ns, threshold_ns / (2 * THROTTLED_SAMPLES_PER_WINDOW));
+	return r < 0 ? r : add_walk(run, "cpu", FAULT_THROTTLED);
+}
+
 static int start(struct detector_run *run, char *reason, size_t reason_size)
 {
 	const struct cgroup_settings *settings = run->settings;
@@ -257,6 +298,8 @@ static int start(struct detector_run *run, char *reason, size_t reason_size)
 		r = start_frozen(run, &settings->frozen);
 	if (r == 0 && settings->pids.enabled)
 		r = start_pids(run, &settings->pids);
+	if (r == 0 && settings->throttled.enabled)
+		r = start_throttled(run, &settings->throttled);
 	state->round_ns = MAX(state->round_ns, ROUND_MIN_NS);
 	return r < 0 ? detector_fail(reason, reason_size, r, "opening the control groups") : 0;
 }
@@ -267,6 +310,7 @@ static void stop(struct detector_run *run)
 
 	frozen_groups_free(state->frozen);
 	pids_groups_free(state->pids);
+	throttled_groups_free(state->throttled);
 	for (size_t i = 0; i < state->hierarchy_count; i++)
 		cgroup_walk_free(state->hierarchies[i].walk);
 }
@@ -279,8 +323,8 @@ static const struct hook hooks[] = {
 DETECTOR(cgroup) = {
 	.name = "cgroup",
 	.summary =
-		"Control groups that stay frozen though no runtime paused them, or whose limit of pids "
-		"refuses forks",
+		"Control groups that stay frozen though no runtime paused them, whose limit of pids "
+		"refuses forks, or whose CPU quota runs out most of the time",
 	.hooks = hooks,
 	.settings = &settings_schema,
 	.defaults = set_defaults,

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The parts of the cgroup detector, for one another alone:
- *   cgroup.c          settings, ladder, the looks over the hierarchies
- *   cgroup_frozen.c   groups that are frozen, for how long, and on whose behalf
- *   cgroup_pids.c     limits of pids that refuse forks
- *   cgroup_finding.c  what all faults of a group tell of it
+ *   cgroup.c            settings, ladder, the looks over the hierarchies
+ *   cgroup_frozen.c     groups that are frozen, for how long, and on whose behalf
+ *   cgroup_pids.c       limits of pids that refuse forks
+ *   cgroup_throttled.c  CPU quotas that run out in most periods
+ *   cgroup_finding.c    what all faults of a group tell of it
  */
 #pragma once
 
@@ -19,8 +20,8 @@
  * out of memory.
  */
 struct cgroup_subject {
-	const char *fault; /* "frozen", "pids" */
-	const char *hierarchy; /* "freezer", "pids", "unified" */
+	const char *fault; /* "frozen", "pids", "throttled" */
+	const char *hierarchy; /* "freezer", "pids", "cpu", "unified" */
 	enum cgroup_version version;
 	const char *path;
 	uint64_t id;
@@ -78,3 +79,20 @@ void pids_groups_visit(struct pids_groups *pids, enum cgroup_version version,
 		       const struct cgroup_walk_group *group, uint64_t boot_ns);
 /* COMPLETE: every group was visited, so that what was not seen is gone. */
 void pids_groups_round_end(struct pids_groups *pids, bool complete, uint64_t boot_ns);
+
+/* --- CPU quotas --- */
+
+#define THROTTLED_GROUPS_MAX 4096 /* with a quota */
+#define THROTTLED_SAMPLES_PER_WINDOW 5
+
+struct throttled_groups;
+
+/* Told when SHARE_PERCENT of the periods of THRESHOLD_NS were throttled. 0 or -ENOMEM. */
+int throttled_groups_new(struct detector_run *run, uint64_t threshold_ns, uint64_t share_percent,
+			 struct throttled_groups **ret_throttled);
+void throttled_groups_free(struct throttled_groups *throttled);
+/* A group of a walk. */
+void throttled_groups_visit(struct throttled_groups *throttled, enum cgroup_version version,
+			    const struct cgroup_walk_group *group, uint64_t boot_ns);
+/* Every group was visited: one that was not seen has no quota any more, or is gone. */
+void throttled_groups_round_end(struct throttled_groups *throttled, uint64_t boot_ns);

@@ -56,6 +56,15 @@ static void a_limit_of_pids_tells_who_was_refused_and_who_is_in_it(void **state)
 	       "T, by the detector cgroup\n0 forks refused, at 0 of 0 pids\n0 processes");
 }
 
+static void a_throttled_group_tells_its_quota(void **state)
+{
+	expect("{\"fault\":\"throttled\",\"throttled\":2900,\"periods\":3000,\"seconds\":300,"
+	       "\"quotaCPUs\":0.5,\"cgroup\":{\"path\":\"/a\",\"version\":2}}",
+	       "T, by the detector cgroup\n"
+	       "control group /a (v2)\n"
+	       "throttled in 2900 of 3000 periods within 5m; its quota is 0.5 CPUs");
+}
+
 static void what_is_missing_or_of_another_type_is_left_out(void **state)
 {
 	expect("", "T, by the detector cgroup");
@@ -72,6 +81,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_frozen_group_tells_who_is_in_it_and_what_its_runtime_says),
 		cmocka_unit_test(a_limit_of_pids_tells_who_was_refused_and_who_is_in_it),
+		cmocka_unit_test(a_throttled_group_tells_its_quota),
 		cmocka_unit_test(what_is_missing_or_of_another_type_is_left_out),
 	};
 
