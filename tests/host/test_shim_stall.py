@@ -15,7 +15,8 @@ POD = {"io.kubernetes.cri.container-type": "container", "io.kubernetes.cri.conta
 
 def settings(enabled=True, shims=OWN_SHIMS, **extra):
     return {"detectors": {"shim_stall": {"enabled": enabled, "threshold": "3s", "shims": shims},
-                          **{name: {"enabled": False} for name in ("oom", "hung_task", "process_crash")}}, **extra}
+                          **{name: {"enabled": False}
+                             for name in ("oom", "hung_task", "process_crash", "cgroup", "kernel_log")}}, **extra}
 
 
 def condition(abnormal, kind):
