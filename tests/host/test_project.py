@@ -89,6 +89,15 @@ def test_every_reason_that_a_diagnoser_gives_is_in_the_table():
     assert not missing, f"not in docs/operations.md: {missing}"
 
 
+def test_the_custom_abnormal_of_the_documents_reaches_the_diagnoser_which_tells_why_it_declines(agent):
+    home = agent({"detectors": {"shim_stall": {"enabled": False}}})
+    example = re.search(r"^```yaml\n(.*?)^```", (ROOT / "docs/diagnosers.md").read_text(), re.M | re.S)[1]
+    file = pathlib.Path(home.socket).parent / "stuck.yaml"
+    file.write_text(example)
+    declined = home.cli("diagnose", "shim-deadlock", "-f", str(file)).stdout
+    assert "does not recognise this fault:" in declined and "serves pod shop/cart-7d9f" in " ".join(declined.split()), declined
+
+
 def test_the_agent_idles_lightly(agent):
     """Not a benchmark: a guard against something grossly heavier than promised."""
     if BUILD.name == "asan":

@@ -388,6 +388,7 @@ static void a_diagnoser_by_hand_says_whether_it_is_its_own(void **state)
 	assert_true(json_bool(json_at(yes.abnormal, "status"), "identifiable", false));
 	assert_int_equal(no.result, 0);
 	assert_false(json_bool(json_at(no.abnormal, "status"), "identifiable", false));
+	assert_string_equal(no.explanation, "the plug-in says that this Abnormal is not for it");
 	assert_int_equal(broken.result, -EIO);
 	assert_non_null(strstr(broken.explanation, "told to fail"));
 	assert_int_equal(
