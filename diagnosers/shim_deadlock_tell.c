@@ -172,8 +172,8 @@ static int identify(struct plugin_call *call, const char *reason, struct buffer 
 static void append_affected(const struct shim_findings *findings, struct buffer *out)
 {
 	buffer_printf(out, " It serves ");
-	shim_containers_text(findings->containers, findings->container_count,
-			     SHIM_CONTAINERS_SHOWN, out);
+	shim_containers_text(findings->containers, findings->container_count, SHIM_CONTAINERS_SHOWN,
+			     out);
 	buffer_append_text(out, ".");
 }
 

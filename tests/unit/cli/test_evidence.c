@@ -57,17 +57,20 @@ static void what_the_plug_ins_left_is_told_in_a_few_lines(void **state)
 		"second dump, 5s later: main goroutine in state unknown");
 	/* The action's target has told it. */
 	expect_evidence("kill-shim", status, "");
-	expect_evidence("kill-shim",
-			"{\"context\":{\"kill-shim\":{\"containers\":[{\"id\":\"a\",\"sandbox\":true,"
-			"\"processes\":1},{\"id\":\"b\",\"name\":\"api\",\"processes\":3}],"
-			"\"containerCount\":2}}}",
-			"\naffected: sandbox a, 1 running process\n"
-			"affected: container api b, 3 running processes");
-	expect_evidence("shim-deadlock",
-			"{\"context\":{\"shim-deadlock\":{\"dumps\":[{\"time\":\"2026-11-23T10:00:00Z\","
-			"\"main\":" MAIN_SOONER "},{\"time\":\"2026-11-23T10:00:05Z\",\"main\":" MAIN "}]}}}",
-			"\nin both dumps, 5s apart: main goroutine in chan send for 3 min: reaper.Reap "
-			"← main.main");
+	expect_evidence(
+		"kill-shim",
+		"{\"context\":{\"kill-shim\":{\"containers\":[{\"id\":\"a\",\"sandbox\":true,"
+		"\"processes\":1},{\"id\":\"b\",\"name\":\"api\",\"processes\":3}],"
+		"\"containerCount\":2}}}",
+		"\naffected: sandbox a, 1 running process\n"
+		"affected: container api b, 3 running processes");
+	expect_evidence(
+		"shim-deadlock",
+		"{\"context\":{\"shim-deadlock\":{\"dumps\":[{\"time\":\"2026-11-23T10:00:00Z\","
+		"\"main\":" MAIN_SOONER "},{\"time\":\"2026-11-23T10:00:05Z\",\"main\":" MAIN
+		"}]}}}",
+		"\nin both dumps, 5s apart: main goroutine in chan send for 3 min: reaper.Reap "
+		"← main.main");
 	expect_evidence("other", status, "");
 	expect_evidence("goroutines", "{}", "");
 	expect_evidence("kill-shim", "{\"context\":{\"kill-shim\":{}}}", "");

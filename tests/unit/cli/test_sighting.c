@@ -113,15 +113,16 @@ static void a_name_cannot_begin_a_line_of_its_own(void **state)
 
 static void a_shim_of_one_container_does_not_name_it_twice(void **state)
 {
-	expect_sighting("{\"detector\":\"shim_stall\",\"type\":\"ShimStopped\",\"container\":"
-			"{\"id\":\"web\",\"name\":\"web\",\"pod\":\"p\"},\"details\":{\"shim\":{"
-			"\"pid\":1,\"comm\":\"conmon\",\"id\":\"web\"},\"containers\":[{\"id\":"
-			"\"web\",\"name\":\"web\",\"pod\":\"p\",\"init\":{\"pid\":2,\"state\":\"S\"},"
-			"\"processes\":2}],\"containerCount\":1}}",
-			"ShimStopped, by the detector shim_stall\n"
-			"container web of pod p\n"
-			"shim conmon, started for web\n"
-			"serves that container alone, 2 processes");
+	expect_sighting(
+		"{\"detector\":\"shim_stall\",\"type\":\"ShimStopped\",\"container\":"
+		"{\"id\":\"web\",\"name\":\"web\",\"pod\":\"p\"},\"details\":{\"shim\":{"
+		"\"pid\":1,\"comm\":\"conmon\",\"id\":\"web\"},\"containers\":[{\"id\":"
+		"\"web\",\"name\":\"web\",\"pod\":\"p\",\"init\":{\"pid\":2,\"state\":\"S\"},"
+		"\"processes\":2}],\"containerCount\":1}}",
+		"ShimStopped, by the detector shim_stall\n"
+		"container web of pod p\n"
+		"shim conmon, started for web\n"
+		"serves that container alone, 2 processes");
 }
 
 static void a_detector_that_nobody_has_words_for_shows_its_details(void **state)
