@@ -212,8 +212,8 @@ struct process_crash_event {
 };
 
 _Static_assert(sizeof(struct crash_build_id) == 32, "crash_build_id is the kernel's");
-_Static_assert(sizeof(struct crash_signal) == 104 + 8 * CRASH_STACK_DEPTH + 32 * CRASH_STACK_DEPTH +
-						      CRASH_FILE_SIZE,
+_Static_assert(sizeof(struct crash_signal) ==
+		       104 + 8 * CRASH_STACK_DEPTH + 32 * CRASH_STACK_DEPTH + CRASH_FILE_SIZE,
 	       "crash_signal is the wire format");
 _Static_assert(sizeof(struct process_crash_event) ==
 		       24 + 56 + EVENT_COMM_SIZE + 8 + sizeof(struct crash_signal) +

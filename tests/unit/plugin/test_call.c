@@ -291,13 +291,14 @@ static void a_collectors_files_are_listed_and_links_are_not_followed(void **stat
 	char directory[128];
 
 	snprintf(directory, sizeof(directory), "%s/artifacts/new/one", fixture->directory);
-	call_with(fixture,
-		  script(fixture, PLUGIN_COLLECTOR,
-			 "#!/bin/sh\ncd \"$LIFEBOAT_ARTIFACT_DIR\" && printf abc >b.txt && mkdir "
-			 "sub && "
-			 "printf abcd >sub/a.txt && : >empty.txt && ln -s /etc/shadow link && mkfifo "
-			 "fifo\n"),
-		  STEP_COLLECT, abnormal, directory, &result);
+	call_with(
+		fixture,
+		script(fixture, PLUGIN_COLLECTOR,
+		       "#!/bin/sh\ncd \"$LIFEBOAT_ARTIFACT_DIR\" && printf abc >b.txt && mkdir "
+		       "sub && "
+		       "printf abcd >sub/a.txt && : >empty.txt && ln -s /etc/shadow link && mkfifo "
+		       "fifo\n"),
+		STEP_COLLECT, abnormal, directory, &result);
 	assert_null(result.error);
 	const struct artifact *artifacts = result.artifacts.items;
 	assert_int_equal(result.artifacts.count, 2);
