@@ -7,6 +7,7 @@
  * debugs. Done is it when the runtime has let go of the containers, not when the process is gone.
  */
 #include <inttypes.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/pidfd.h>
 
@@ -21,6 +22,7 @@
 /* A restart of containerd is the first thing that people try. */
 #define RUNTIME_WITHIN_NS (10 * NS_PER_S)
 #define RUNTIME_LOOK_NS (500 * NS_PER_MS)
+#define ENDING_MS 500
 /* What a stall of unknown cause was then is no proof of what it is now; a deadlock never ends. */
 #define STALLED_AGE_MAX_NS ((int64_t)(10 * 60 * NS_PER_S))
 
@@ -157,8 +159,18 @@ static int check_shim(const struct plugin_call *call, const struct shim *shim)
 	return 0;
 }
 
-/* Whoever answers, or reaps one of ZOMBIES, is alive; says so, or returns 0. */
-static int check_stuck(const struct plugin_call *call, const struct shim *shim,
+static bool has_ended(int pidfd)
+{
+	struct pollfd ended = {.fd = pidfd, .events = POLLIN};
+
+	return poll(&ended, 1, ENDING_MS) > 0;
+}
+
+/*
+ * Whoever answers, or reaps one of ZOMBIES, is alive; says so, or returns 0. -ESRCH without a word if it
+ * ends meanwhile, which closes its connections and has its children reaped.
+ */
+static int check_stuck(const struct plugin_call *call, const struct shim *shim, int pidfd,
 		       const struct process *zombies, size_t count)
 {
 	struct shim_reply reply;
@@ -166,6 +178,8 @@ static int check_stuck(const struct plugin_call *call, const struct shim *shim,
 
 	shim_question(call, shim, QUESTION_NS, &reply);
 	left = zombies_left(call->host, zombies, count);
+	if ((reply.answered || left < count) && has_ended(pidfd))
+		return -ESRCH;
 	if (reply.answered)
 		return plugin_fail(PLUGIN_NOT_MINE,
 				   "the shim has recovered: a State request was %s", reply.text);
@@ -360,6 +374,14 @@ static int report_killed(struct plugin_call *call, const struct shim *shim, cons
 	return r < 0 ? r : PLUGIN_RECOGNISED;
 }
 
+/* By itself, or by the repair of another Abnormal of the same shim. */
+static int report_ended(struct plugin_call *call)
+{
+	int r = subject_report(call, "the shim has ended already");
+
+	return r < 0 ? r : PLUGIN_RECOGNISED;
+}
+
 static int recover(struct plugin_call *call)
 {
 	struct process zombies[ZOMBIES_KEPT];
@@ -372,10 +394,8 @@ static int recover(struct plugin_call *call)
 	if (r != 0)
 		return r;
 	r = subject_shim_again(call, known, &shim);
-	if (r == -ESRCH) {
-		r = subject_report(call, "the shim has ended already");
-		return r < 0 ? r : PLUGIN_RECOGNISED;
-	}
+	if (r == -ESRCH)
+		return report_ended(call);
 	if (r < 0)
 		return explain_other(r, known);
 	r = check_shim(call, &shim);
@@ -384,14 +404,16 @@ static int recover(struct plugin_call *call)
 	r = wait_for_runtime(call, json_string(plan, "runtime"));
 	if (r != 0)
 		return r;
-	count = planned_zombies(plan, zombies);
-	r = check_stuck(call, &shim, zombies, count);
-	if (r != 0)
-		return r;
 	_cleanup_close_ int fd =
 		process_open(call->host, shim.process.pid, shim.process.start_time);
 	if (fd < 0)
 		return explain_other(fd, known);
+	count = planned_zombies(plan, zombies);
+	r = check_stuck(call, &shim, fd, zombies, count);
+	if (r == -ESRCH)
+		return report_ended(call);
+	if (r != 0)
+		return r;
 	/* The question took its time. */
 	r = check_shim(call, &shim);
 	if (r != 0)

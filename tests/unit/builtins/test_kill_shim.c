@@ -203,6 +203,25 @@ static void a_shim_that_answers_by_then_is_left_alone(void **state)
 	assert_true(is_alive(victim));
 }
 
+/* As when another Abnormal of the same shim is repaired at that moment. */
+static void a_shim_that_ends_meanwhile_has_not_recovered(void **state)
+{
+	struct victim *victim = *state;
+	pid_t other;
+
+	assert_int_equal(plan(victim), PLUGIN_RECOGNISED);
+	other = fork();
+	if (other == 0) {
+		usleep(500000);
+		kill(victim->shim->pid, SIGKILL);
+		_exit(0);
+	}
+	int r = recover(victim);
+	waitpid(other, NULL, 0);
+	assert_int_equal(r, PLUGIN_RECOGNISED);
+	fixture_expect_message(victim->shim->fixture, "the shim has ended already");
+}
+
 static void a_shim_that_somebody_debugs_is_left_alone(void **state)
 {
 	struct victim *victim = *state;
@@ -421,6 +440,7 @@ int main(int argc, char **argv)
 		TEST(a_deadlocked_shim_is_killed_and_all_it_served_is_named_before),
 		cmocka_unit_test(a_sentence_names_some_of_many_containers_and_a_target_all),
 		TEST(a_shim_that_answers_by_then_is_left_alone),
+		TEST(a_shim_that_ends_meanwhile_has_not_recovered),
 		TEST(a_shim_that_somebody_debugs_is_left_alone),
 		TEST(a_stopped_shim_is_left_alone),
 		TEST(another_process_with_that_pid_is_left_alone),
