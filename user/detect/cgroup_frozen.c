@@ -149,13 +149,15 @@ static bool read_members(const struct frozen_groups *frozen, const struct frozen
 			 int64_t **ret_pids, size_t *ret_count)
 {
 	const char *controller = group->version == CGROUP_V1 ? "freezer" : "";
+	_cleanup_free_ int64_t *pids = NULL;
+	size_t count;
 
-	if (cgroup_processes(frozen->run->host, controller, group->path, ret_pids, ret_count) < 0)
+	if (cgroup_processes(frozen->run->host, controller, group->path, &pids, &count) < 0 ||
+	    !count)
 		return false;
-	if (*ret_count)
-		return true;
-	free(*ret_pids);
-	return false;
+	*ret_pids = TAKE_PTR(pids);
+	*ret_count = count;
+	return true;
 }
 
 static void tell_frozen(struct frozen_groups *frozen, struct frozen_group *group, uint64_t boot_ns)

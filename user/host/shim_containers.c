@@ -264,7 +264,7 @@ static int find_folder(struct shim_survey *survey, const char *bundle,
 static int add_siblings(struct shim_survey *survey, const struct shim *shim,
 			struct container_list *list)
 {
-	const struct bundle_folder *folder;
+	const struct bundle_folder *folder = NULL;
 	int r = find_folder(survey, shim->bundle, &folder);
 
 	for (size_t i = 0; r == 0 && i < folder->count; i++) {
