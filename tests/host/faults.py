@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -28,6 +29,15 @@ def wait_for(condition, seconds, what, seen=None):
             detail = f"\nseen:\n{seen() if callable(seen) else seen}" if seen else ""
             raise AssertionError(f"after {seconds} s still not: {what}{detail}")
         time.sleep(0.05)
+
+
+def only_detector(name, settings=None):
+    """Configuration `detectors` in which NAME alone is on: what else happens on this host is not the test's."""
+    sources = pathlib.Path(__file__).parents[2].glob("user/detect/*.c")
+    names = {each for source in sources
+             for each in re.findall(r"^DETECTOR\((\w+)\)", source.read_text(encoding="utf-8"), re.M)}
+    assert name in names, f"there is no detector {name}, but {sorted(names)}"
+    return {**{each: {"enabled": False} for each in names}, name: settings or {}}
 
 
 def process_state(pid):

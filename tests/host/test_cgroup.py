@@ -11,7 +11,7 @@ import sys
 
 import pytest
 from containers import Unavailable
-from faults import end_process, process_state, wait_for
+from faults import end_process, only_detector, process_state, wait_for
 
 
 def hierarchy(controller, version):
@@ -97,8 +97,7 @@ def freezer(request):
 
 
 def settings(faults=None, **recoverer):
-    only = {name: {"enabled": False} for name in ("hung_task", "oom", "shim_stall", "process_crash")}
-    whole = {"detectors": {**only, "cgroup": faults or {"frozen": {"threshold": "1s"}}}}
+    whole = {"detectors": only_detector("cgroup", faults or {"frozen": {"threshold": "1s"}})}
     if recoverer:
         whole["recoverers"] = {"thaw-cgroup": {"enabled": True, **recoverer}}
     return whole

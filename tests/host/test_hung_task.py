@@ -7,9 +7,9 @@ import sys
 import time
 
 import pytest
-from faults import Filesystem, end_process, process_state, wait_for
+from faults import Filesystem, end_process, only_detector, process_state, wait_for
 
-FAST = {"detectors": {"hung_task": {"threshold": "1s"}, "oom": {"enabled": False}}}
+FAST = {"detectors": only_detector("hung_task", {"threshold": "1s"})}
 
 
 def with_thaw(extra=None):
@@ -111,8 +111,7 @@ def test_a_hang_that_ends_by_itself_is_told_as_cleared(agent, scratch):
 
 def test_the_poll_rung_gives_the_same_verdict(agent, scratch):
     configuration = with_thaw()
-    configuration["detectors"] = {"hung_task": {"threshold": "1s", "hook": "poll/proc"},
-                                  "oom": {"enabled": False}}
+    configuration["detectors"] = only_detector("hung_task", {"threshold": "1s", "hook": "poll/proc"})
     agent = agent(configuration)
     detectors = json.loads(agent.cli("get", "detectors", "-o", "json").stdout)["items"]
     hung = next(item for item in detectors if item["name"] == "hung_task")

@@ -12,7 +12,7 @@ import pathlib
 import re
 
 import pytest
-from faults import Filesystem, wait_for
+from faults import Filesystem, only_detector, wait_for
 
 LIMIT = pathlib.Path("/proc/sys/kernel/printk_devkmsg")
 HOOKS = ["tp_btf/console", "poll/kmsg"]
@@ -24,11 +24,10 @@ def marker():
 
 
 def configuration(marker, hook=None, **settings):
-    others = {name: {"enabled": False} for name in ("hung_task", "oom", "shim_stall", "process_crash")}
     own = {"rules": [{"name": "disk", "pattern": f"{marker}: *disk {{}} is broken*", "type": "BrokenDisk"}], **settings}
     if hook:
         own["hook"] = hook
-    return {"detectors": {**others, "kernel_log": own}}
+    return {"detectors": only_detector("kernel_log", own)}
 
 
 def log(*lines):

@@ -8,11 +8,11 @@ import signal
 
 import pytest
 from containers import missing_for_containers
-from faults import MemoryGroup, memory_hierarchy
+from faults import MemoryGroup, memory_hierarchy, only_detector
 
 pytestmark = pytest.mark.skipif(memory_hierarchy()[0] is None, reason=f"{memory_hierarchy()[1]}")
 
-ONLY_OOM = {"detectors": {"hung_task": {"enabled": False}, "shim_stall": {"enabled": False}}}
+ONLY_OOM = {"detectors": only_detector("oom")}
 
 
 def wait_kill_in(agent, path):

@@ -10,9 +10,9 @@ import sys
 import time
 
 import pytest
-from faults import MemoryGroup, end_process, memory_hierarchy, run, wait_for
+from faults import MemoryGroup, end_process, memory_hierarchy, only_detector, run, wait_for
 
-ONLY_CRASHES = {"detectors": {"hung_task": {"enabled": False}, "oom": {"enabled": False}}}
+ONLY_CRASHES = {"detectors": only_detector("process_crash")}
 
 SOURCE = r"""
 #define _GNU_SOURCE
@@ -144,6 +144,9 @@ FAULTS = [
 
 def no_core():
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # Under nohup, or in the background of a shell, these come ignored.
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def core():
@@ -342,8 +345,7 @@ def test_a_core_is_told_when_one_was_written(agent, program):
 
 @pytest.mark.parametrize("hook", ["tp_btf/signal_deliver", "raw_tp/signal_deliver"])
 def test_each_rung_sees_the_crash(agent, program, hook):
-    agent = agent({"detectors": {"hung_task": {"enabled": False}, "oom": {"enabled": False},
-                                 "process_crash": {"hook": hook}}})
+    agent = agent({"detectors": only_detector("process_crash", {"hook": hook})})
     crash(program, "truncated", "crash-rung").wait(10)
     item = wait_program(agent, "crash-rung", until=ended)
     assert details(item)["code"] == "BUS_ADRERR" and details(item)["address"] != "0x0", details(item)

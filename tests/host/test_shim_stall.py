@@ -5,7 +5,7 @@ import pathlib
 
 import pytest
 from containers import OWN_SHIMS, processes_called
-from faults import wait_for
+from faults import only_detector, wait_for
 
 POD = {"io.kubernetes.cri.container-type": "container", "io.kubernetes.cri.container-name": "server",
        "io.kubernetes.cri.sandbox-name": "web-0", "io.kubernetes.cri.sandbox-namespace": "shop",
@@ -14,9 +14,8 @@ POD = {"io.kubernetes.cri.container-type": "container", "io.kubernetes.cri.conta
 
 
 def settings(enabled=True, shims=OWN_SHIMS, **extra):
-    return {"detectors": {"shim_stall": {"enabled": enabled, "threshold": "3s", "shims": shims},
-                          **{name: {"enabled": False}
-                             for name in ("oom", "hung_task", "process_crash", "cgroup", "kernel_log")}}, **extra}
+    own = {"enabled": enabled, "threshold": "3s", "shims": shims}
+    return {"detectors": only_detector("shim_stall", own), **extra}
 
 
 def condition(abnormal, kind):
