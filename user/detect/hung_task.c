@@ -15,6 +15,7 @@
 
 #include "../../bpf/hung_task.h"
 #include "base/file.h"
+#include "detect/iterator.h"
 #include "host/kallsyms.h"
 #include "hung_task.skel.h"
 
@@ -270,42 +271,23 @@ static size_t record_size(const struct event_header *header)
 						       : sizeof(struct blocked_task_event);
 }
 
-/* Reads the iterator to its end. The kernel hands over whole records, but read(2) may cut one. */
-static int read_iterator(struct hung_task *state)
+/* The record at DATA, of LENGTH bytes at most. Returns its size, 0 if it is cut, or -errno. */
+static ssize_t take_record(void *userdata, const char *data, size_t length)
 {
-	_cleanup_close_ int fd = bpf_iter_create(bpf_link__fd(state->link));
-	size_t filled = 0;
+	struct hung_task *state = userdata;
+	struct event_header header;
 
-	if (fd < 0)
-		return -errno;
-	for (;;) {
-		ssize_t length = read(fd, state->records + filled, RECORDS_BYTES - filled);
-
-		/* EAGAIN: a million tasks went by without a record, and the next read goes on. */
-		if (length < 0 && (errno == EINTR || errno == EAGAIN))
-			continue;
-		if (length < 0)
-			return -errno;
-		if (length == 0)
-			return filled ? -EBADMSG : 0;
-		filled += (size_t)length;
-		size_t at = 0;
-		while (filled - at >= sizeof(struct event_header)) {
-			struct event_header header;
-
-			memcpy(&header, state->records + at, sizeof(header));
-			size_t size = record_size(&header);
-			if (header.version != EVENTS_VERSION || !size || header.size != size)
-				return -EPROTO;
-			if (filled - at < size)
-				break;
-			memcpy(&state->record, state->records + at, size);
-			on_record(state, &state->record.header);
-			at += size;
-		}
-		memmove(state->records, state->records + at, filled - at);
-		filled -= at;
-	}
+	if (length < sizeof(header))
+		return 0;
+	memcpy(&header, data, sizeof(header));
+	size_t size = record_size(&header);
+	if (header.version != EVENTS_VERSION || !size || header.size != size)
+		return -EPROTO;
+	if (length < size)
+		return 0;
+	memcpy(&state->record, data, size);
+	on_record(state, &state->record.header);
+	return (ssize_t)size;
 }
 
 /* Drops the waits that this look did not find again: their tasks have moved on. */
@@ -338,7 +320,7 @@ static uint64_t look_iterator(struct detector_run *run)
 	control->last_pid = 0;
 	control->walk = state->walk_next ? WALK_WANTED : WALK_OFF;
 	groups_begin(state->groups);
-	int r = read_iterator(state);
+	int r = iterator_read(state->link, state->records, RECORDS_BYTES, take_record, state);
 	if (r < 0) {
 		groups_abandon(state->groups);
 		if (log_limit_pass(&state->read_limit, 1, 600 * NS_PER_S, &suppressed))

@@ -7,6 +7,7 @@
 
 #include <bpf/bpf.h>
 
+#include "detect/iterator.h"
 #include "shim_stall.skel.h"
 
 #define THRESHOLD_DEFAULT_NS (10 * NS_PER_S)
@@ -244,10 +245,15 @@ static int on_task(struct shim_look *look, const struct shim_task_event *event)
 	return shim_look_add_process(look, &process);
 }
 
+struct taking {
+	const struct detector_run *run;
+	struct shim_look *look;
+};
+
 /* The record at DATA, of LENGTH bytes at most. Returns its size, 0 if it is cut, or -errno. */
-static ssize_t on_record(const struct detector_run *run, struct shim_look *look, const char *data,
-			 size_t length)
+static ssize_t take_record(void *userdata, const char *data, size_t length)
 {
+	const struct taking *taking = userdata;
 	union {
 		struct event_header header;
 		struct shim_event shim;
@@ -266,40 +272,9 @@ static ssize_t on_record(const struct detector_run *run, struct shim_look *look,
 	if (length < size)
 		return 0;
 	memcpy(&record, data, size);
-	int r = record.header.type == EVENT_SHIM ? on_shim(run, look, &record.shim)
-						 : on_task(look, &record.task);
+	int r = record.header.type == EVENT_SHIM ? on_shim(taking->run, taking->look, &record.shim)
+						 : on_task(taking->look, &record.task);
 	return r < 0 ? r : (ssize_t)size;
-}
-
-/* Reads the iterator to its end. The kernel hands over whole records, but read(2) may cut one. */
-static int read_iterator(const struct detector_run *run, struct shim_look *look)
-{
-	const struct shim_stall *state = run->state;
-	_cleanup_close_ int fd = bpf_iter_create(bpf_link__fd(state->link));
-	size_t filled = 0;
-
-	if (fd < 0)
-		return -errno;
-	for (;;) {
-		ssize_t length = read(fd, state->records + filled, RECORDS_BYTES - filled),
-			size = 0;
-
-		/* EAGAIN: a million tasks went by without a record, and the next read goes on. */
-		if (length < 0 && (errno == EINTR || errno == EAGAIN))
-			continue;
-		if (length < 0)
-			return -errno;
-		if (length == 0)
-			return filled ? -EBADMSG : 0;
-		filled += (size_t)length;
-		size_t at = 0;
-		while ((size = on_record(run, look, state->records + at, filled - at)) > 0)
-			at += (size_t)size;
-		if (size < 0)
-			return (int)size;
-		memmove(state->records, state->records + at, filled - at);
-		filled -= at;
-	}
 }
 
 /* EVERYTHING: each process of the node into LOOK's processes, and nothing else. */
@@ -307,12 +282,13 @@ static int run_iterator(const struct detector_run *run, struct shim_look *look, 
 {
 	const struct shim_stall *state = run->state;
 	struct shim_stall_control *control = &state->skeleton->bss->control;
+	struct taking taking = {.run = run, .look = look};
 
 	control->everything = everything;
 	control->tasks = 0;
 	control->shims = control->shim_tasks = 0;
 	control->left_out = control->left_out_from = control->last_pid = 0;
-	return read_iterator(run, look);
+	return iterator_read(state->link, state->records, RECORDS_BYTES, take_record, &taking);
 }
 
 static int list_processes(struct detector_run *run, struct shim_look *look)
