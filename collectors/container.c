@@ -84,12 +84,23 @@ static int collect(struct plugin_call *call)
 	return r == 0 ? answer(call, &names) : r;
 }
 
+static bool wants(const struct abnormal *abnormal)
+{
+	const struct kernel_event *event = abnormal->spec.kernel_event;
+	const struct container_identity *told = event ? event->container : NULL;
+	struct subject_thread process;
+
+	return (told && (told->id || told->cgroup_path)) || id_in_context(abnormal) ||
+	       subject_process(abnormal, &process);
+}
+
 PLUGIN(container_collector) = {
 	.name = "container",
 	.summary = "what the container is called: pod, namespace, name, image",
 	.kind = PLUGIN_COLLECTOR,
 	.order = 15,
 	.sources = FOR_SOURCE(SOURCE_KERNEL_EVENT) | FOR_SOURCE(SOURCE_CUSTOM),
+	.wants = wants,
 	.troubleshooting = true,
 	.collect = collect,
 };

@@ -258,9 +258,10 @@ bool plugin_entry_matches(const struct plugin_entry *entry, const struct abnorma
 
 	if (entry->sources && !(entry->sources & FOR_SOURCE(source)))
 		return false;
-	if (source != SOURCE_KERNEL_EVENT || !entry->detectors.count)
-		return true;
-	return event && event->detector && strings_contain(&entry->detectors, event->detector);
+	if (source == SOURCE_KERNEL_EVENT && entry->detectors.count &&
+	    (!event || !event->detector || !strings_contain(&entry->detectors, event->detector)))
+		return false;
+	return !entry->builtin || !entry->builtin->wants || entry->builtin->wants(abnormal);
 }
 
 static int set_duration(cJSON *json, const char *name, uint64_t ns)

@@ -63,6 +63,12 @@ struct plugin {
 	unsigned sources;
 	/* … and, for kernel events, detectors; ended by NULL (NULL: any). */
 	const char *const *detectors;
+	/*
+	 * … and, of those, which have anything for it (NULL: all). The agent asks itself, on its loop,
+	 * and saves a process: it looks at the Abnormal alone, and at nothing of the node. An Abnormal
+	 * that assigns the plug-in gets it anyway.
+	 */
+	bool (*wants)(const struct abnormal *abnormal);
 	bool troubleshooting; /* collector: also when nobody recognised the fault */
 	bool only_troubleshooting; /* collector: only then */
 	enum disturbance disturbs; /* recoverer, as all below */

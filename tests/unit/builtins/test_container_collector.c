@@ -93,6 +93,27 @@ static void what_is_no_container_is_not_its_business(void **state)
 	assert_null(plugin_context_of(&fixture->call, "container"));
 }
 
+static void expect_asked(struct plugin_fixture *fixture, const char *text, bool expected)
+{
+	fixture_call(fixture, PLUGIN_COLLECTOR, "container", text);
+	if (fixture->call.plugin->wants(fixture->abnormal) != expected)
+		fail_msg("%s should %sbe asked about", text, expected ? "" : "not ");
+}
+
+static void it_is_asked_only_where_a_container_may_be_found(void **state)
+{
+	struct plugin_fixture *fixture = *state;
+
+	expect_asked(fixture, CUSTOM("\"ticket\":7"), false);
+	expect_asked(fixture, CUSTOM("\"container\":{\"image\":\"mysql:8\"}"), false);
+	expect_asked(fixture, CUSTOM("\"container\":\"" ID "\""), true);
+	expect_asked(fixture, CUSTOM("\"container\":{\"id\":\"" ID "\"}"), true);
+	expect_asked(fixture, CUSTOM("\"pid\":4711"), true);
+	expect_asked(fixture, EVENT("\"id\":\"" ID "\""), true);
+	expect_asked(fixture, EVENT("\"cgroupPath\":\"/batch/job-7\""), true);
+	expect_asked(fixture, EVENT(""), false);
+}
+
 static void a_group_above_the_container_does_not_have_its_name(void **state)
 {
 	struct plugin_fixture *fixture = *state;
@@ -126,6 +147,7 @@ int main(void)
 		PLUGIN_TEST(a_custom_abnormal_names_it_by_its_id),
 		PLUGIN_TEST(a_group_of_somebodys_own_leads_to_it),
 		PLUGIN_TEST(what_is_no_container_is_not_its_business),
+		PLUGIN_TEST(it_is_asked_only_where_a_container_may_be_found),
 		PLUGIN_TEST(a_group_above_the_container_does_not_have_its_name),
 		PLUGIN_TEST(a_sandbox_is_called_so),
 	};

@@ -55,6 +55,13 @@ PLUGIN(trouble_collector) = {.name = "trouble",
 			     .only_troubleshooting = true};
 PLUGIN(both_collector) = {
 	.name = "both", .kind = PLUGIN_COLLECTOR, .collect = nothing, .troubleshooting = true};
+static bool has_context(const struct abnormal *abnormal)
+{
+	return json_at(abnormal->spec.context, "answer");
+}
+
+PLUGIN(picky_recoverer) = {
+	.name = "picky", .kind = PLUGIN_RECOVERER, .recover = nothing, .wants = has_context};
 PLUGIN(off_recoverer) = {.name = "off",
 			 .kind = PLUGIN_RECOVERER,
 			 .recover = nothing,
@@ -258,6 +265,23 @@ static void a_recoverer_that_is_off_by_default_waits_for_the_operator(void **sta
 	assert_int_equal(entry->rate_period_ns, 3600 * NS_PER_S);
 	assert_int_equal(entry->cooldown_ns, 60 * NS_PER_S);
 	assert_true(entry->dry_run);
+}
+
+static void what_a_built_in_does_not_want_it_gets_only_when_it_is_assigned(void **state)
+{
+	struct registered *registered = *state;
+	_cleanup_abnormal_ struct abnormal *abnormal = custom_abnormal();
+
+	start(registered, PLUGIN_RECOVERER, NULL);
+	assert_int_equal(json_set_bool(abnormal->spec.context, "answer", true), 0);
+	assert_string_equal(chain_of(registered, PLUGIN_RECOVERER, abnormal), "picky");
+	cJSON_DeleteItemFromObject(abnormal->spec.context, "answer");
+	assert_string_equal(chain_of(registered, PLUGIN_RECOVERER, abnormal), "");
+	struct object_reference *reference =
+		list_append(&abnormal->spec.assigned_recoverers, &object_reference_schema);
+	assert_non_null(reference);
+	assert_int_equal(string_set(&reference->name, "picky"), 0);
+	assert_string_equal(chain_of(registered, PLUGIN_RECOVERER, abnormal), "picky");
 }
 
 static void a_recoverer_script_is_on_and_disturbs_a_node_unless_it_says_otherwise(void **state)
@@ -521,6 +545,7 @@ int main(void)
 		UNIT(assigned_plug_ins_run_alone_and_in_their_order),
 		UNIT(troubleshooting_collectors_come_when_nobody_knows),
 		UNIT(a_recoverer_that_is_off_by_default_waits_for_the_operator),
+		UNIT(what_a_built_in_does_not_want_it_gets_only_when_it_is_assigned),
 		UNIT(a_recoverer_script_is_on_and_disturbs_a_node_unless_it_says_otherwise),
 		UNIT(a_script_is_in_the_chain_at_once_and_gone_when_removed),
 		UNIT(a_script_that_is_made_executable_later_is_found_then),
