@@ -135,6 +135,17 @@ static void detectors_tell(const struct agent *agent)
 	}
 }
 
+static void on_unknown_plugin(enum plugin_kind kind, const char *name, const char *meant)
+{
+	const char *kind_name = plugin_kind_names[kind];
+
+	log_warning(
+		"The configuration has settings for %ss.%s, but there is no such %s, built in or as "
+		"a script: they are without effect%s%s%s",
+		kind_name, name, kind_name, meant ? "; did you mean " : "", meant ? meant : "",
+		meant ? "?" : "");
+}
+
 /* --- Signals --- */
 
 static int on_end(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)
@@ -168,6 +179,7 @@ static int configuration_apply(struct agent *agent, struct config **config)
 		return r;
 	}
 	log_set_level((enum log_level)(*config)->log_level);
+	registry_tell_unknown(agent->registry, on_unknown_plugin);
 	pipeline_reconfigure(agent->pipeline, &settings);
 	struct config *before = agent->reloaded;
 	agent->reloaded = *config;
@@ -384,7 +396,10 @@ static int plugins_begin(struct agent *agent)
 
 	settings_plugins(config, registry.settings);
 	int r = registry_new(&registry, &agent->registry);
-	return r < 0 ? r : call_pool_new(&pool, &agent->pool);
+	if (r < 0)
+		return r;
+	registry_tell_unknown(agent->registry, on_unknown_plugin);
+	return call_pool_new(&pool, &agent->pool);
 }
 
 static int store_begin(struct agent *agent)

@@ -2,6 +2,7 @@
 /* All plug-ins of the three kinds, in chain order, and which of them an Abnormal gets. */
 #include "plugin/registry.h"
 
+#include "base/suggestion.h"
 #include "plugin/entry.h"
 #include "plugin/run.h"
 #include "plugin/settings.h"
@@ -218,6 +219,28 @@ struct plugin_entry *registry_find(const struct registry *registry, enum plugin_
 		refused = entry;
 	}
 	return refused;
+}
+
+static const char *name_near(const struct registry_kind *kind, const char *name)
+{
+	struct suggestion suggestion = {.text = name};
+
+	for (size_t i = 0; i < kind->count; i++)
+		suggestion_offer(&suggestion, kind->entries[i]->name);
+	return suggestion.best;
+}
+
+void registry_tell_unknown(const struct registry *registry,
+			   void (*tell)(enum plugin_kind kind, const char *name, const char *meant))
+{
+	for (int i = 0; i < KINDS; i++) {
+		const struct registry_kind *kind = &registry->kinds[i];
+		const cJSON *of_one;
+
+		cJSON_ArrayForEach (of_one, kind->settings)
+			if (!registry_find(registry, kind->kind, of_one->string))
+				tell(kind->kind, of_one->string, name_near(kind, of_one->string));
+	}
 }
 
 static const struct list *assigned_list(const struct abnormal *abnormal, enum plugin_kind kind)

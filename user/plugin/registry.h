@@ -80,6 +80,14 @@ void registry_free(struct registry *registry);
 DEFINE_CLEANUP(struct registry, registry_free);
 int registry_reconfigure(struct registry *registry, const cJSON *const settings[3]);
 
+/*
+ * Calls TELL for each name that the configuration has settings for and no plug-in has, built-in or script, with
+ * the name that was perhaps meant, or NULL. Such a script may still come, so it is no error.
+ */
+void registry_tell_unknown(const struct registry *registry,
+			   void (*tell)(enum plugin_kind kind, const char *name,
+					const char *meant));
+
 /* The entry, disabled and refused ones too, or NULL; borrowed. */
 struct plugin_entry *registry_find(const struct registry *registry, enum plugin_kind kind,
 				   const char *name);

@@ -284,6 +284,28 @@ static void what_a_built_in_does_not_want_it_gets_only_when_it_is_assigned(void 
 	assert_string_equal(chain_of(registered, PLUGIN_RECOVERER, abnormal), "picky");
 }
 
+static char unknown_told[256];
+
+static void on_unknown(enum plugin_kind kind, const char *name, const char *meant)
+{
+	size_t length = strlen(unknown_told);
+
+	snprintf(unknown_told + length, sizeof(unknown_told) - length, "%s %s (%s) ",
+		 plugin_kind_names[kind], name, meant ? meant : "nothing near");
+}
+
+static void a_name_that_nobody_has_is_told(void **state)
+{
+	struct registered *registered = *state;
+
+	drop(registered, PLUGIN_RECOVERER, "mine.sh", "#!/bin/sh\n", 0755);
+	start(registered, PLUGIN_RECOVERER,
+	      "{\"pikcy\":{\"enabled\":true},\"mine\":{},\"off\":{},\"of-tomorrow\":{}}");
+	registry_tell_unknown(registered->registry, on_unknown);
+	assert_string_equal(unknown_told,
+			    "recoverer pikcy (picky) recoverer of-tomorrow (nothing near) ");
+}
+
 static void a_recoverer_script_is_on_and_disturbs_a_node_unless_it_says_otherwise(void **state)
 {
 	struct registered *registered = *state;
@@ -546,6 +568,7 @@ int main(void)
 		UNIT(troubleshooting_collectors_come_when_nobody_knows),
 		UNIT(a_recoverer_that_is_off_by_default_waits_for_the_operator),
 		UNIT(what_a_built_in_does_not_want_it_gets_only_when_it_is_assigned),
+		UNIT(a_name_that_nobody_has_is_told),
 		UNIT(a_recoverer_script_is_on_and_disturbs_a_node_unless_it_says_otherwise),
 		UNIT(a_script_is_in_the_chain_at_once_and_gone_when_removed),
 		UNIT(a_script_that_is_made_executable_later_is_found_then),
