@@ -244,13 +244,18 @@ fuzz: $(fuzz_targets) ## fuzz the parsers, TIME= seconds each (60); needs clang'
 
 # --- Figures ---------------------------------------------------------------------------------------
 
-$(O)/bench/loops: bench/loops.c
+$(O)/bench/%: bench/%.c $(wildcard bench/*.h)
 	$(say) CC $<
 	@mkdir -p $(@D)
-	$(Q)$(CC) -O2 -Wall -Wextra -o $@ $<
+	$(Q)$(CC) -O2 -Wall -Wextra -o $@ $< $(PACKAGE_CFLAGS) $(PACKAGE_LIBS)
+
+$(O)/bench/storm.bpf.o: bench/storm.bpf.c $(wildcard bench/*.h bpf/*.h vmlinux/*.h vmlinux/$(ARCH)/*.h)
+	$(say) BPF $<
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -D__TARGET_ARCH_$(bpf_arch_$(ARCH)) -Ivmlinux -Ivmlinux/$(ARCH) -Ibpf -c -o $@ $<
 
 .PHONY: bench
-bench: all $(O)/bench/loops ## measure what the agent costs and how fast it is (root; BENCH= names figures)
+bench: all $(O)/bench/loops $(O)/bench/storm $(O)/bench/storm.bpf.o ## measure what the agent costs and how fast it is (root; BENCH= names figures)
 	$(Q)$(PYTHON) bench/run --build $(O) $(BENCH)
 
 .PHONY: clean
