@@ -8,14 +8,20 @@
 
 void ground_read(struct ground *ground, const struct host *host)
 {
-	_cleanup_free_ char *path = NULL;
-
-	*ground = (struct ground){};
+	*ground = (struct ground){.host = host};
 	ground->capabilities = probe_capabilities(ground->capabilities_reason,
 						  sizeof(ground->capabilities_reason));
-	if (asprintf(&path, "%s/sys/kernel/btf/vmlinux", host->root) < 0) {
+}
+
+static const struct btf *ground_btf(struct ground *ground)
+{
+	_cleanup_free_ char *path = NULL;
+
+	if (ground->btf || ground->btf_reason[0])
+		return ground->btf;
+	if (asprintf(&path, "%s/sys/kernel/btf/vmlinux", ground->host->root) < 0) {
 		path = NULL;
-		return;
+		return NULL;
 	}
 	errno = 0;
 	ground->btf = access(path, F_OK) == 0 ? btf__parse(path, NULL) : NULL;
@@ -24,6 +30,7 @@ void ground_read(struct ground *ground, const struct host *host)
 			 "the kernel tells no types (%s: %s); it takes one built with "
 			 "CONFIG_DEBUG_INFO_BTF=y",
 			 path, strerror(errno));
+	return ground->btf;
 }
 
 void ground_clear(struct ground *ground)
@@ -42,14 +49,14 @@ size_t hook_count(const struct detector *detector)
 }
 
 /* What a hook that loads BPF programs needs before it is worth asking. */
-static int check_ground(const struct detect *detect, const struct ground *ground, char *reason,
+static int check_ground(const struct detect *detect, struct ground *ground, char *reason,
 			size_t size)
 {
 	if (ground->capabilities < 0) {
 		snprintf(reason, size, "%s", ground->capabilities_reason);
 		return ground->capabilities;
 	}
-	if (!ground->btf) {
+	if (!ground_btf(ground)) {
 		snprintf(reason, size, "%s", ground->btf_reason);
 		return -ENOENT;
 	}
@@ -60,7 +67,7 @@ static int check_ground(const struct detect *detect, const struct ground *ground
 	return 0;
 }
 
-void hook_probe(const struct hook *hook, const struct detect *detect, const struct ground *ground,
+void hook_probe(const struct hook *hook, const struct detect *detect, struct ground *ground,
 		const struct host *host, struct hook_state *state)
 {
 	int r = 0;
@@ -72,7 +79,7 @@ void hook_probe(const struct hook *hook, const struct detect *detect, const stru
 	if (!startswith(hook->name, HOOK_POLL))
 		r = check_ground(detect, ground, state->reason, sizeof(state->reason));
 	if (r == 0 && hook->probe)
-		r = hook->probe(ground->btf, host, state->reason, sizeof(state->reason));
+		r = hook->probe(ground_btf(ground), host, state->reason, sizeof(state->reason));
 	state->available = r == 0;
 	if (r < 0 && !state->reason[0])
 		snprintf(state->reason, sizeof(state->reason), "%s", strerror(-r));
@@ -92,7 +99,7 @@ static void stop_run(struct slot *slot)
 
 /* One rung: probed, then started. On error the hook's state has the reason. */
 static int try_hook(struct slot *slot, const struct hook *hook, struct hook_state *state,
-		    const struct ground *ground)
+		    struct ground *ground)
 {
 	int r;
 
@@ -202,7 +209,7 @@ static void explain(struct slot *slot)
 }
 
 /* Tries the rungs in order, or the one that is forced. */
-static void climb_down(struct slot *slot, const struct ground *ground)
+static void climb_down(struct slot *slot, struct ground *ground)
 {
 	const struct detector *detector = slot->run.detector;
 
@@ -212,6 +219,9 @@ static void climb_down(struct slot *slot, const struct ground *ground)
 
 		if (slot->settings.hook && slot->settings.hook != hook)
 			continue;
+		hook_probe(hook, slot->run.detect, ground, slot->run.host, &slot->hooks[i]);
+		/* libbpf reads the node's BTF for itself; two at once would be our highest peak. */
+		ground_clear(ground);
 		if (try_hook(slot, hook, &slot->hooks[i], ground) < 0)
 			continue;
 		if (start_looks(slot) < 0) {
@@ -229,7 +239,7 @@ static void climb_down(struct slot *slot, const struct ground *ground)
 	explain(slot);
 }
 
-int slot_start(struct slot *slot, const cJSON *configured, const struct ground *ground)
+int slot_start(struct slot *slot, const cJSON *configured, struct ground *ground)
 {
 	struct problem problem = {};
 	char line[sizeof(problem.field) + sizeof(problem.text) + 4];

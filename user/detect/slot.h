@@ -31,7 +31,8 @@ struct slot {
 
 /* What hooks need of the node, looked up once. */
 struct ground {
-	struct btf *btf; /* NULL: none */
+	const struct host *host;
+	struct btf *btf; /* of some MiB: read when it is asked for; NULL: not now, or none */
 	char btf_reason[REASON_SIZE];
 	int capabilities; /* 0, or -EPERM */
 	char capabilities_reason[REASON_SIZE];
@@ -50,13 +51,14 @@ struct detect {
 	struct slot *by_type[EVENT_TYPE_COUNT];
 };
 
-/* Reads the node's BTF and this process's rights. GROUND is then to be cleared. */
+/* Reads this process's rights, and later the node's BTF. GROUND is then to be cleared. */
 void ground_read(struct ground *ground, const struct host *host);
+/* Lets go of the BTF, which is read again when it is needed again. */
 void ground_clear(struct ground *ground);
 #define _cleanup_ground_ _cleanup_(ground_clear)
 
 /* Fills STATE, once. DETECT may be NULL. */
-void hook_probe(const struct hook *hook, const struct detect *detect, const struct ground *ground,
+void hook_probe(const struct hook *hook, const struct detect *detect, struct ground *ground,
 		const struct host *host, struct hook_state *state);
 size_t hook_count(const struct detector *detector);
 
@@ -65,7 +67,7 @@ void hooks_explain(const struct detector *detector, const struct hook_state *sta
 		   size_t size);
 
 /* Reads CONFIGURED and starts the detector as far as it can be. Never fails but for -ENOMEM. */
-int slot_start(struct slot *slot, const cJSON *configured, const struct ground *ground);
+int slot_start(struct slot *slot, const cJSON *configured, struct ground *ground);
 void slot_stop(struct slot *slot);
 
 /* Records of the slot's types that found no room in the ring, and what the detector itself counted. */
