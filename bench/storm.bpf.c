@@ -38,7 +38,8 @@ int storm(void *ctx)
 		event->text[STORM_LINE_SIZE - 1] = 'a' + i % STORM_DEVICES;
 		event->length = STORM_LINE_SIZE;
 		event->flags = KERNEL_LINE_KERNEL;
-		bpf_ringbuf_submit(event, 0);
+		/* One wakeup a batch, whatever the agent has read by then. */
+		bpf_ringbuf_submit(event, i == STORM_BATCH - 1 ? BPF_RB_FORCE_WAKEUP : 0);
 	}
 	return 0;
 }

@@ -81,6 +81,9 @@ static int put_agents_map(struct bpf_object *object, const char *process, const 
 	int fd = map_of(process, name);
 	int r = fd >= 0 && map ? bpf_map__reuse_fd(map, fd) : -ENOENT;
 
+	if (r == 0)
+		r = bpf_map__set_pin_path(map, NULL); /* pinning is the agent's */
+
 	if (r < 0)
 		fprintf(stderr, "storm: the map %s of process %s: %s\n", name, process,
 			strerror(-r));
