@@ -112,6 +112,11 @@ static int64_t seen_times(const struct abnormal *abnormal)
 	return event && event->count > 1 ? event->count : 1;
 }
 
+static const char *seen_record(const struct abnormal *abnormal)
+{
+	return abnormal->spec.kernel_event ? abnormal->spec.kernel_event->record : NULL;
+}
+
 /* The second in the name moves on while an Abnormal at hand has that name. */
 static int name_set(struct pipeline *pipeline, struct abnormal *abnormal, const char *fingerprint)
 {
@@ -184,7 +189,8 @@ static int fold(struct handling *handling, const struct submission *submission,
 {
 	struct pipeline *pipeline = handling->pipeline;
 	const struct abnormal *seen = submission->abnormal;
-	int r = occurrences_add(handling->abnormal, seen_times(seen), seen_at(pipeline, seen));
+	int r = occurrences_add(handling->abnormal, seen_times(seen), seen_at(pipeline, seen),
+				seen_record(seen));
 
 	if (r == 0)
 		r = take_sighting(handling, seen);
@@ -238,7 +244,8 @@ static int create(struct pipeline *pipeline, struct submission *submission)
 	if (!abnormal->metadata.name)
 		r = name_set(pipeline, abnormal, abnormal_label(abnormal, LABEL_FINGERPRINT));
 	if (r == 0)
-		r = occurrences_add(abnormal, seen_times(abnormal), seen_at(pipeline, abnormal));
+		r = occurrences_add(abnormal, seen_times(abnormal), seen_at(pipeline, abnormal),
+				    seen_record(abnormal));
 	if (r == 0)
 		r = handling_new(pipeline, abnormal, &handling);
 	if (r < 0)
@@ -265,11 +272,24 @@ static bool in_cooldown(const struct pipeline *pipeline, const struct handling *
 	return (uint64_t)(now_ns - handling->ended_boot_ns) < cooldown_ns;
 }
 
+/*
+ * The kernel's record was read again, as an agent was killed before it had let go of it: what it tells is
+ * counted already. Who submits it is answered when that is written once more.
+ */
+static int fold_known(struct handling *known, const struct submission *submission)
+{
+	int r = waiter_add(known, submission, known->ended ? SUBMIT_COOLDOWN : SUBMIT_FOLDED);
+
+	return r < 0 ? r : handling_write_soon(known);
+}
+
 static int decide(struct pipeline *pipeline, struct submission *submission)
 {
 	const char *fingerprint = abnormal_label(submission->abnormal, LABEL_FINGERPRINT);
 	struct handling *known = pipeline_lookup_fingerprint(pipeline, fingerprint);
 
+	if (known && occurrences_have(known->abnormal, seen_record(submission->abnormal)))
+		return fold_known(known, submission);
 	if (known && !known->ended)
 		return fold(known, submission, SUBMIT_FOLDED);
 	if (known && in_cooldown(pipeline, known))

@@ -128,6 +128,7 @@ struct kernel_event {
 	struct event_stack *stack;
 	cJSON *details; /* by detector: docs/detectors.md */
 	int64_t count, lost;
+	char *record; /* "RING:POSITION" of the ring record that it is made of */
 	cJSON *extra;
 };
 
@@ -211,6 +212,7 @@ struct condition {
 struct occurrences {
 	int64_t count;
 	int64_t first_time, last_time;
+	char *last_record; /* kernelEvent.record of the last one */
 	cJSON *extra;
 };
 

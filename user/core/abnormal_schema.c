@@ -9,6 +9,7 @@
 /* Longest names of plug-ins, programs and the like, and of paths. */
 #define NAME_LENGTH 253
 #define PATH_LENGTH 4096
+#define RECORD_LENGTH 64
 /* Most items of a list that a person or a detector writes, and of one that the pipeline keeps. */
 #define LIST_ITEMS 64
 #define JOURNAL_ITEMS 1024
@@ -167,6 +168,7 @@ static const struct field kernel_event_fields[] = {
 	FIELD(details, "details", FIELD_JSON),
 	FIELD(count, "count", FIELD_INTEGER, .maximum = INT64_MAX),
 	FIELD(lost, "lost", FIELD_INTEGER, .maximum = INT64_MAX, .always = true),
+	FIELD(record, "record", FIELD_STRING, .maximum = RECORD_LENGTH),
 };
 #undef FIELD
 const struct schema kernel_event_schema = SCHEMA(
@@ -336,6 +338,7 @@ static const struct field occurrences_fields[] = {
 	FIELD(count, "count", FIELD_INTEGER, .maximum = INT64_MAX, .always = true),
 	FIELD(first_time, "firstTime", FIELD_TIME),
 	FIELD(last_time, "lastTime", FIELD_TIME),
+	FIELD(last_record, "lastRecord", FIELD_STRING, .maximum = RECORD_LENGTH),
 };
 #undef FIELD
 const struct schema occurrences_schema = SCHEMA("occurrences", struct occurrences,

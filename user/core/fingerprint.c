@@ -121,7 +121,22 @@ const char *fingerprint_name(const char *rule, const char *fingerprint, int64_t 
 	return text;
 }
 
-int occurrences_add(struct abnormal *abnormal, int64_t count, int64_t realtime_ns)
+bool occurrences_have(const struct abnormal *abnormal, const char *record)
+{
+	const struct occurrences *occurrences = abnormal->status.occurrences;
+	const char *last = occurrences ? occurrences->last_record : NULL;
+	const char *last_colon = last ? strrchr(last, ':') : NULL,
+		   *colon = record ? strrchr(record, ':') : NULL;
+
+	/* Positions are of the same ring alone. */
+	if (!last_colon || !colon || last_colon - last != colon - record ||
+	    memcmp(last, record, (size_t)(colon - record)) != 0)
+		return false;
+	return strtoull(colon + 1, NULL, 10) <= strtoull(last_colon + 1, NULL, 10);
+}
+
+int occurrences_add(struct abnormal *abnormal, int64_t count, int64_t realtime_ns,
+		    const char *record)
 {
 	struct occurrences *occurrences = abnormal->status.occurrences;
 
@@ -138,5 +153,5 @@ int occurrences_add(struct abnormal *abnormal, int64_t count, int64_t realtime_n
 		occurrences->first_time = realtime_ns;
 	/* Sightings can arrive out of order. */
 	occurrences->last_time = MAX(occurrences->last_time, realtime_ns);
-	return 0;
+	return record ? string_set(&occurrences->last_record, record) : 0;
 }

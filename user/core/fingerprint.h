@@ -32,5 +32,14 @@ const char *abnormal_subject(const struct abnormal *abnormal);
 const char *fingerprint_name(const char *rule, const char *fingerprint, int64_t first_realtime_ns,
 			     char text[ABNORMAL_NAME_SIZE]);
 
-/* Adds one more sighting to status.occurrences: count, lastTime. Returns 0 or -ENOMEM. */
-int occurrences_add(struct abnormal *abnormal, int64_t count, int64_t realtime_ns);
+/*
+ * Adds one more sighting to status.occurrences: count, lastTime, and lastRecord if RECORD (may be NULL)
+ * tells which record of the kernel's it is of. Returns 0 or -ENOMEM.
+ */
+int occurrences_add(struct abnormal *abnormal, int64_t count, int64_t realtime_ns,
+		    const char *record);
+/*
+ * Whether the sighting that RECORD tells of is counted already, as it was when an agent was killed
+ * between that and letting go of the record.
+ */
+bool occurrences_have(const struct abnormal *abnormal, const char *record);

@@ -102,6 +102,36 @@ static void ten_thousand_repeats_are_one_abnormal_with_that_count_and_few_writes
 	assert_int_equal(count_of(bench, first.name), 10001);
 }
 
+static struct abnormal *of_record(struct bench *bench, const char *record)
+{
+	struct abnormal *abnormal = fault(bench, "KernelEvent", NULL, "disk", "", "");
+
+	assert_int_equal(string_set(&abnormal->spec.kernel_event->record, record), 0);
+	return abnormal;
+}
+
+static void a_record_of_the_kernel_that_is_read_again_counts_once_also_after_a_restart(void **state)
+{
+	struct bench *bench = *state;
+	struct submitted first = submit(bench, of_record(bench, "ring:40"));
+	struct submitted again = submit(bench, of_record(bench, "ring:40"));
+
+	assert_int_equal(again.result, 0);
+	assert_string_equal(again.name, first.name);
+	submit(bench, of_record(bench, "ring:80"));
+	assert_int_equal(count_of(bench, first.name), 2);
+	wait_ended(bench, first.name);
+	bench_restart(bench);
+	assert_int_equal(submit(bench, of_record(bench, "ring:40")).how, SUBMIT_COOLDOWN);
+	assert_int_equal(submit(bench, of_record(bench, "ring:80")).how, SUBMIT_COOLDOWN);
+	assert_int_equal(count_of(bench, first.name), 2);
+	submit(bench, of_record(bench, "ring:120"));
+	assert_int_equal(count_of(bench, first.name), 3);
+	/* Another ring counts anew. */
+	submit(bench, of_record(bench, "other:40"));
+	assert_int_equal(count_of(bench, first.name), 4);
+}
+
 static void in_the_cooldown_a_fault_is_counted_and_after_it_it_is_a_new_one(void **state)
 {
 	struct bench *bench = *state;
@@ -497,6 +527,7 @@ int main(int argc, char **argv)
 		UNIT(a_status_that_is_submitted_is_dropped),
 		UNIT(without_a_name_the_same_words_are_the_same_fault),
 		UNIT(ten_thousand_repeats_are_one_abnormal_with_that_count_and_few_writes),
+		UNIT(a_record_of_the_kernel_that_is_read_again_counts_once_also_after_a_restart),
 		UNIT(in_the_cooldown_a_fault_is_counted_and_after_it_it_is_a_new_one),
 		UNIT(one_subject_is_handled_one_at_a_time_and_others_in_parallel),
 		UNIT(no_more_than_parallel_are_handled_at_once),

@@ -140,17 +140,38 @@ static void repeats_are_counted_with_their_first_and_last_time(void **state)
 {
 	_cleanup_abnormal_ struct abnormal *abnormal = abnormal_new();
 
-	assert_int_equal(occurrences_add(abnormal, 1, 100), 0);
-	assert_int_equal(occurrences_add(abnormal, 5, 300), 0);
-	assert_int_equal(occurrences_add(abnormal, 0, 200), 0);
+	assert_int_equal(occurrences_add(abnormal, 1, 100, NULL), 0);
+	assert_int_equal(occurrences_add(abnormal, 5, 300, NULL), 0);
+	assert_int_equal(occurrences_add(abnormal, 0, 200, NULL), 0);
 	const struct occurrences *occurrences = abnormal->status.occurrences;
 	assert_int_equal(occurrences->count, 7);
 	assert_int_equal(occurrences->first_time, 100);
 	assert_int_equal(occurrences->last_time, 300);
 	/* The count stays one that JSON can hold. */
-	assert_int_equal(occurrences_add(abnormal, INT64_MAX, 300), 0);
-	assert_int_equal(occurrences_add(abnormal, INT64_MAX, 300), 0);
+	assert_int_equal(occurrences_add(abnormal, INT64_MAX, 300, NULL), 0);
+	assert_int_equal(occurrences_add(abnormal, INT64_MAX, 300, NULL), 0);
 	assert_int_equal(occurrences->count, INT64_C(1) << 53);
+}
+
+static void a_record_that_was_read_before_is_known(void **state)
+{
+	_cleanup_abnormal_ struct abnormal *abnormal = abnormal_new();
+
+	assert_false(occurrences_have(abnormal, "ring-1:100"));
+	assert_int_equal(occurrences_add(abnormal, 1, 100, NULL), 0);
+	assert_false(occurrences_have(abnormal, "ring-1:100"));
+	assert_int_equal(occurrences_add(abnormal, 1, 100, "ring-1:900"), 0);
+	assert_true(occurrences_have(abnormal, "ring-1:900"));
+	assert_true(occurrences_have(abnormal, "ring-1:100"));
+	assert_false(occurrences_have(abnormal, "ring-1:1000"));
+	/* Another ring's positions say nothing. */
+	assert_false(occurrences_have(abnormal, "ring-2:100"));
+	assert_false(occurrences_have(abnormal, "ring-11:100"));
+	assert_false(occurrences_have(abnormal, NULL));
+	assert_false(occurrences_have(abnormal, "100"));
+	/* A sighting without a record leaves what is known. */
+	assert_int_equal(occurrences_add(abnormal, 1, 100, NULL), 0);
+	assert_true(occurrences_have(abnormal, "ring-1:900"));
 }
 
 int main(void)
@@ -163,6 +184,7 @@ int main(void)
 		cmocka_unit_test(the_subject_is_never_null),
 		cmocka_unit_test(names_are_deterministic_and_valid),
 		cmocka_unit_test(repeats_are_counted_with_their_first_and_last_time),
+		cmocka_unit_test(a_record_that_was_read_before_is_known),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
