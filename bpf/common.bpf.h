@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * What every detector's BPF side shares: the ring and the loss counters (one of each for all
- * detectors: the agent puts its own in place before loading), records that are built in the ring,
+ * detectors: the agent puts those of shared.bpf.c in place before loading), records that are built in
+ * the ring,
  * and how a task and a cgroup are told.
  *
  * Everything here verifies on 5.10: loops are bounded and unrolled, only helpers of 5.10 are used.
@@ -17,20 +18,22 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 
-#define EVENT_RING_BYTES (256 * 1024)
+#define EVENT_RING_BYTES (512 * 1024)
 
-/* Records on their way to the agent, which puts its own ring here. */
+/* Records on their way to the agent. */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, EVENT_RING_BYTES);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } events SEC(".maps");
 
 /* Records that found no room, by enum event_type. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, EVENT_TYPE_COUNT);
-	__type(key, __u32);
+	__type(key, __u32); /* enum event_type */
 	__type(value, __u64);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } lost SEC(".maps");
 
 static __always_inline void event_count_lost(__u32 type)
@@ -54,7 +57,7 @@ static __always_inline void event_fill_header(struct event_header *header, __u16
 /*
  * Room for one record of EVENT_STRUCT in the ring, its header filled and the rest as the ring left
  * it (every member must be written); NULL, and counted, if there is none. The record must be given
- * to bpf_ringbuf_submit() or bpf_ringbuf_discard().
+ * to event_submit() or bpf_ringbuf_discard().
  */
 #define event_reserve(type, event_struct)                                                     \
 	({                                                                                    \
@@ -66,6 +69,15 @@ static __always_inline void event_fill_header(struct event_header *header, __u16
 			event_count_lost(type);                                               \
 		event_;                                                                       \
 	})
+
+/*
+ * Records stay in the ring until what they tell is durable, so that the kernel rarely finds a reader
+ * that has read everything, which is when it wakes one by itself.
+ */
+static __always_inline void event_submit(void *event)
+{
+	bpf_ringbuf_submit(event, BPF_RB_FORCE_WAKEUP);
+}
 
 static __always_inline void task_fill(struct event_task *event, struct task_struct *task)
 {

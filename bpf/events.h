@@ -3,11 +3,13 @@
  * The wire format between the detectors in the kernel and the agent: included by both sides, and
  * asserted on both. Every record, in the ring and from an iterator, starts with struct event_header.
  *
- * A change of any layout here raises EVENTS_VERSION; the agent refuses records of another version.
+ * A change of any layout here, or of a map that is kept for the next agent, raises EVENTS_VERSION. The
+ * agent refuses records of another version; of those that a former agent left it reads the header
+ * alone, which therefore stays as it is, and tells how many there were.
  */
 #pragma once
 
-#define EVENTS_VERSION 1
+#define EVENTS_VERSION 2
 
 #define EVENT_COMM_SIZE 16
 #define EVENT_STACK_DEPTH 64

@@ -35,8 +35,9 @@ struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, BLOCKED_TASKS_MAX);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, __u32);
+	__type(key, __u32); /* thread id */
 	__type(value, struct blocked_wait);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } blocked_tasks SEC(".maps");
 
 struct scratch {

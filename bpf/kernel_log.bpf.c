@@ -12,7 +12,7 @@
  * consoles were written ("printk, tracing: fix console tracepoint"), with lines left out. The
  * agent does not use it there.
  */
-#include "common.bpf.h"
+#include "generation.bpf.h"
 
 #include "kernel_log.h"
 
@@ -127,7 +127,7 @@ int BPF_PROG(kernel_line, const char *text, size_t length)
 	event = &scratch->event;
 	barrier_var(size);
 	if (size > KERNEL_LINE_SIZE || bpf_probe_read_kernel(event->text, size, text) < 0 ||
-	    !has_needles(event, size))
+	    !has_needles(event, size) || !is_current(EVENT_KERNEL_LINE))
 		return 0;
 	event_fill_header(&event->header, EVENT_KERNEL_LINE,
 			  sizeof(*event) - KERNEL_LINE_SIZE + size);
@@ -139,7 +139,8 @@ int BPF_PROG(kernel_line, const char *text, size_t length)
 	event->flags = origin(ctx, scratch) | (length > KERNEL_LINE_SIZE ? KERNEL_LINE_CUT : 0);
 	barrier_var(size);
 	if (size <= KERNEL_LINE_SIZE &&
-	    bpf_ringbuf_output(&events, event, sizeof(*event) - KERNEL_LINE_SIZE + size, 0) < 0)
+	    bpf_ringbuf_output(&events, event, sizeof(*event) - KERNEL_LINE_SIZE + size,
+			       BPF_RB_FORCE_WAKEUP) < 0)
 		event_count_lost(EVENT_KERNEL_LINE);
 	return 0;
 }

@@ -11,7 +11,7 @@
  * All run in the task whose allocation there was no memory for, under oom_lock. Nothing is judged
  * here: the counters of the victim's memory cgroups and the stack go to the agent as they are.
  */
-#include "common.bpf.h"
+#include "generation.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -68,9 +68,12 @@ static __always_inline void fill_cgroups(struct oom_event *event, struct cgroup_
 
 static __always_inline int tell(void *ctx, struct task_struct *victim, const char *message)
 {
-	struct oom_event *event = event_reserve(EVENT_OOM_KILL, struct oom_event);
+	struct oom_event *event;
 	long bytes;
 
+	if (!is_current(EVENT_OOM_KILL))
+		return 0;
+	event = event_reserve(EVENT_OOM_KILL, struct oom_event);
 	if (!event)
 		return 0;
 	task_fill(&event->victim, victim);
@@ -82,7 +85,7 @@ static __always_inline int tell(void *ctx, struct task_struct *victim, const cha
 	event->message[0] = '\0';
 	if (message)
 		bpf_probe_read_kernel_str(event->message, sizeof(event->message), message);
-	bpf_ringbuf_submit(event, 0);
+	event_submit(event);
 	return 0;
 }
 

@@ -11,6 +11,7 @@
  * A program that crashes faster than a person can read has a few records a second of its own; what
  * is beyond is counted here, and told by the agent.
  */
+#include "generation.bpf.h"
 #include "task_registers.bpf.h"
 
 #include "process_crash.h"
@@ -40,6 +41,7 @@ struct {
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, __u32); /* process id */
 	__type(value, struct crash_signal);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } dying_processes SEC(".maps");
 
 struct {
@@ -47,7 +49,17 @@ struct {
 	__uint(max_entries, CRASH_PROGRAMS_MAX);
 	__type(key, struct crash_program);
 	__type(value, struct crash_rate);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } crash_programs SEC(".maps");
+
+/* Of crash_rate.folded, what findings have told: kept by the agent for the one after it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, CRASH_PROGRAMS_MAX);
+	__type(key, struct crash_program);
+	__type(value, __u64);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} crash_told SEC(".maps");
 
 static struct crash_signal no_signal;
 static struct crash_rate no_rate;
@@ -132,7 +144,8 @@ static __always_inline int deliver(void *ctx, int number, struct kernel_siginfo 
 
 	/* SIG_DFL is 0: whoever handles or ignores the signal lives. */
 	if (BPF_CORE_READ(action, sa.sa_handler) ||
-	    BPF_CORE_READ(task, signal, flags) & SIGNAL_UNKILLABLE)
+	    BPF_CORE_READ(task, signal, flags) & SIGNAL_UNKILLABLE ||
+	    !is_current(EVENT_PROCESS_CRASH))
 		return 0;
 	/*
 	 * An entry that is there already is of another thread that was faster; or, if it is old, it
@@ -207,7 +220,7 @@ static __always_inline struct process_crash_event *event_of_exit(struct task_str
 	struct process_crash_event *event;
 	struct cgroup_subsys_state *css;
 
-	if (!crash || crash->pid != pid)
+	if (!crash || crash->pid != pid || !is_current(EVENT_PROCESS_CRASH))
 		return NULL;
 	event = event_reserve(EVENT_PROCESS_CRASH, struct process_crash_event);
 	if (!event) {
@@ -262,7 +275,7 @@ static __always_inline int send_exit(struct task_struct *task, int exit_code)
 	}
 	event = event_of_exit(task, exit_code);
 	if (event)
-		bpf_ringbuf_submit(event, 0);
+		event_submit(event);
 	return 0;
 }
 
@@ -334,7 +347,7 @@ int BPF_PROG(crash_exit_named, struct task_struct *task)
 		return 0;
 	if (task->mm)
 		files_fill(event, task);
-	bpf_ringbuf_submit(event, 0);
+	event_submit(event);
 	return 0;
 }
 

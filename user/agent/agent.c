@@ -240,6 +240,51 @@ static int signals_catch(struct agent *agent)
 
 /* --- What the parts tell --- */
 
+/* What a finding was made of stays in the ring until what was made of the finding is durable. */
+struct receipt {
+	struct agent *agent;
+	uint64_t record;
+	unsigned pending;
+};
+
+static void receipt_return(struct receipt *receipt)
+{
+	if (receipt->pending > 0)
+		return;
+	/* Without detectors the agent is ending: the next one reads it again, and knows it. */
+	if (receipt->agent->detect)
+		detect_settle(receipt->agent->detect, receipt->record);
+	free(receipt);
+}
+
+static void on_durable(void *userdata, int result _unused_, enum submit_result how _unused_,
+		       const char *namespace _unused_, const char *name _unused_)
+{
+	struct receipt *receipt = userdata;
+
+	receipt->pending--;
+	receipt_return(receipt);
+}
+
+static int finding_submit(struct agent *agent, struct finding *finding)
+{
+	struct receipt *receipt = finding->receipt ? malloc(sizeof(*receipt)) : NULL;
+	unsigned pending;
+
+	if (receipt)
+		*receipt = (struct receipt){agent, finding->receipt, 0};
+	int r = sources_finding(agent->pipeline, finding, receipt ? on_durable : NULL, receipt,
+				&pending);
+
+	if (receipt && pending > 0) {
+		receipt->pending = pending;
+		finding->receipt = 0;
+	} else {
+		free(receipt);
+	}
+	return r;
+}
+
 static void on_finding(void *userdata, struct finding *finding)
 {
 	static struct log_limit limit;
@@ -248,13 +293,12 @@ static void on_finding(void *userdata, struct finding *finding)
 
 	if (agent->api)
 		api_publish_finding(agent->api, finding);
-	int r = sources_finding(agent->pipeline, finding);
+	int r = finding_submit(agent, finding);
 	/* -EDQUOT was told by the pipeline, which counts it. */
 	if (r < 0 && r != -EDQUOT && log_limit_pass(&limit, 10, 60 * NS_PER_S, &suppressed))
 		log_error("Taking up a finding of detector %s about \"%s\" failed: %s (%u more "
 			  "were left out)",
 			  finding->detector, finding->subject, strerror(-r), suppressed);
-	finding_clear(finding);
 }
 
 static void on_abnormal_changed(void *userdata, const char *type, const struct abnormal *abnormal)
@@ -352,10 +396,13 @@ static int detect_begin(struct agent *agent)
 		.on_finding = on_finding,
 		.userdata = agent,
 	};
-	int r = detect_start(&options, &agent->detect);
+	struct problem problem = {0};
+	char line[700];
+	int r = detect_start(&options, &agent->detect, &problem);
 
 	if (r < 0)
-		log_error("Starting the detectors failed: %s", strerror(-r));
+		log_error("Starting the detectors failed: %s",
+			  problem_line(&problem, line, sizeof(line)));
 	return r;
 }
 

@@ -19,3 +19,9 @@ struct agent_options {
  * Runs the agent until SIGTERM or SIGINT. What went wrong has been logged. Returns the exit status.
  */
 int agent_run(const struct agent_options *options);
+
+/*
+ * Removes from the kernel what agents with these options left there: programs, maps, iterators. Not
+ * while one of them runs. Prints what it did, or logs why not. Returns the exit status.
+ */
+int agent_detach(const struct agent_options *options);

@@ -9,7 +9,8 @@ enum {
 	OPTION_BPFFS,
 	OPTION_NODE_NAME,
 	OPTION_DRY_RUN,
-	OPTION_LOG_LEVEL
+	OPTION_LOG_LEVEL,
+	OPTION_DETACH
 };
 
 static int run(int argc, char **argv)
@@ -21,10 +22,12 @@ static int run(int argc, char **argv)
 		{"node-name", required_argument, NULL, OPTION_NODE_NAME},
 		{"dry-run", no_argument, NULL, OPTION_DRY_RUN},
 		{"log-level", required_argument, NULL, OPTION_LOG_LEVEL},
+		{"detach", no_argument, NULL, OPTION_DETACH},
 		GLOBAL_OPTIONS,
 	};
 	struct options options = OPTIONS("", longs);
 	struct agent_options agent = {0};
+	bool detach = false;
 	int option;
 
 	while ((option = options_next(&options)) >= 0)
@@ -47,6 +50,9 @@ static int run(int argc, char **argv)
 		case OPTION_LOG_LEVEL:
 			agent.log_level = optarg;
 			break;
+		case OPTION_DETACH:
+			detach = true;
+			break;
 		default:
 			break;
 		}
@@ -56,13 +62,14 @@ static int run(int argc, char **argv)
 		return usage_error("agent", "takes no arguments, but was given \"%s\"",
 				   argv[optind]);
 	agent.socket = getenv(SOCKET_VARIABLE);
-	return agent_run(&agent);
+	return detach ? agent_detach(&agent) : agent_run(&agent);
 }
 
 COMMAND(agent) = {
 	.name = "agent",
 	.arguments =
-		"[--config FILE] [--state-dir DIR] [--bpffs DIR] [--node-name NAME] [--dry-run]",
+		"[--config FILE] [--state-dir DIR] [--bpffs DIR] [--node-name NAME] [--dry-run] | "
+		"--detach [--bpffs DIR]",
 	.summary = "Run the agent in the foreground",
 	.help = "Watches the kernel, handles every Abnormal of this node, and serves the other "
 		"commands, until\n"
@@ -71,10 +78,13 @@ COMMAND(agent) = {
 		"      --config FILE      configuration (" AGENT_CONFIG_DEFAULT
 		", which may be missing)\n"
 		"      --state-dir DIR    database and collected files (/var/lib/lifeboat)\n"
-		"      --bpffs DIR        where loss counters are pinned (/sys/fs/bpf/lifeboat)\n"
+		"      --bpffs DIR        where programs and maps are pinned (/sys/fs/bpf/lifeboat)\n"
 		"      --node-name NAME   name of this node in its Abnormals (the host's name)\n"
 		"      --dry-run          show what would be repaired, and repair nothing\n"
-		"      --log-level LEVEL  error, warning, info or debug (info)\n",
+		"      --log-level LEVEL  error, warning, info or debug (info)\n"
+		"      --detach           run no agent, but remove what one left in the kernel\n\n"
+		"The BPF programs stay attached when the agent ends, so that the next one misses nothing; "
+		"--detach ends that.\n",
 	.group = 2,
 	.run = run,
 };

@@ -81,7 +81,8 @@ static void check_bpffs(const struct host *host, struct check *check)
 		return;
 	}
 	found(check, CHECK_NOTE,
-	      "not mounted on /sys/fs/bpf: maps and iterators cannot be looked at with bpftool");
+	      "not mounted on /sys/fs/bpf: what happens while no agent runs is not seen, and maps "
+	      "and iterators cannot be looked at with bpftool");
 	next(check, "mount -t bpf bpf /sys/fs/bpf");
 }
 

@@ -1,18 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The detectors together: one ring for all, one slot each, and the way of a finding out. Owns the
- * ring, the slots and what is known of the containers; leaves the ladder to slot.c and what a record means to the detector.
+ * ring, the slots and what is known of the containers; leaves the ladder to slot.c, what outlives the
+ * agent to pins.c, and what a record means to the detector.
  */
 #include "detect/detect.h"
 
-#include <fcntl.h>
-#include <linux/magic.h>
+#include <inttypes.h>
 #include <malloc.h>
-#include <sys/vfs.h>
 
-#include <bpf/bpf.h>
-
-#include "base/file.h"
 #include "detect/libbpf_words.h"
 #include "detect/slot.h"
 
@@ -34,94 +30,127 @@ static void on_record(void *userdata, const struct event_header *header)
 		slot->run.detector->event(&slot->run, header);
 }
 
+/* --- Findings and the records that they are made of --- */
+
+/* What was lost and not told yet goes with the finding. */
+static void tell_lost(struct slot *slot, struct finding *finding)
+{
+	const uint16_t *type = slot->run.detector->event_types;
+	struct detect *detect = slot->run.detect;
+	uint64_t untold = slot->run.lost - slot->own_lost_told;
+
+	for (; detect->ring && type && *type != EVENT_NONE; type++)
+		untold += ring_lost(detect->ring, *type) - pins_lost_told(detect->pins, *type);
+	if (!untold || !finding->event ||
+	    json_set_number(finding->event, "lost", (double)untold) < 0)
+		return;
+	slot->own_lost_told = slot->run.lost;
+	for (type = slot->run.detector->event_types; detect->ring && type && *type != EVENT_NONE;
+	     type++)
+		pins_set_lost_told(detect->pins, *type, ring_lost(detect->ring, *type));
+}
+
+/* The finding says which record it is of, and keeps it, or the oldest that it may be made of. */
+static void keep_record(const struct slot *slot, struct finding *finding)
+{
+	struct ring *ring = slot->run.detect->ring;
+	char text[RING_RECORD_TEXT_SIZE];
+
+	if (!ring)
+		return;
+	if (!finding->record)
+		finding->record = ring_current(ring);
+	if (finding->record && finding->event)
+		json_set_string(finding->event, "record",
+				ring_record_text(ring, finding->record, text));
+	finding->receipt = slot->run.held ?: ring_current(ring);
+	ring_keep(ring, finding->receipt);
+}
+
 void detector_report(struct detector_run *run, struct finding *finding)
 {
 	struct slot *slot = (struct slot *)run;
 	struct detect *detect = run->detect;
-	uint64_t lost = slot_lost(slot);
 
-	if (lost > slot->lost_told && finding->event &&
-	    json_set_number(finding->event, "lost", (double)(lost - slot->lost_told)) == 0)
-		slot->lost_told = lost;
+	tell_lost(slot, finding);
+	keep_record(slot, finding);
 	slot->events++;
 	if (detect->options.on_finding)
 		detect->options.on_finding(detect->options.userdata, finding);
+	detect_settle(detect, finding->receipt);
 	finding_clear(finding);
 }
 
-static int share_map(struct bpf_object *object, const char *name, int fd)
+void detect_settle(struct detect *detect, uint64_t receipt)
 {
-	struct bpf_map *map = bpf_object__find_map_by_name(object, name);
-
-	return map ? bpf_map__reuse_fd(map, fd) : 0;
+	if (detect->ring && receipt)
+		ring_release(detect->ring, receipt);
 }
 
-int detector_share_maps(const struct detector_run *run, struct bpf_object *object)
+uint64_t detector_record(const struct detector_run *run)
 {
-	int r = share_map(object, "events", run->ring_fd);
-
-	return r < 0 ? r : share_map(object, "lost", run->lost_fd);
+	return run->detect && run->detect->ring ? ring_current(run->detect->ring) : 0;
 }
 
-/* --- Pins --- */
-
-/* Whether FOLDER, or the nearest above it that there is, lies in a BPF file system. */
-static bool in_bpffs(const char *folder)
+/* The oldest one keeps all that come after it. */
+void detector_hold(struct detector_run *run)
 {
-	_cleanup_free_ char *path = strdup(folder);
-	struct statfs status;
+	uint64_t record = detector_record(run);
 
-	while (path && statfs(path, &status) < 0) {
-		char *slash = strrchr(path, '/');
-
-		if (errno != ENOENT || !slash || slash == path)
-			return false;
-		*slash = '\0';
-	}
-	return path && status.f_type == BPF_FS_MAGIC;
+	if (run->held || !record)
+		return;
+	run->held = record;
+	ring_keep(run->detect->ring, record);
 }
 
-static int pin_lost_in(struct detect *detect, const char *folder)
+void detector_told(struct detector_run *run)
 {
-	int r = in_bpffs(folder) ? directory_make(folder, 0700) : -EXDEV;
+	if (run->held)
+		detect_settle(run->detect, run->held);
+	run->held = 0;
+}
 
-	if (r < 0)
-		return r;
-	_cleanup_free_ char *path = NULL;
+/* --- Loading and attaching --- */
 
-	if (asprintf(&path, "%s/lost", folder) < 0) {
-		path = NULL;
-		return -ENOMEM;
-	}
-	/* What an agent that was killed left behind shows counters that nothing moves any more. */
-	unlink(path);
-	if (bpf_obj_pin(ring_lost_fd(detect->ring), path) < 0)
+int detector_share_maps(struct detector_run *run, struct bpf_object *object)
+{
+	struct slot *slot = (struct slot *)run;
+	struct pins *pins = run->detect->pins;
+	int r = pins_share(pins, object);
+
+	return r < 0 ? r
+		     : pins_new_generation(pins, run->detector->name, run->detector->event_types,
+					   object, &slot->generation);
+}
+
+int detector_attach(struct detector_run *run, struct bpf_program *program,
+		    struct bpf_link **ret_link)
+{
+	const struct slot *slot = (const struct slot *)run;
+	struct bpf_link *link = bpf_program__attach(program);
+
+	if (!link)
 		return -errno;
-	detect->lost_pin = TAKE_PTR(path);
+	int r = pins_link(run->detect->pins, run->detector->name, bpf_program__name(program),
+			  slot->generation, link);
+
+	if (r < 0) {
+		bpf_link__destroy(link);
+		return r;
+	}
+	*ret_link = link;
 	return 0;
 }
 
-/* Shows the loss counters under the pin folder, for bpftool. Nothing here depends on it. */
-static void pin_lost(struct detect *detect)
+void detector_detach(const struct detector_run *run, struct bpf_link *link)
 {
-	const char *folder = detect->options.bpffs;
-	int r = folder && detect->ring ? pin_lost_in(detect, folder) : 0;
+	int fd = link && bpf_link__pin_path(link) ? bpf_link__fd(link) : -1;
 
-	if (r < 0)
-		log_info("not pinning BPF maps under %s: %s; all else works without (to have them: "
-			 "mount -t bpf bpf /sys/fs/bpf, or --bpffs DIR)",
-			 folder, r == -EXDEV ? "it is not in a BPF file system" : strerror(-r));
-}
-
-static void unpin_lost(struct detect *detect)
-{
-	if (!detect->lost_pin)
-		return;
-	unlink(detect->lost_pin);
-	/* The folder too, unless anything else is in it. */
-	*strrchr(detect->lost_pin, '/') = '\0';
-	rmdir(detect->lost_pin);
-	free(detect->lost_pin);
+	/* Destroying a link of a perf event also switches the event off, pinned or not. */
+	if (fd >= 0)
+		bpf_link__disconnect(link);
+	bpf_link__destroy(link);
+	closep(&fd);
 }
 
 /* --- Containers --- */
@@ -170,8 +199,6 @@ static int slot_init(struct slot *slot, struct detect *detect, const struct dete
 		.host = detect->options.host,
 		.clock = detect->options.clock,
 		.containers = detect->containers,
-		.ring_fd = detect->ring ? ring_events_fd(detect->ring) : -1,
-		.lost_fd = detect->ring ? ring_lost_fd(detect->ring) : -1,
 		.detect = detect,
 	};
 	slot->hooks = calloc(hook_count(detector), sizeof(*slot->hooks));
@@ -201,43 +228,82 @@ static int make_slots(struct detect *detect)
 	return 0;
 }
 
-int detect_start(const struct detect_options *options, struct detect **ret_detect)
+static bool is_started(void *userdata, const char *detector)
+{
+	const struct detect *detect = userdata;
+
+	for (size_t i = 0; i < detect->slot_count; i++)
+		if (streq(detect->slots[i].run.detector->name, detector))
+			return detect->slots[i].started;
+	return false;
+}
+
+static int open_ring(struct detect *detect, const struct detect_options *options,
+		     struct problem *problem)
+{
+	struct pins_options pins_options = {.folder = options->bpffs,
+					    .ring_bytes = options->ring_bytes};
+	struct ring_options ring_options = {
+		.event = options->event,
+		.host = options->host,
+		.size_of = record_size_of,
+		.on_record = on_record,
+		.userdata = detect,
+	};
+	char *reason = detect->ring_reason;
+	int r = pins_open(&pins_options, &detect->pins, reason, sizeof(detect->ring_reason));
+
+	if (r == -EBUSY)
+		return problem_set(problem, r, "bpffs", "%s", reason);
+	if (r < 0)
+		return 0; /* detectors that need no BPF work, and the others say why they do not */
+	if (options->bpffs && !pins_folder(detect->pins))
+		log_info("Nothing is pinned under %s: %s; what happens while no agent runs is not "
+			 "seen, and there is nothing to look at with bpftool (to have both: mount "
+			 "-t bpf bpf /sys/fs/bpf, or --bpffs DIR)",
+			 options->bpffs, reason);
+	if (pins_waiting(detect->pins) > 0)
+		log_info("%" PRIu64 " events that came while no agent ran, or were on their way "
+			 "when the last one ended, are read now",
+			 pins_waiting(detect->pins));
+	ring_options.events_fd = pins_events_fd(detect->pins);
+	ring_options.lost_fd = pins_lost_fd(detect->pins);
+	ring_new(&ring_options, &detect->ring, reason, sizeof(detect->ring_reason));
+	return 0;
+}
+
+int detect_start(const struct detect_options *options, struct detect **ret_detect,
+		 struct problem *problem)
 {
 	_cleanup_(detect_freep) struct detect *detect = calloc(1, sizeof(*detect));
 	_cleanup_ground_ struct ground ground = {};
 
 	if (!detect)
-		return -ENOMEM;
+		return problem_set(problem, -ENOMEM, NULL, "out of memory");
 	libbpf_words_take();
 	detect->options = *options;
-	struct ring_options ring_options = {
-		.event = options->event,
-		.bytes = options->ring_bytes,
-		.size_of = record_size_of,
-		.on_record = on_record,
-		.userdata = detect,
-	};
-	ring_new(&ring_options, &detect->ring, detect->ring_reason, sizeof(detect->ring_reason));
-	pin_lost(detect);
 	detect->options.settings = NULL; /* these two are not ours to keep */
 	detect->options.bpffs = NULL;
-	int r = watch_containers(detect);
+	int r = open_ring(detect, options, problem);
 
-	if (r == 0)
-		r = make_slots(detect);
 	if (r < 0)
 		return r;
+	r = watch_containers(detect);
+	if (r == 0)
+		r = make_slots(detect);
 	ground_read(&ground, options->host);
-	for (size_t i = 0; i < detect->slot_count; i++) {
+	for (size_t i = 0; r == 0 && i < detect->slot_count; i++) {
 		struct slot *slot = &detect->slots[i];
 
 		r = slot_start(slot,
 			       cJSON_GetObjectItemCaseSensitive(options->settings,
 								slot->run.detector->name),
 			       &ground);
-		if (r < 0)
-			return r;
 	}
+	if (r < 0)
+		return problem_set(problem, r, NULL, "%s", strerror(-r));
+	if (detect->pins)
+		pins_settle(detect->pins, is_started, detect);
 	/* Reading BTF took megabytes for a moment; malloc would keep them for good. */
 	ground_clear(&ground);
 	malloc_trim(0);
@@ -260,8 +326,8 @@ void detect_free(struct detect *detect)
 	free(detect->slots);
 	sd_event_source_disable_unref(detect->containers_timer);
 	container_registry_free(detect->containers);
-	unpin_lost(detect);
 	ring_free(detect->ring);
+	pins_close(detect->pins);
 	free(detect);
 }
 

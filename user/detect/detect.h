@@ -25,7 +25,7 @@ struct detect_options {
 	const struct host *host;
 	const struct clock *clock;
 	const char *bpffs; /* folder for pins; NULL: nothing is pinned */
-	size_t ring_bytes; /* a power of two of pages; 0: 256 KiB */
+	size_t ring_bytes; /* a power of two of pages; 0: 512 KiB */
 	/*
 	 * {NAME: {enabled, hook, …}}: the configuration's `detectors`, checked by
 	 * detect_check_settings; or NULL.
@@ -42,11 +42,20 @@ struct detect_options {
 int detect_check_settings(const cJSON *settings, struct problem *problem);
 
 /*
- * Starts every enabled detector. Detectors that fail are reported by detect_status, not here. 0 or
- * -ENOMEM.
+ * Starts every enabled detector. Detectors that fail are reported by detect_status, not here. Returns 0,
+ * or with PROBLEM filled -EBUSY (another agent has the folder of pins) or -ENOMEM.
  */
-int detect_start(const struct detect_options *options, struct detect **ret_detect);
-/* A finding that was held back is handed over first: what on_finding uses must still be there. */
+int detect_start(const struct detect_options *options, struct detect **ret_detect,
+		 struct problem *problem);
+/*
+ * A finding whose receipt was taken has become durable, or never will: what it was made of is needed no
+ * more. RECEIPT 0 is none.
+ */
+void detect_settle(struct detect *detect, uint64_t receipt);
+/*
+ * A finding that was held back is handed over first: what on_finding uses must still be there. What is
+ * pinned stays attached, and is taken over by the next agent.
+ */
 void detect_free(struct detect *detect);
 DEFINE_CLEANUP(struct detect, detect_free);
 

@@ -27,6 +27,13 @@ struct finding {
 	 */
 	char *subject;
 	cJSON *event; /* spec.kernelEvent of an Abnormal */
+	/* The last ring record that it was made of (detector_record); 0: the one at hand, or none. */
+	uint64_t record;
+	/*
+	 * Set by detector_report: what of the ring is kept until the finding is durable; 0: nothing.
+	 * on_finding may take it (and leave 0), and then owes detect_settle().
+	 */
+	uint64_t receipt;
 };
 void finding_clear(struct finding *finding);
 
@@ -88,9 +95,8 @@ struct detector_run {
 	const struct clock *clock;
 	struct container_registry
 		*containers; /* who the containers are; never NULL in a started run */
-	int ring_fd; /* map to share as the object's `events` ring (bpf_map__reuse_fd) */
-	int lost_fd; /* per-CPU map [EVENT_TYPE_COUNT] of u64, to share as `lost` */
 	uint64_t lost; /* what was lost elsewhere than in the ring; only grows */
+	uint64_t held; /* the oldest record that detector_hold keeps; 0: none */
 	struct detect *detect;
 };
 
@@ -108,10 +114,31 @@ int detector_fail(char *reason, size_t reason_size, int code, const char *what_f
 	_printf_(4, 5);
 
 /*
- * Shares ring and loss counters with OBJECT's maps `events` and `lost`, where it has them. To be
- * called between open and load.
+ * The ring record at hand, by which findings made of it later can be told to be of it; 0 outside of
+ * detector.event.
  */
-int detector_share_maps(const struct detector_run *run, struct bpf_object *object);
+uint64_t detector_record(const struct detector_run *run);
+/*
+ * The record at hand says something that is not told yet: it stays in the ring, so that the next agent
+ * reads it again if this one is killed before detector_told().
+ */
+void detector_hold(struct detector_run *run);
+/* All that was held back has been reported. */
+void detector_told(struct detector_run *run);
+
+/* --- Loading and attaching. What they attach outlives the agent where it can be pinned (pins.h) --- */
+
+/*
+ * Shares ring and loss counters with OBJECT's maps `events` and `lost`, where it has them, takes over
+ * what of its pinned maps a former agent left, and gives its programs their generation
+ * (bpf/generation.bpf.h). To be called between open and load.
+ */
+int detector_share_maps(struct detector_run *run, struct bpf_object *object);
+/* Attaches PROGRAM. It is silent until detector.start has succeeded. Returns 0 or a negative errno. */
+int detector_attach(struct detector_run *run, struct bpf_program *program,
+		    struct bpf_link **ret_link);
+/* Lets go of LINK (may be NULL): what is pinned stays attached. */
+void detector_detach(const struct detector_run *run, struct bpf_link *link);
 
 /* --- Judging a kernel by its BTF --- */
 

@@ -205,6 +205,29 @@ static int probe_iterator(const struct btf *btf, const struct host *host, char *
 	return -EOPNOTSUPP;
 }
 
+/*
+ * What a former agent's looks found goes on: a wait is as old as the first look that saw it, whoever
+ * looked. But what it is about has been told to that one alone. Returns the number of the last look.
+ */
+static uint64_t take_over_waits(const struct hung_task *state)
+{
+	int map = bpf_map__fd(state->skeleton->maps.blocked_tasks);
+	uint32_t key, next;
+	struct blocked_wait wait;
+	uint64_t last = 0;
+	bool more = bpf_map_get_next_key(map, NULL, &key) == 0;
+
+	for (size_t i = 0; more && i < BLOCKED_TASKS_MAX; i++, key = next) {
+		if (bpf_map_lookup_elem(map, &key, &wait) == 0) {
+			last = MAX(last, wait.look);
+			wait.looks_detailed = 0;
+			bpf_map_update_elem(map, &key, &wait, BPF_EXIST);
+		}
+		more = bpf_map_get_next_key(map, &key, &next) == 0;
+	}
+	return last;
+}
+
 static int start_iterator(struct detector_run *run, char *reason, size_t reason_size)
 {
 	struct hung_task *state = run->state;
@@ -229,6 +252,7 @@ static int start_iterator(struct detector_run *run, char *reason, size_t reason_
 				     "kernel.kptr_restrict=1)");
 	if (r < 0)
 		return detector_fail(reason, reason_size, r, "reading /proc/kallsyms");
+	state->look = take_over_waits(state);
 	control_of(state)->threshold_ns = settings->threshold;
 	control_of(state)->kernel_threads = settings->kernel_threads;
 	state->records = malloc(RECORDS_BYTES);

@@ -193,10 +193,8 @@ static int start_tracepoint(struct detector_run *run, char *reason, size_t reaso
 	kernel_rules_needles(run->settings, add_to_map, &needles);
 	if (needles.r < 0)
 		return detector_fail(reason, reason_size, needles.r, "filling the map of needles");
-	state->link = bpf_program__attach(state->skeleton->progs.kernel_line);
-	if (!state->link)
-		return detector_fail(reason, reason_size, -errno, "attaching kernel_line");
-	return 0;
+	r = detector_attach(run, state->skeleton->progs.kernel_line, &state->link);
+	return r < 0 ? detector_fail(reason, reason_size, r, "attaching kernel_line") : 0;
 }
 
 static int start_kmsg(struct detector_run *run, char *reason, size_t reason_size)
@@ -214,7 +212,7 @@ static void stop(struct detector_run *run)
 	struct kernel_log_state *state = run->state;
 
 	kernel_faults_flush(state->faults);
-	bpf_link__destroy(state->link);
+	detector_detach(run, state->link);
 	kernel_log_bpf__destroy(state->skeleton);
 	kmsg_free(state->kmsg);
 	kernel_faults_free(state->faults);

@@ -16,6 +16,8 @@ struct fault {
 	struct kernel_line line; /* the same, without its text */
 	uint64_t first_ns, told_ns;
 	uint64_t lines, untold;
+	uint64_t record; /* of the latest line */
+	bool held; /* nothing of it has been told yet */
 };
 
 struct kernel_faults {
@@ -84,6 +86,18 @@ static cJSON *details_json(const struct fault *fault)
 	return TAKE_PTR(details);
 }
 
+/* The ring need not keep the lines of FAULT any more; nor any, if all others have been told of. */
+static void release(struct kernel_faults *faults, struct fault *fault)
+{
+	if (!fault->held)
+		return;
+	fault->held = false;
+	for (size_t i = 0; i < faults->count; i++)
+		if (faults->items[i].held)
+			return;
+	detector_told(faults->run);
+}
+
 static int tell(struct kernel_faults *faults, struct fault *fault)
 {
 	const char *type = fault->match.clears ? "Cleared" : fault->match.type;
@@ -93,6 +107,7 @@ static int tell(struct kernel_faults *faults, struct fault *fault)
 		.cleared = fault->match.clears,
 		.subject = strdup(fault->subject),
 		.event = event_json(faults->run, type, fault->line.boot_ns, fault->line.cpu),
+		.record = fault->record,
 	};
 
 	if (!finding.subject || !finding.event ||
@@ -104,6 +119,7 @@ static int tell(struct kernel_faults *faults, struct fault *fault)
 	fault->untold = 0;
 	fault->told_ns = fault->line.boot_ns;
 	detector_report(faults->run, &finding);
+	release(faults, fault);
 	return 0;
 }
 
@@ -118,6 +134,7 @@ static void tell_untold(struct kernel_faults *faults, struct fault *fault)
 
 static void forget(struct kernel_faults *faults, struct fault *fault)
 {
+	release(faults, fault);
 	fault_clear(fault);
 	*fault = faults->items[--faults->count];
 	faults->items[faults->count] = (struct fault){};
@@ -184,8 +201,11 @@ static int take(struct kernel_faults *faults, const struct kernel_line *line,
 	fault->match = *match;
 	fault->lines++;
 	fault->untold++;
+	fault->record = detector_record(faults->run);
 	if (first && !match->clears && !may_tell_at_once(faults, line->boot_ns)) {
 		fault->told_ns = line->boot_ns;
+		fault->held = true;
+		detector_hold(faults->run);
 	} else if (first || match->clears || line->boot_ns - fault->told_ns >= REPEAT_NS) {
 		int r = tell(faults, fault);
 

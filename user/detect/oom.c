@@ -37,6 +37,7 @@ static void flush_held(struct detector_run *run)
 	json_set_number(state->held.event, "count", (double)state->held_count);
 	state->held_count = 0;
 	detector_report(run, &state->held);
+	detector_told(run);
 }
 
 /* True if the list has the victim already: __oom_kill_process meets the first one twice. */
@@ -61,6 +62,8 @@ static void hold_victim(struct detector_run *run, const struct oom_event *event)
 
 	if (!victims)
 		victims = cJSON_AddArrayToObject(details, "victims");
+	detector_hold(run);
+	state->held.record = detector_record(run);
 	if (held_has(victims, &event->victim))
 		return;
 	state->held_count++;
@@ -181,10 +184,8 @@ static int start_program(struct detector_run *run, const char *name, char *reaso
 		return detector_fail(reason, reason_size, r, "loading %s", name);
 	/* Where addresses are hidden, the counters alone are judged by: told as exact=false. */
 	kallsyms_ranges(run->host, oom_symbol_names, OOM_SYMBOL_COUNT, state->symbols.range);
-	state->link = bpf_program__attach(program);
-	if (!state->link)
-		return detector_fail(reason, reason_size, -errno, "attaching %s", name);
-	return 0;
+	r = detector_attach(run, program, &state->link);
+	return r < 0 ? detector_fail(reason, reason_size, r, "attaching %s", name) : 0;
 }
 
 static int start_mark_victim(struct detector_run *run, char *reason, size_t reason_size)
@@ -214,7 +215,7 @@ static void stop(struct detector_run *run)
 	struct oom_state *state = run->state;
 
 	flush_held(run);
-	bpf_link__destroy(state->link);
+	detector_detach(run, state->link);
 	oom_bpf__destroy(state->skeleton);
 	oom_poll_free(state->poll);
 }

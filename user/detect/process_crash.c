@@ -56,6 +56,26 @@ static uint64_t read_folded(void *userdata, const struct crash_program *key)
 	return rate.folded;
 }
 
+static uint64_t read_told(void *userdata, const struct crash_program *key)
+{
+	struct crash_state *state = userdata;
+	uint64_t told;
+
+	if (!state->skeleton ||
+	    bpf_map_lookup_elem(bpf_map__fd(state->skeleton->maps.crash_told), key, &told) < 0)
+		return 0;
+	return told;
+}
+
+static void write_told(void *userdata, const struct crash_program *key, uint64_t folded)
+{
+	struct crash_state *state = userdata;
+
+	if (state->skeleton)
+		bpf_map_update_elem(bpf_map__fd(state->skeleton->maps.crash_told), key, &folded,
+				    BPF_ANY);
+}
+
 static uint64_t look(struct detector_run *run)
 {
 	struct crash_state *state = run->state;
@@ -104,14 +124,16 @@ static int load(struct detector_run *run, const char *on_signal, const char *on_
 		if (r < 0)
 			return detector_fail(reason, reason_size, r, "finding %s", names[i]);
 	}
-	r = detector_share_maps(run, state->skeleton->obj);
 	/*
 	 * Before 6.1 a raw_tp program with a table whose entries are made one by one is warned of in the
 	 * kernel's log, with a stack: with panic_on_warn that ends the node (kernel/bpf/verifier.c,
 	 * check_map_prog_compatibility()).
 	 */
-	if (r == 0 && streq(on_signal, signal_raw))
-		r = bpf_map__set_map_flags(state->skeleton->maps.dying_processes, 0);
+	r = streq(on_signal, signal_raw)
+		    ? bpf_map__set_map_flags(state->skeleton->maps.dying_processes, 0)
+		    : 0;
+	if (r == 0)
+		r = detector_share_maps(run, state->skeleton->obj);
 	if (r == 0)
 		r = process_crash_bpf__load(state->skeleton);
 	return r < 0 ? detector_fail(reason, reason_size, r, "loading %s and %s", on_signal,
@@ -119,9 +141,14 @@ static int load(struct detector_run *run, const char *on_signal, const char *on_
 		     : 0;
 }
 
-static struct bpf_link *attach(const struct crash_state *state, const char *name)
+static int attach(struct detector_run *run, const char *name, struct bpf_link **ret_link,
+		  char *reason, size_t reason_size)
 {
-	return bpf_program__attach(bpf_object__find_program_by_name(state->skeleton->obj, name));
+	const struct crash_state *state = run->state;
+	struct bpf_program *program = bpf_object__find_program_by_name(state->skeleton->obj, name);
+	int r = detector_attach(run, program, ret_link);
+
+	return r < 0 ? detector_fail(reason, reason_size, r, "attaching %s", name) : 0;
 }
 
 /* The exit is watched first: a signal before that would be kept, and never sent. */
@@ -132,18 +159,15 @@ static int attach_both(struct detector_run *run, const char *on_signal, const ch
 	const struct crash_programs_options options = {.run = run,
 						       .settings = run->settings,
 						       .read_folded = read_folded,
+						       .read_told = read_told,
+						       .write_told = write_told,
 						       .userdata = state};
 	int r = crash_programs_new(&options, &state->programs);
 
 	if (r < 0)
 		return detector_fail(reason, reason_size, r, "keeping track of crashes");
-	state->on_exit = attach(state, on_exit);
-	if (!state->on_exit)
-		return detector_fail(reason, reason_size, -errno, "attaching %s", on_exit);
-	state->on_signal = attach(state, on_signal);
-	if (!state->on_signal)
-		return detector_fail(reason, reason_size, -errno, "attaching %s", on_signal);
-	return 0;
+	r = attach(run, on_exit, &state->on_exit, reason, reason_size);
+	return r < 0 ? r : attach(run, on_signal, &state->on_signal, reason, reason_size);
 }
 
 /*
@@ -177,8 +201,8 @@ static void stop(struct detector_run *run)
 	struct crash_state *state = run->state;
 
 	crash_programs_flush(state->programs, clock_boot(run->clock));
-	bpf_link__destroy(state->on_signal);
-	bpf_link__destroy(state->on_exit);
+	detector_detach(run, state->on_signal);
+	detector_detach(run, state->on_exit);
 	process_crash_bpf__destroy(state->skeleton);
 	crash_programs_free(state->programs);
 }

@@ -31,6 +31,7 @@ struct crashed_program {
 	} buckets[CRASH_BUCKETS];
 	uint64_t first_ns, last_ns, told_ns;
 	uint64_t untold;
+	uint64_t record; /* of the last crash that has one */
 	bool looping;
 	cJSON *latest; /* the last crash, for what is told of those without a record */
 };
@@ -42,6 +43,9 @@ struct crash_programs_options {
 	const struct crash_settings *settings;
 	/* Crashes of KEY that the kernel only counted, so far; 0 when it knows of none. */
 	uint64_t (*read_folded)(void *userdata, const struct crash_program *key);
+	/* How many of them this agent or one before it has taken; NULL: none are remembered. */
+	uint64_t (*read_told)(void *userdata, const struct crash_program *key);
+	void (*write_told)(void *userdata, const struct crash_program *key, uint64_t folded);
 	void *userdata;
 };
 

@@ -164,11 +164,23 @@ static void report(struct crash_programs *programs, struct crashed_program *prog
 		.type = program->looping ? "CrashLoop" : "ProcessCrash",
 		.subject = TAKE_PTR(subject),
 		.event = TAKE_PTR(event),
+		.record = program->record,
 	};
 
 	program->untold = 0;
 	program->told_ns = program->last_ns;
 	detector_report(programs->options.run, &finding);
+}
+
+/* The ring keeps the records of crashes that no finding stands for yet. */
+static void keep_untold(const struct crash_programs *programs)
+{
+	for (size_t i = 0; i < programs->count; i++)
+		if (programs->items[i].untold) {
+			detector_hold(programs->options.run);
+			return;
+		}
+	detector_told(programs->options.run);
 }
 
 /* No crash for a whole window: whoever waits for the end of the loop is told. */
@@ -228,6 +240,8 @@ static void take_folded(struct crash_programs *programs, struct crashed_program 
 	program->folded_seen = folded;
 	if (!more)
 		return;
+	if (programs->options.write_told)
+		programs->options.write_told(programs->options.userdata, &program->key, folded);
 	count_crashes(programs, program, boot_ns, more);
 	judge(programs, program);
 }
@@ -296,12 +310,17 @@ int crash_programs_add(struct crash_programs *programs, const char *subject,
 	if (memcmp(&program->key, key, sizeof(*key)) != 0) {
 		take_folded(programs, program, boot_ns);
 		program->key = *key;
-		program->folded_seen = 0;
+		program->folded_seen =
+			programs->options.read_told
+				? programs->options.read_told(programs->options.userdata, key)
+				: 0;
 	}
 	cJSON_Delete(program->latest);
 	program->latest = event;
+	program->record = detector_record(programs->options.run);
 	count_crashes(programs, program, boot_ns, 1);
 	judge(programs, program);
+	keep_untold(programs);
 	return 0;
 }
 
@@ -340,6 +359,7 @@ uint64_t crash_programs_look(struct crash_programs *programs, uint64_t boot_ns)
 		if (delay_ns && (!soonest_ns || delay_ns < soonest_ns))
 			soonest_ns = delay_ns;
 	}
+	keep_untold(programs);
 	return soonest_ns;
 }
 

@@ -95,6 +95,25 @@ static void stop_run(struct slot *slot)
 		detector->stop(&slot->run);
 	free(slot->run.state);
 	slot->run.state = NULL;
+	detector_told(&slot->run);
+}
+
+/*
+ * What was attached speaks from here on, in place of what a former agent, or other settings, had. A
+ * hook without programs has nothing that could outlive it.
+ */
+static int begin_generation(struct slot *slot)
+{
+	const struct detector *detector = slot->run.detector;
+	struct pins *pins = slot->run.detect->pins;
+
+	if (!pins)
+		return 0;
+	if (slot->generation)
+		return pins_begin_generation(pins, detector->name, detector->event_types,
+					     slot->generation);
+	pins_unlink(pins, detector->name, 0);
+	return 0;
 }
 
 /* One rung: probed, then started. On error the hook's state has the reason. */
@@ -107,9 +126,12 @@ static int try_hook(struct slot *slot, const struct hook *hook, struct hook_stat
 	if (!state->available)
 		return -ENOTSUP;
 	slot->run.hook = hook;
+	slot->generation = 0;
 	slot->run.state = calloc(1, MAX(slot->run.detector->state_size, (size_t)1));
 	r = slot->run.state ? hook->start(&slot->run, state->reason, sizeof(state->reason))
 			    : -ENOMEM;
+	if (r == 0)
+		r = begin_generation(slot);
 	if (r == 0)
 		return 0;
 	if (!state->reason[0])
@@ -261,9 +283,11 @@ int slot_start(struct slot *slot, const cJSON *configured, struct ground *ground
 	if (!slot->settings.enabled) {
 		slot->status = DETECTOR_DISABLED;
 		snprintf(slot->reason, sizeof(slot->reason), "disabled in the configuration");
-		return 0;
+	} else {
+		climb_down(slot, ground);
 	}
-	climb_down(slot, ground);
+	if (!slot->started && slot->run.detect->pins)
+		pins_unlink(slot->run.detect->pins, slot->run.detector->name, 0);
 	return 0;
 }
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "detect/detect.h"
+#include "detect/pins.h"
 #include "detect/ring.h"
 #include "detect/settings.h"
 
@@ -26,7 +27,9 @@ struct slot {
 	struct hook_state *hooks; /* one for each of detector->hooks */
 	sd_event_source *look_timer;
 	bool started;
-	uint64_t events, lost_told, looks, look_ns;
+	uint64_t generation; /* of the programs that were loaded last; 0: none */
+	uint64_t events, looks, look_ns;
+	uint64_t own_lost_told; /* of run.lost */
 };
 
 /* What hooks need of the node, looked up once. */
@@ -40,7 +43,7 @@ struct ground {
 
 struct detect {
 	struct detect_options options;
-	char *lost_pin; /* path, or NULL */
+	struct pins *pins; /* NULL: as the ring */
 	struct container_registry *containers;
 	sd_event_source *containers_timer;
 	bool containers_too_many; /* told already */

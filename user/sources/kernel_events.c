@@ -76,14 +76,17 @@ static int clear(struct pipeline *pipeline, const struct finding *finding)
 	return 0;
 }
 
-static int submit(struct pipeline *pipeline, const struct finding *finding)
+static int submit(struct pipeline *pipeline, const struct finding *finding,
+		  pipeline_submitted callback, void *userdata)
 {
 	struct abnormal *abnormal;
 
 	if (finding->cleared)
 		return clear(pipeline, finding);
 	int r = kernel_events_abnormal(finding, &abnormal, NULL);
-	return r < 0 ? r : pipeline_submit(pipeline, abnormal, NULL, NULL);
+	if (r == 0)
+		r = pipeline_submit(pipeline, abnormal, callback, userdata);
+	return r < 0 ? r : callback != NULL;
 }
 
 SOURCE(kernel_events) = {

@@ -29,13 +29,18 @@ cJSON *sources_list(void)
 	return TAKE_PTR(list);
 }
 
-int sources_finding(struct pipeline *pipeline, const struct finding *finding)
+int sources_finding(struct pipeline *pipeline, const struct finding *finding,
+		    pipeline_submitted callback, void *userdata, unsigned *ret_pending)
 {
 	int result = 0;
 
+	*ret_pending = 0;
 	FOREACH_REGISTERED (sources, struct source, source) {
-		int r = source->finding ? source->finding(pipeline, finding) : 0;
-		if (result == 0)
+		int r = source->finding ? source->finding(pipeline, finding, callback, userdata)
+					: 0;
+		if (r > 0)
+			++*ret_pending;
+		else if (result == 0)
 			result = r;
 	}
 	return result;

@@ -3,6 +3,7 @@
 #include "../host/fake_root.h"
 
 #include "detect/detect.h"
+#include "detect/pins.h"
 #include "detect/ring.h"
 #include "../skip.h"
 
@@ -176,7 +177,7 @@ static struct detect *start_toy(const struct fake_root *root, sd_event *event, c
 
 	assert_int_equal(detect_check_settings(json, &problem), 0);
 	options.settings = json;
-	assert_int_equal(detect_start(&options, &detect), 0);
+	assert_int_equal(detect_start(&options, &detect, &problem), 0);
 	cJSON_Delete(json);
 	return detect;
 }
@@ -366,8 +367,11 @@ static void on_record(void *userdata, const struct event_header *header)
 static void malformed_ring_records_are_counted_and_reach_nobody(void **state)
 {
 	struct taker taker = {};
+	struct fake_root *root = *state;
 	struct ring_options options = {
-		.size_of = size_of, .on_record = on_record, .userdata = &taker};
+		.host = root->host, .size_of = size_of, .on_record = on_record, .userdata = &taker};
+	struct pins_options pins_options = {};
+	struct pins *pins = NULL;
 	struct {
 		struct event_header header;
 		uint64_t body;
@@ -377,9 +381,11 @@ static void malformed_ring_records_are_counted_and_reach_nobody(void **state)
 	struct ring *ring = NULL;
 	char reason[512];
 
-	if (ring_new(&options, &ring, reason, sizeof(reason)) < 0) {
+	if (pins_open(&pins_options, &pins, reason, sizeof(reason)) < 0)
 		skip_because("needs the right to make BPF maps (%s)", reason);
-	}
+	options.events_fd = pins_events_fd(pins);
+	options.lost_fd = pins_lost_fd(pins);
+	assert_int_equal(ring_new(&options, &ring, reason, sizeof(reason)), 0);
 	ring_take(ring, &record, sizeof(record));
 	assert_int_equal(taker.taken, 1);
 	ring_take(ring, &record, sizeof(record.header) - 1);
@@ -394,6 +400,7 @@ static void malformed_ring_records_are_counted_and_reach_nobody(void **state)
 	assert_int_equal(ring_malformed(ring), 5);
 	assert_int_equal(ring_lost(ring, EVENT_OOM_KILL), 0);
 	ring_free(ring);
+	pins_close(pins);
 }
 
 #define WITH_ROOT(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -409,7 +416,7 @@ int main(void)
 		WITH_ROOT(wrong_settings_are_named),
 		WITH_ROOT(looks_come_again_and_their_findings_arrive),
 		WITH_ROOT(only_what_changed_is_started_again),
-		cmocka_unit_test(malformed_ring_records_are_counted_and_reach_nobody),
+		WITH_ROOT(malformed_ring_records_are_counted_and_reach_nobody),
 	};
 
 	log_set_level(LOG_LEVEL_ERROR);
