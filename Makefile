@@ -169,11 +169,14 @@ check-unit: $(unit_tests) ## the unit tests alone
 asan: ## all tests again under AddressSanitizer and UBSan, in O/asan
 	$(Q)$(MAKE) --no-print-directory O=$(O)/asan SANITIZE=address,undefined check
 
+RUN_PINS := /sys/fs/bpf/lifeboat-run
+
 .PHONY: run
 run: all ## the agent in the foreground on this host, with scratch state (ARGS= for its flags)
 	@mkdir -p $(O)/run
 	@echo "in another terminal: export LIFEBOAT_SOCKET=$(abspath $(O))/run/lifeboat.sock PATH=$(abspath $(O)):\$$PATH"
-	$(Q)$(O)/lifeboat agent --state-dir $(O)/run/state --socket $(O)/run/lifeboat.sock $(ARGS)
+	$(Q)trap : INT; $(O)/lifeboat agent --state-dir $(O)/run/state --socket $(O)/run/lifeboat.sock \
+		--bpffs $(RUN_PINS) $(ARGS); status=$$?; $(O)/lifeboat agent --detach --bpffs $(RUN_PINS); exit $$status
 
 formatted := $(filter-out vmlinux/%,$(wildcard user/*/*.[ch] bpf/*.[ch] tests/unit/*/*.[ch] tests/fuzz/*.c bench/*.c \
 	collectors/*.[ch] diagnosers/*.[ch] recoverers/*.[ch]))
@@ -211,7 +214,8 @@ install: all ## into PREFIX (/usr/local), below DESTDIR: program, unit, man page
 		install -m 0644 deploy/lifeboat.yaml $(DESTDIR)$(sysconfdir)/lifeboat/lifeboat.yaml
 
 .PHONY: uninstall
-uninstall: ## remove what install put there; configuration and state stay
+uninstall: ## remove what install put there and what is pinned in the kernel; configuration and state stay
+	$(if $(DESTDIR),,test ! -x $(sbindir)/lifeboat || $(sbindir)/lifeboat agent --detach)
 	rm -f $(DESTDIR)$(sbindir)/lifeboat $(DESTDIR)$(mandir)/man8/lifeboat.8 \
 		$(DESTDIR)$(unitdir)/lifeboat.service $(DESTDIR)$(bashcompdir)/lifeboat $(DESTDIR)$(zshcompdir)/_lifeboat
 

@@ -57,8 +57,14 @@ class Agent:
             assert self.process.poll() is None, f"the agent ended:\n{self.log.read_text()}"
         return self
 
+    def detach(self):
+        """Removes what the agent left in the kernel; it must have ended."""
+        return subprocess.run([LIFEBOAT, "agent", "--detach", "--config", self.config, "--bpffs", self.bpffs()],
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=30)
+
     def bpffs(self):
-        return pathlib.Path("/sys/fs/bpf") / f"lifeboat-{self.folder.name}"
+        # Pins have no dots in their names.
+        return pathlib.Path("/sys/fs/bpf") / f"{self.folder.parent.name}-{self.folder.name}".replace(".", "_")
 
     def ready(self):
         return self.cli("get", "detectors", check=False).returncode == 0
@@ -144,6 +150,7 @@ def agent(scratch):
     for each in agents:
         each.stop()
         if each.bpffs().exists():
-            shutil.rmtree(each.bpffs(), ignore_errors=True)
+            done = each.detach()
+            assert done.returncode == 0 and not each.bpffs().exists(), done.stdout
         text = each.log.read_text(errors="replace")
         assert "ERROR: AddressSanitizer" not in text and "runtime error:" not in text, text
