@@ -17,6 +17,10 @@
 #define LOCK_RETRY_NS (20 * NS_PER_MS)
 /* SQLite calls back after about this many of its instructions: some milliseconds of work. */
 #define PROGRESS_INSTRUCTIONS 100000
+/* Of the write-ahead log, and a little more than what it has when it is emptied. */
+#define LOG_BYTES (4 * MIB)
+#define LOG_PAGES 1000
+#define LOG_ROOM_FREE_BYTES (64 * LOG_BYTES)
 #define NAME_CORRUPT DATABASE_FILE ".corrupt-"
 
 /*
@@ -267,6 +271,14 @@ static int on_progress(void *userdata)
 	return 0;
 }
 
+static int on_logged(void *userdata, sqlite3 *sqlite, const char *name, int pages)
+{
+	struct database *database = userdata;
+
+	database->log_pages = pages;
+	return SQLITE_OK;
+}
+
 static int database_connect(struct database *database)
 {
 	int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
@@ -276,6 +288,7 @@ static int database_connect(struct database *database)
 		return database_error(database, code);
 	sqlite3_extended_result_codes(database->sqlite, 1);
 	sqlite3_busy_timeout(database->sqlite, 1000);
+	sqlite3_wal_hook(database->sqlite, on_logged, database);
 	if (database->progress)
 		sqlite3_progress_handler(database->sqlite, PROGRESS_INSTRUCTIONS, on_progress,
 					 database);
@@ -408,6 +421,47 @@ static int database_open_disk(struct database *database, uint64_t lock_wait_ns,
 				   "%s is damaged and cannot be set aside: %s; move it away",
 				   database->path, strerror(-r));
 	return database_examine(database, problem);
+}
+
+/* Appends zeros, which end the log's frames as its end does, until the file has LOG_BYTES. */
+static void log_extend(int fd, uint64_t length)
+{
+	static const char zeros[64 * KIB];
+
+	while (length < LOG_BYTES) {
+		ssize_t written =
+			pwrite(fd, zeros, MIN(sizeof(zeros), LOG_BYTES - length), (off_t)length);
+
+		if (written <= 0)
+			return;
+		length += (uint64_t)written;
+	}
+	fdatasync(fd);
+}
+
+void database_make_room(struct database *database)
+{
+	char path[PATH_MAX + 8];
+	struct statvfs space;
+	struct stat status;
+
+	if (!database->directory)
+		return;
+	snprintf(path, sizeof(path), "%s-wal", database->path);
+	_cleanup_close_ int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd >= 0 && fstatvfs(fd, &space) == 0 &&
+	    (uint64_t)space.f_bavail * space.f_frsize >= LOG_ROOM_FREE_BYTES &&
+	    fstat(fd, &status) == 0)
+		log_extend(fd, (uint64_t)status.st_size);
+}
+
+void database_checkpoint(struct database *database)
+{
+	if (database->log_pages < LOG_PAGES)
+		return;
+	/* What fails here fails again, and is told, when a commit finds no room. */
+	sqlite3_wal_checkpoint_v2(database->sqlite, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+	database->log_pages = 0;
 }
 
 static int database_open_memory(struct database *database, struct problem *problem)

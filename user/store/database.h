@@ -68,6 +68,7 @@ struct database {
 	char path[PATH_MAX]; /* of the database, for messages */
 	sqlite3_stmt *statements[STATEMENT_END];
 	uint64_t abnormals, bytes;
+	int log_pages; /* in the write-ahead log, after the last commit */
 	struct problem warning; /* text is empty unless a damaged database was set aside */
 	void (*progress)(void *userdata);
 	void *progress_userdata;
@@ -96,6 +97,14 @@ int database_explain(struct database *database, int error, struct problem *probl
 int database_begin(struct database *database);
 /* Makes durable what was written since database_begin. */
 int database_commit(struct database *database);
+/*
+ * Writes zeros where the write-ahead log will be, if the disk has much room. A commit that makes a file
+ * longer waits for the filesystem's journal, and with it for what others write: 0.3 s were seen,
+ * and 0.4 ms for the same commit where the file was long enough.
+ */
+void database_make_room(struct database *database);
+/* Empties the write-ahead log into the database when it is full. Commits do not do that by themselves. */
+void database_checkpoint(struct database *database);
 
 /*
  * For one row: text and length; a second text for positions. Returns 0 or a negative errno, which

@@ -197,7 +197,11 @@ static int worker_open(struct worker *worker, struct frame *frame)
 	frame_put_text(&answer, *warning ? warning : NULL);
 	put_counts(worker, &answer);
 	r = worker_send(worker, &answer);
-	return r < 0 ? r : worker_flush(worker);
+	if (r == 0)
+		r = worker_flush(worker);
+	if (r == 0)
+		database_make_room(worker->database);
+	return r;
 }
 
 /* Makes durable what was applied, and only then says so. */
@@ -218,7 +222,12 @@ static int worker_commit(struct worker *worker)
 		worker->next_retention_ns = 0;
 	if (r == 0)
 		r = worker_retain(worker);
-	return r < 0 ? r : worker_flush(worker);
+	if (r == 0)
+		r = worker_flush(worker);
+	/* Nobody waits for this one. */
+	if (r == 0)
+		database_checkpoint(worker->database);
+	return r;
 }
 
 static int worker_record(struct worker *worker, struct frame *frame)

@@ -18,6 +18,7 @@
 #include <sqlite3.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/file.h>
 #include <sys/wait.h>
 
@@ -857,6 +858,36 @@ static void write_big(struct fixture *f, const char *name)
 	write_of(f, abnormal, "NotIdentified");
 }
 
+static uint64_t file_bytes(const struct fixture *f, const char *name)
+{
+	struct stat status;
+
+	return stat(path_of(f, name), &status) == 0 ? (uint64_t)status.st_size : 0;
+}
+
+static void the_log_has_its_room_from_the_start_and_stays_within_it(void **state)
+{
+	struct fixture *f = *state;
+	struct statvfs space;
+	char name[32];
+
+	assert_int_equal(statvfs(f->directory, &space), 0);
+	if ((uint64_t)space.f_bavail * space.f_frsize < 512 * MIB)
+		skip_because("needs 512 MiB free below the folder of temporary files");
+	start_ready(f);
+	wait_for(f, file_bytes(f, "lifeboat.db-wal") == 4 * MIB);
+	for (size_t i = 0; i < 150; i++) {
+		snprintf(name, sizeof(name), "big-%zu", i);
+		write_big(f, name);
+		wait_for(f, f->written == i + 1);
+	}
+	assert_in_range(file_bytes(f, "lifeboat.db-wal"), 4 * MIB, 5 * MIB);
+	assert_in_range(file_bytes(f, "lifeboat.db"), 4 * MIB, 20 * MIB);
+	kill(f->store->primary->pid, SIGKILL);
+	assert_int_equal(ask_get(f, "big-149"), 0);
+	assert_int_equal(f->failed, 0);
+}
+
 static void a_full_disk_sends_the_store_to_memory_until_space_is_freed(void **state)
 {
 	struct fixture *f = *state;
@@ -1137,6 +1168,7 @@ int main(int argc, char **argv)
 		TEST(a_try_of_the_disk_that_hangs_changes_nothing),
 		TEST(a_worker_that_dies_on_the_way_back_to_disk_loses_nothing),
 		TEST(a_worker_in_memory_that_dies_gets_the_live_ones_again),
+		TEST(the_log_has_its_room_from_the_start_and_stays_within_it),
 		TEST(a_full_disk_sends_the_store_to_memory_until_space_is_freed),
 		TEST(stopping_in_memory_gives_the_disk_a_last_chance),
 		TEST(a_read_only_disk_is_told_as_such),
