@@ -98,12 +98,12 @@ int database_begin(struct database *database);
 /* Makes durable what was written since database_begin. */
 int database_commit(struct database *database);
 /*
- * Writes zeros where the write-ahead log will be, if the disk has much room. A commit that makes a file
- * longer waits for the filesystem's journal, and with it for what others write: 0.3 s were seen,
- * and 0.4 ms for the same commit where the file was long enough.
+ * Writes zeros where the write-ahead log will be, if the disk has much room. A commit that makes a
+ * file longer waits for the filesystem's journal, and with it for what others write: 0.3 s were
+ * seen, and 0.4 ms for the same commit where the file was long enough.
  */
 void database_make_room(struct database *database);
-/* Empties the write-ahead log into the database when it is full. Commits do not do that by themselves. */
+/* Empties a full write-ahead log into the database. Commits do not do that by themselves. */
 void database_checkpoint(struct database *database);
 
 /*
