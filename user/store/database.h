@@ -100,7 +100,7 @@ int database_commit(struct database *database);
 /*
  * Writes zeros where the write-ahead log will be, if the disk has much room. A commit that makes a
  * file longer waits for the filesystem's journal, and with it for what others write: 0.3 s were
- * seen, and 0.4 ms for the same commit where the file was long enough.
+ * seen (docs/performance.md).
  */
 void database_make_room(struct database *database);
 /* Empties a full write-ahead log into the database. Commits do not do that by themselves. */
