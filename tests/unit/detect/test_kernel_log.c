@@ -473,6 +473,34 @@ static void text_of_several_lines_is_told_line_by_line(void **state)
 	assert_string_equal(fixture->told[1].subject, "DiskIOError of dm-1");
 }
 
+/* --- The change from one rung to the other --- */
+
+static void a_line_that_the_former_hook_left_in_the_ring_is_told(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct ground ground = {.capabilities = -EPERM};
+	static const char text[] = "Buffer I/O error on dev dm-0, logical block 1";
+	struct kernel_line_event event = {.header = {.type = EVENT_KERNEL_LINE,
+						     .version = EVENTS_VERSION,
+						     .size = sizeof(event)},
+					  .length = strlen(text),
+					  .flags = KERNEL_LINE_KERNEL};
+	_cleanup_json_ cJSON *polled = cJSON_Parse("{\"hook\":\"poll/kmsg\"}");
+
+	memcpy(event.text, text, sizeof(text));
+	fake_file(fixture->root, "dev/kmsg", "%s", "");
+	fixture->slot.hooks =
+		calloc(hook_count(fixture->slot.run.detector), sizeof(*fixture->slot.hooks));
+	assert_int_equal(slot_start(&fixture->slot, polled, &ground), 0);
+	assert_true(fixture->slot.started);
+	fixture->slot.run.detector->event(&fixture->slot.run, &event.header);
+	slot_stop(&fixture->slot);
+	free(fixture->slot.hooks);
+	cJSON_Delete(fixture->slot.configured);
+	assert_int_equal(fixture->count, 1);
+	assert_string_equal(fixture->told[0].subject, "DiskIOError of dm-0");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -490,6 +518,7 @@ int main(void)
 		TEST(of_too_many_devices_every_line_is_told_or_counted_as_lost),
 		TEST(a_server_that_answers_again_clears_its_fault),
 		TEST(text_of_several_lines_is_told_line_by_line),
+		TEST(a_line_that_the_former_hook_left_in_the_ring_is_told),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
