@@ -366,9 +366,8 @@ static int report_killed(struct plugin_call *call, const struct shim *shim, cons
 	_cleanup_buffer_ struct buffer affected = BUFFER(TARGET_BYTES_MAX);
 	char name[SHIM_TEXT_SIZE];
 
-	shim_containers_text(json_at(plan, "containers"),
-			     (size_t)json_number(plan, "containerCount", 0), SHIM_CONTAINERS_SHOWN,
-			     &affected);
+	shim_containers_text(json_at(plan, "containers"), (size_t)json_u64(plan, "containerCount"),
+			     SHIM_CONTAINERS_SHOWN, &affected);
 	int r = subject_report(call, "sent SIGKILL to the shim %s, which ends %s",
 			       shim_text(shim, name), buffer_text(&affected));
 	return r < 0 ? r : PLUGIN_RECOGNISED;

@@ -145,7 +145,7 @@ static int artifacts_read(struct call_result *result, const char *text, size_t l
 
 		if (!artifact)
 			return -ENOMEM;
-		artifact->bytes = (int64_t)json_number(file, "bytes", 0);
+		artifact->bytes = (int64_t)json_u64(file, "bytes");
 		r = string_set(&artifact->name, json_string(file, "name"));
 		if (r == 0)
 			r = string_set(&artifact->path, json_string(file, "path"));
