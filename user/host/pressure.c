@@ -3,6 +3,7 @@
 #include "host/pressure.h"
 
 #include <fcntl.h>
+#include <math.h>
 
 #include "base/file.h"
 
@@ -18,7 +19,8 @@ static int parse_line(const char *line, cJSON *result)
 	unsigned long long total;
 
 	if (sscanf(line, "%7s avg10=%lf avg60=%lf avg300=%lf total=%llu", kind, &avg10, &avg60,
-		   &avg300, &total) != 5)
+		   &avg300, &total) != 5 ||
+	    !isfinite(avg10) || !isfinite(avg60) || !isfinite(avg300))
 		return 0;
 	_cleanup_json_ cJSON *values = cJSON_CreateObject();
 	if (!values || json_set_number(values, "avg10", avg10) < 0 ||

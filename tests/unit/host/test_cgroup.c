@@ -160,6 +160,18 @@ static void pressure_is_read_or_known_to_be_off(void **state)
 	assert_null(json_at(pressure, "cpu"));
 }
 
+static void pressure_that_is_no_number_is_left_out(void **state)
+{
+	const struct fake_root *root = *state;
+
+	fake_file(root, "proc/pressure/io",
+		  "some avg10=nan avg60=0.20 avg300=0.00 total=99\n"
+		  "full avg10=0.00 avg60=1e999 avg300=0.00 total=99\n");
+	_cleanup_json_ cJSON *pressure = pressure_node(root->host);
+	assert_null(json_at(pressure, "io.some"));
+	assert_null(json_at(pressure, "io.full"));
+}
+
 static void a_mount_is_found_by_its_device(void **state)
 {
 	const struct fake_root *root = *state;
@@ -261,6 +273,7 @@ int main(void)
 		FAKE(processes_of_groups_below_are_counted_in),
 		FAKE(counters_keep_their_shape),
 		FAKE(pressure_is_read_or_known_to_be_off),
+		FAKE(pressure_that_is_no_number_is_left_out),
 		FAKE(a_mount_is_found_by_its_device),
 		cmocka_unit_test(a_real_group_is_read),
 	};
