@@ -432,7 +432,7 @@ static const struct seen_task *tasks_of(const struct shim_look *look, const stru
 		if (order >= 0)
 			break;
 	}
-	first = &look->tasks[*at];
+	first = look->task_count ? &look->tasks[*at] : NULL;
 	for (; *at + count < look->task_count; count++)
 		if (first[count].shim_pid != shim->task.tgid ||
 		    first[count].shim_start_boot_ns != shim->task.start_boot_ns)
