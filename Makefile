@@ -156,9 +156,12 @@ demo: ## watch real faults being found, diagnosed, repaired and proven
 	$(Q)$(MAKE) --no-print-directory $(JOBS) all
 	$(Q)scripts/demo $(O)/lifeboat
 
+# Fuzz targets have sanitizers of their own: the sanitizer build need not run them again.
+TESTS ?= unit $(if $(SANITIZE),,fuzz) host
+
 .PHONY: check
-check: deps ## all tests: unit, and real faults on this host (root)
-	$(Q)$(MAKE) --no-print-directory $(JOBS) all bpf-all unit-tests
+check: deps ## all tests: unit, the inputs kept for fuzzing, and real faults on this host (root)
+	$(Q)$(MAKE) --no-print-directory $(JOBS) all bpf-all unit-tests $(if $(filter fuzz,$(TESTS)),fuzz-targets)
 	$(Q)$(PYTHON) tests/run --build $(O) $(TESTS)
 
 .PHONY: check-unit
@@ -178,7 +181,7 @@ run: all ## the agent in the foreground on this host, with scratch state (ARGS= 
 	$(Q)trap : INT; $(O)/lifeboat agent --state-dir $(O)/run/state --socket $(O)/run/lifeboat.sock \
 		--bpffs $(RUN_PINS) $(ARGS); status=$$?; $(O)/lifeboat agent --detach --bpffs $(RUN_PINS); exit $$status
 
-formatted := $(filter-out vmlinux/%,$(wildcard user/*/*.[ch] bpf/*.[ch] tests/unit/*/*.[ch] tests/fuzz/*.c bench/*.c \
+formatted := $(filter-out vmlinux/%,$(wildcard user/*/*.[ch] bpf/*.[ch] tests/unit/*/*.[ch] tests/fuzz/*.h tests/fuzz/*/*.[ch] bench/*.c \
 	collectors/*.[ch] diagnosers/*.[ch] recoverers/*.[ch]))
 
 .PHONY: format
@@ -219,32 +222,48 @@ uninstall: ## remove what install put there and what is pinned in the kernel; co
 	rm -f $(DESTDIR)$(sbindir)/lifeboat $(DESTDIR)$(mandir)/man8/lifeboat.8 \
 		$(DESTDIR)$(unitdir)/lifeboat.service $(DESTDIR)$(bashcompdir)/lifeboat $(DESTDIR)$(zshcompdir)/_lifeboat
 
-# --- Fuzzing: clang's libFuzzer over what parses input from outside -------------------------------
+# --- Fuzzing: tests/fuzz/LAYER/fuzz_X.c is linked as a unit test of LAYER is, with clang's libFuzzer -------
+
+FUZZ_FLAGS := -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all
+fuzz_sources := $(sort $(wildcard tests/fuzz/*/fuzz_*.c))
+fuzz_targets := $(fuzz_sources:%.c=$(O)/fuzz/%)
+fuzz_objects := $(patsubst %.c,$(O)/fuzz/%.o,$(fuzz_sources) $(sources))
+
+$(O)/fuzz/%.o: %.c $(O)/include/version.h | $(skeletons)
+	$(say) FUZZ $<
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) -std=gnu17 -D_GNU_SOURCE -g -O1 -fno-omit-frame-pointer -fsanitize=fuzzer-no-link $(FUZZ_FLAGS) \
+		-Wno-unknown-warning-option -Iuser -I$(O)/include -include user/base/banned.h $(PACKAGE_CFLAGS) \
+		-MMD -MP -c -o $@ $<
+
+define fuzz_archive_rule
+$(O)/fuzz/lib/$(1).a: $(patsubst %.c,$(O)/fuzz/%.o,$(call archive_sources,$(1)))
+	@mkdir -p $$(@D); rm -f $$@
+	$$(Q)ar rcs $$@ $$(filter %.o,$$^)
+endef
+$(foreach layer,$(layers) builtins,$(eval $(call fuzz_archive_rule,$(layer))))
+
+define fuzz_rule
+$(O)/fuzz/$(1): $(O)/fuzz/$(1).o $(foreach layer,$(uses_$(call test_layer,$(1))),$(O)/fuzz/lib/$(layer).a)
+	$$(say) LD $$@
+	$$(Q)$$(CLANG) -fsanitize=fuzzer $$(FUZZ_FLAGS) -o $$@ $$< -Wl,--whole-archive \
+		$(foreach layer,$(uses_$(call test_layer,$(1))),$(O)/fuzz/lib/$(layer).a) -Wl,--no-whole-archive \
+		$$(PACKAGE_LIBS)
+endef
+$(foreach target,$(fuzz_sources:%.c=%),$(eval $(call fuzz_rule,$(target))))
+
+.PHONY: fuzz-targets
+fuzz-targets: $(fuzz_targets)
 
 TIME ?= 60
-fuzz_targets := $(patsubst tests/fuzz/%.c,$(O)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ ?=
+.PHONY: fuzz fuzz-keep
+fuzz: deps ## fuzz what reads input from outside, TIME= seconds a target (60); FUZZ= names targets
+	$(Q)$(MAKE) --no-print-directory $(JOBS) fuzz-targets
+	$(Q)$(PYTHON) tests/fuzz/run --build $(O) --seconds $(TIME) $(FUZZ)
 
-# What a target is linked with: as a unit test of that layer. What it finds stays in O, beside it: of the
-# inputs kept in tests/fuzz/corpus it only reads.
-fuzz_layer_fuzz_container_names := host
-fuzz_layer_fuzz_documents := core
-fuzz_layer_fuzz_goroutines := host
-fuzz_layer_fuzz_plugins := agent
-fuzz_layer_fuzz_ttrpc := host
-
-.SECONDEXPANSION:
-$(O)/fuzz/%: tests/fuzz/%.c $$(foreach layer,$$(uses_$$(fuzz_layer_$$*)),$$(call layer_sources,$$(layer))) \
-		$(O)/include/version.h | $(skeletons)
-	$(say) FUZZ $@
-	@mkdir -p $(@D)
-	$(Q)$(CLANG) -std=gnu17 -D_GNU_SOURCE -g -O1 -fsanitize=fuzzer,address,undefined -Wno-unknown-warning-option \
-		-Iuser -I$(O)/include -include user/base/banned.h $(PACKAGE_CFLAGS) -o $@ $(filter %.c,$^) $(PACKAGE_LIBS)
-
-.PHONY: fuzz
-fuzz: $(fuzz_targets) ## fuzz the parsers, TIME= seconds each (60); needs clang's compiler-rt
-	$(Q)for target in $(fuzz_targets); do \
-		found=$$target.found; kept=tests/fuzz/corpus/$${target##*/fuzz_}; mkdir -p $$found; test -d $$kept || kept=; \
-		$$target -max_total_time=$(TIME) -max_len=65536 -print_final_stats=1 $$found $$kept || exit 1; done
+fuzz-keep: fuzz-targets ## add to tests/fuzz/corpus what fuzzing found that reaches more; FUZZ= names targets
+	$(Q)$(PYTHON) tests/fuzz/run --build $(O) --keep $(FUZZ)
 
 # --- Figures ---------------------------------------------------------------------------------------
 
@@ -273,4 +292,4 @@ help: ## list the targets
 .PHONY: FORCE
 FORCE:
 
--include $(objects:.o=.d) $(unit_sources:%.c=$(O)/%.d)
+-include $(objects:.o=.d) $(unit_sources:%.c=$(O)/%.d) $(fuzz_objects:.o=.d)

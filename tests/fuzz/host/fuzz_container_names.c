@@ -2,13 +2,10 @@
 /*
  * Fuzz target of what tells a container's names: the OCI configuration and its annotations, the address
  * beside it, Docker's and Podman's files, and a cgroup path. The first byte says which. Besides not to
- * crash, what comes of it can be printed, and no name is longer than its field. Built like
- * fuzz_documents, with the sources of user/host and user/base; the files lie in a folder of its own.
+ * crash, what comes of it can be printed, and no name is longer than its field.
  */
-#include <sys/stat.h>
+#include "../fuzz_root.h"
 
-#include "base/file.h"
-#include "base/plain.h"
 #include "host/container_names.h"
 #include "host/shim_bundle.h"
 
@@ -18,86 +15,21 @@
 #define DOCKER "/var/lib/docker/containers/" ID
 #define PODMAN "/var/lib/containers/storage/overlay-containers"
 
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static struct host *host;
-
-static void claim(bool claim_holds, const char *claim_text)
-{
-	if (claim_holds)
-		return;
-	fprintf(stderr, "not so: %s\n", claim_text);
-	abort();
-}
-
-static void remove_tree(void)
-{
-	static const char *const paths[] = {CONTAINERD "/config.json",
-					    CONTAINERD "/address",
-					    CONTAINERD "/bootstrap.json",
-					    STORAGE "/config.json",
-					    DOCKER "/config.v2.json",
-					    PODMAN "/containers.json",
-					    CONTAINERD,
-					    STORAGE,
-					    DOCKER,
-					    PODMAN,
-					    "/proc",
-					    "/sys"};
-	char path[512];
-
-	for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
-		snprintf(path, sizeof(path), "%s%s", host->root, paths[i]);
-		/* Each with the folders above it that it leaves empty. */
-		while (strlen(path) >= strlen(host->root) && remove(path) == 0)
-			*strrchr(path, '/') = '\0';
-	}
-	host_free(host);
-}
-
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-	static char root[] = "/tmp/lifeboat-fuzz-XXXXXX";
-	static const char *const folders[] = {CONTAINERD, STORAGE, DOCKER, PODMAN, "/proc", "/sys"};
-	char path[512];
+	static const char *const folders[] = {CONTAINERD, STORAGE, DOCKER, PODMAN};
 
-	claim(mkdtemp(root), "a folder can be made");
-	for (size_t i = 0; i < ARRAY_SIZE(folders); i++) {
-		snprintf(path, sizeof(path), "%s%s", root, folders[i]);
-		claim(directory_make(path, 0700) == 0, "a folder can be made");
-	}
-	claim(host_open(root, &host) == 0, "the folder can be a root");
-	atexit(remove_tree);
+	fuzz_root_begin();
+	for (size_t i = 0; i < ARRAY_SIZE(folders); i++)
+		fuzz_root_folder(folders[i]);
 	return 0;
-}
-
-static void write_file(const char *name, const uint8_t *data, size_t size)
-{
-	char path[512];
-
-	snprintf(path, sizeof(path), "%s%s", host->root, name);
-	_cleanup_fclose_ FILE *file = fopen(path, "we");
-	claim(file && fwrite(data, 1, size, file) == size, "the file can be written");
-}
-
-static void remove_file(const char *name)
-{
-	char path[512];
-
-	snprintf(path, sizeof(path), "%s%s", host->root, name);
-	claim(remove(path) == 0, "the file can be removed");
 }
 
 static void claim_name(const char *text, size_t maximum)
 {
 	if (!text)
 		return;
-	_cleanup_free_ char *plain = malloc(strlen(text) + 1);
-
-	claim(plain, "there is memory");
-	plain_copy(plain, text, strlen(text));
-	claim(streq(plain, text), "what a name is can be printed");
+	claim_plain(text);
 	claim(*text && strlen(text) <= maximum, "a name is neither empty nor endless");
 }
 
@@ -106,7 +38,7 @@ static void find(void)
 	_cleanup_container_names_ struct container_names names = {0};
 	_cleanup_json_ cJSON *json = cJSON_CreateObject();
 
-	if (container_names_find(host, ID, true, &names) < 0)
+	if (container_names_find(fuzz_host, ID, true, &names) < 0)
 		return;
 	claim(streq_ptr(names.id, ID), "what is found is what was looked for");
 	claim_name(names.runtime, 16);
@@ -122,17 +54,17 @@ static void find(void)
 
 static void check_file(const char *name, const uint8_t *data, size_t size)
 {
-	write_file(name, data, size);
+	fuzz_root_write(name, data, size);
 	find();
-	remove_file(name);
+	fuzz_root_remove(name);
 }
 
 static void check_socket(const char *name, const uint8_t *data, size_t size)
 {
-	write_file(name, data, size);
-	_cleanup_free_ char *socket = bundle_socket(host, CONTAINERD);
+	fuzz_root_write(name, data, size);
+	_cleanup_free_ char *socket = bundle_socket(fuzz_host, CONTAINERD);
 	claim(!socket || *socket == '/' || *socket == '@', "a socket has a path or a name");
-	remove_file(name);
+	fuzz_root_remove(name);
 }
 
 static void check_path(const char *text)

@@ -1,20 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Fuzz target of what a shim answers: frames and the protobuf in them. Besides not to crash, an
- * answer says the same however it comes in pieces: the first byte says how long they are. It is
- * built like fuzz_documents, with the sources of user/host and user/base.
+ * answer says the same however it comes in pieces: the first byte says how long they are.
  */
+#include "../fuzz.h"
+
 #include "host/ttrpc.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void claim(bool claim_holds, const char *claim_text)
-{
-	if (claim_holds)
-		return;
-	fprintf(stderr, "not so: %s\n", claim_text);
-	abort();
-}
 
 /* Feeds DATA in pieces of STEP bytes. Returns as ttrpc_read. */
 static int feed(struct ttrpc_reader *reader, const char *data, size_t size, size_t step)

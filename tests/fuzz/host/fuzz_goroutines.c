@@ -1,31 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Fuzz target of goroutine dumps: what another process wrote, and what is found in it. Built like
- * fuzz_documents, with all that host's tests are linked with; begins with the dumps in corpus/.
+ * Fuzz target of goroutine dumps: what another process wrote, and what is found in it. Besides not
+ * to crash, a dump has no more than its limits allow, what it tells can be printed, and its summary
+ * counts each goroutine once; a stream of writes keeps no more than it may.
  */
-#include "base/plain.h"
+#include "../fuzz.h"
+
 #include "host/goroutine_dump.h"
 #include "host/goroutine_stream.h"
 #include "host/goroutine_text.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void claim(bool claim_holds, const char *claim_text)
-{
-	if (claim_holds)
-		return;
-	fprintf(stderr, "not so: %s\n", claim_text);
-	abort();
-}
-
-static void claim_plain(const char *text)
-{
-	_cleanup_free_ char *plain = malloc(strlen(text) + 1);
-
-	claim(plain, "there is memory");
-	plain_copy(plain, text, strlen(text));
-	claim(streq(plain, text), "what a dump tells can be printed");
-}
 
 static void check_dump(const struct goroutine_dump *dump)
 {
