@@ -137,12 +137,11 @@ static void write_repeats(const struct evidence *evidence, struct buffer *out)
 	if (kills > 1)
 		buffer_printf(out, " The kernel has killed %.0f times in this group.", kills);
 	if (occurrences && occurrences->count > 1)
-		buffer_printf(
-			out, " This fault was seen %" PRId64 " times within %s.",
-			occurrences->count,
-			duration_format(
-				(uint64_t)MAX(occurrences->last_time - occurrences->first_time, 0),
-				duration));
+		buffer_printf(out, " This fault was seen %" PRId64 " times within %s.",
+			      occurrences->count,
+			      duration_format(
+				      time_between(occurrences->first_time, occurrences->last_time),
+				      duration));
 }
 
 /*

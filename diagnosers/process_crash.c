@@ -211,10 +211,9 @@ static void write_repeats(const struct evidence *evidence, struct buffer *out)
 
 	if (evidence->loop || !occurrences || occurrences->count < 2)
 		return;
-	buffer_printf(
-		out, " It has crashed %" PRId64 " times within %s.", occurrences->count,
-		duration_format((uint64_t)MAX(occurrences->last_time - occurrences->first_time, 0),
-				duration));
+	buffer_printf(out, " It has crashed %" PRId64 " times within %s.", occurrences->count,
+		      duration_format(time_between(occurrences->first_time, occurrences->last_time),
+				      duration));
 }
 
 static void write_signal(const struct evidence *evidence, struct buffer *out)

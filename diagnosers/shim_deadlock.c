@@ -15,7 +15,7 @@
 #include "shim_deadlock.h"
 
 #define DUMPS_APART_NS (5 * NS_PER_S)
-#define DUMP_AGE_MAX_NS ((int64_t)(60 * NS_PER_S))
+#define DUMP_AGE_MAX_NS (60 * NS_PER_S)
 #define DUMP_WITHIN_NS (8 * NS_PER_S)
 #define DUMP_BYTES_MAX (4 * MIB)
 #define QUESTION_NS (3 * NS_PER_S)
@@ -79,7 +79,7 @@ static bool use_collected(const struct plugin_call *call, struct shim_findings *
 	if (!cJSON_IsObject(summary) || !text || time_parse(text, &time) < 0 ||
 	    json_u64(process, "pid") != (uint64_t)findings->shim.process.pid ||
 	    json_u64(process, "startTime") != findings->shim.process.start_time || time > now ||
-	    now - time > DUMP_AGE_MAX_NS)
+	    time_between(time, now) > DUMP_AGE_MAX_NS)
 		return false;
 	findings->dumps[0] = (struct shim_deadlock_dump){cJSON_Duplicate(summary, true), time};
 	findings->dump_count = findings->dumps[0].summary ? 1 : 0;

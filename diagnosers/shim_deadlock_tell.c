@@ -223,7 +223,7 @@ int shim_tell_deadlock(struct plugin_call *call, const struct shim_findings *fin
 	char apart[TIME_TEXT_SIZE];
 
 	/* The node's clock may have been set back in between. */
-	duration_format((uint64_t)MAX(findings->dumps[1].time - findings->dumps[0].time, 0), apart);
+	duration_format(time_between(findings->dumps[0].time, findings->dumps[1].time), apart);
 	if (!lines ||
 	    add_line(lines,
 		     "goroutine 1 is in `chan send` in Reap, called from handleSignals, in two "

@@ -40,6 +40,18 @@ void clock_sleep(uint64_t ns);
 /* The wall-clock time of an instant that the kernel gave in CLOCK_BOOTTIME. */
 int64_t clock_realtime_of_boot(const struct clock *clock, uint64_t boot_ns);
 
+/* An instant that is not known. */
+#define TIME_ABSENT INT64_MIN
+
+/* ns from one instant to a later one; 0 if it is not later, or one of them is not known. */
+static inline uint64_t time_between(int64_t from_realtime_ns, int64_t to_realtime_ns)
+{
+	if (from_realtime_ns == TIME_ABSENT || to_realtime_ns <= from_realtime_ns)
+		return 0;
+	/* Centuries may lie between them, which are more than an int64_t holds. */
+	return (uint64_t)to_realtime_ns - (uint64_t)from_realtime_ns;
+}
+
 #define TIME_TEXT_SIZE 40
 /* "2026-11-23T17:45:01.123456789Z"; no fraction when it is zero. Returns TEXT. */
 const char *time_format(int64_t realtime_ns, char text[TIME_TEXT_SIZE]);

@@ -33,9 +33,8 @@
  */
 #pragma once
 
+#include "base/clock.h"
 #include "base/json.h"
-
-#define TIME_ABSENT INT64_MIN
 
 enum field_kind {
 	FIELD_STRING,

@@ -29,8 +29,7 @@ const char *age_format(const char *time, int64_t now_realtime_ns, char text[TIME
 		text[0] = '\0';
 		return text;
 	}
-	return duration_format(now_realtime_ns > then ? (uint64_t)(now_realtime_ns - then) : 0,
-			       text);
+	return duration_format(time_between(then, now_realtime_ns), text);
 }
 
 static void cell_set(struct cell_text *cell, const char *text)

@@ -44,8 +44,7 @@ static void print_heads(const struct story *story)
 	print_head(story, "Phase", phase_colour(story->phase), line);
 	if (subject)
 		print_head(story, "Subject", COLOUR_NONE, subject);
-	duration_format(story->now > story->start ? (uint64_t)(story->now - story->start) : 0,
-			first_age);
+	duration_format(time_between(story->start, story->now), first_age);
 	age_format(last, story->now, last_age);
 	if (count > 1)
 		snprintf(line, sizeof(line), "%.0f times, first %s and last %s ago%s%s", count,
@@ -104,13 +103,13 @@ static void entry_time(const struct story *story, const struct entry *entry, boo
 		       char text[TIME_TEXT_SIZE + 1])
 {
 	char whole[TIME_TEXT_SIZE];
-	int64_t since = entry->time - story->start;
+	uint64_t since = time_between(story->start, entry->time);
 
-	if (first || since < 0) {
+	if (first || entry->time < story->start) {
 		time_format(entry->time - entry->time % (int64_t)NS_PER_S, whole);
 		snprintf(text, TIME_TEXT_SIZE + 1, "%s", strchr(whole, 'T') + 1);
-	} else if (since < (int64_t)NS_PER_S || since >= 60 * (int64_t)NS_PER_S) {
-		duration_format((uint64_t)since, whole);
+	} else if (since < NS_PER_S || since >= 60 * NS_PER_S) {
+		duration_format(since, whole);
 		snprintf(text, TIME_TEXT_SIZE + 1, "+%s", whole);
 	} else {
 		snprintf(text, TIME_TEXT_SIZE + 1, "+%.1fs", (double)since / 1e9);

@@ -299,9 +299,9 @@ static int add_end(struct story *story)
 		reason = story->reason;
 	if (*reason)
 		r = buffer_append_text(&text, reason);
-	if (r == 0 && time > story->start)
+	if (r == 0 && time_between(story->start, time) > 0)
 		r = buffer_printf(&text, "%s%s after it was first seen", *reason ? ", " : "",
-				  duration_format((uint64_t)(time - story->start), after));
+				  duration_format(time_between(story->start, time), after));
 	if (r == 0 && message && !told_as_cause(story, message))
 		r = buffer_printf(&text, "%s%s", text.length ? "\n" : "", message);
 	return r == 0 || r == -ENOBUFS ? entry_add(story, time, good ? "succeeded" : "failed",

@@ -108,6 +108,15 @@ static void what_is_written_is_read_as_the_same_time(void **state)
 	}
 }
 
+static void the_time_between_two_instants_is_never_negative(void **state)
+{
+	assert_int_equal(time_between(1, 3), 2);
+	assert_int_equal(time_between(3, 1), 0);
+	assert_int_equal(time_between(TIME_ABSENT, 3), 0);
+	assert_int_equal(time_between(3, TIME_ABSENT), 0);
+	assert_true(time_between(-INT64_MAX, INT64_MAX) == 2 * (uint64_t)INT64_MAX);
+}
+
 static void durations_are_numbers_with_units_and_sums_of_them(void **state)
 {
 	static const struct {
@@ -257,6 +266,7 @@ int main(void)
 		cmocka_unit_test(other_texts_are_no_times),
 		cmocka_unit_test(times_are_written_in_utc_with_the_decimals_they_need),
 		cmocka_unit_test(what_is_written_is_read_as_the_same_time),
+		cmocka_unit_test(the_time_between_two_instants_is_never_negative),
 		cmocka_unit_test(durations_are_numbers_with_units_and_sums_of_them),
 		cmocka_unit_test(other_texts_are_no_durations),
 		cmocka_unit_test(ages_are_printed_with_their_two_greatest_units),
