@@ -112,7 +112,8 @@ bool kernel_pattern_match(const char *pattern, const char *text, size_t length,
 		}
 		if (*pattern == '\0' && text == end)
 			break;
-		if (text < end && *pattern == *text) {
+		/* A NUL in the text is no end of the pattern. */
+		if (text < end && *pattern && *pattern == *text) {
 			pattern++;
 			text++;
 			continue;

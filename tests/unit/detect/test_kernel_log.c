@@ -124,6 +124,16 @@ static void a_pattern_matches_the_whole_line_and_names_what_it_is_about(void **s
 	expect_none("disk", "");
 }
 
+static void a_nul_in_a_line_is_not_the_end_of_the_pattern(void **state)
+{
+	static const char text[] = "disk\0disk";
+	char device[KERNEL_DEVICE_SIZE];
+
+	assert_false(kernel_pattern_match("disk", text, sizeof(text) - 1, device));
+	assert_true(kernel_pattern_match("*disk", text, sizeof(text) - 1, device));
+	assert_true(kernel_pattern_match("disk*", text, sizeof(text) - 1, device));
+}
+
 static void a_name_that_is_too_long_is_cut_and_made_plain(void **state)
 {
 	char text[200] = "disk ", device[KERNEL_DEVICE_SIZE];
@@ -478,7 +488,7 @@ static void text_of_several_lines_is_told_line_by_line(void **state)
 static void a_line_that_the_former_hook_left_in_the_ring_is_told(void **state)
 {
 	struct fixture *fixture = *state;
-	const struct ground ground = {.capabilities = -EPERM};
+	struct ground ground = {.host = fixture->root->host, .capabilities = -EPERM};
 	static const char text[] = "Buffer I/O error on dev dm-0, logical block 1";
 	struct kernel_line_event event = {.header = {.type = EVENT_KERNEL_LINE,
 						     .version = EVENTS_VERSION,
@@ -506,6 +516,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(a_pattern_matches_the_whole_line_and_names_what_it_is_about),
+		TEST(a_nul_in_a_line_is_not_the_end_of_the_pattern),
 		TEST(a_name_that_is_too_long_is_cut_and_made_plain),
 		TEST(a_built_in_rule_tells_the_lines_of_kernels_5_10_to_7_2),
 		TEST(every_built_in_rule_is_met_by_a_sample),
