@@ -331,7 +331,7 @@ char *process_cgroup(const struct host *host, int64_t pid)
 		*end = '\0';
 		char *controllers = strchr(line, ':');
 		char *path = controllers ? strchr(controllers + 1, ':') : NULL;
-		if (!path)
+		if (!path || path[1] != '/')
 			continue;
 		controllers++;
 		/* The cgroup was removed while its zombie remains. */

@@ -86,6 +86,8 @@ static void the_memory_cgroup_is_found_in_every_hierarchy(void **state)
 	hybrid = process_cgroup(root->host, 3);
 	assert_string_equal(hybrid, "/y");
 	gone = process_cgroup(root->host, 4);
+	fake_file(root, "proc/5/cgroup", "0::\n1:memory:x\n2:cpu\n");
+	assert_null(process_cgroup(root->host, 5));
 	assert_null(gone);
 }
 
