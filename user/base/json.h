@@ -11,6 +11,9 @@
 /* Deepest nesting of objects and lists accepted from outside. */
 #define JSON_DEPTH_MAX 64
 
+/* Whole numbers are exact up to here. */
+#define JSON_WHOLE_MAX (INT64_C(1) << 53)
+
 static inline void json_freep(cJSON **json)
 {
 	cJSON_Delete(*json);

@@ -9,7 +9,7 @@
 #include "base/utf8.h"
 
 /* cJSON holds doubles: whole numbers beyond this are not exact. */
-#define INTEGER_MAX (INT64_C(1) << 53)
+#define INTEGER_MAX JSON_WHOLE_MAX
 
 static void *at(void *object, size_t offset)
 {

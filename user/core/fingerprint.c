@@ -146,9 +146,9 @@ int occurrences_add(struct abnormal *abnormal, int64_t count, int64_t realtime_n
 			return -ENOMEM;
 		abnormal->status.occurrences = occurrences;
 	}
-	/* A sighting that does not count itself is one; JSON numbers are exact up to 2^53. */
-	occurrences->count = MIN(occurrences->count + MIN(MAX(count, INT64_C(1)), INT64_C(1) << 53),
-				 INT64_C(1) << 53);
+	/* A sighting that does not count itself is one. */
+	occurrences->count = MIN(occurrences->count + MIN(MAX(count, INT64_C(1)), JSON_WHOLE_MAX),
+				 JSON_WHOLE_MAX);
 	if (occurrences->first_time == TIME_ABSENT || realtime_ns < occurrences->first_time)
 		occurrences->first_time = realtime_ns;
 	/* Sightings can arrive out of order. */

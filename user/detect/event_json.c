@@ -118,7 +118,10 @@ cJSON *event_container_json_of_path(struct container_registry *containers, const
 	/* What the runtime wrote itself replaces what the path lets suppose. */
 	if (set_container(json, &container) < 0 || (names && container_names_put(json, names) < 0))
 		return NULL;
-	if (json_set_string(json, "cgroupPath", path) < 0 ||
+	if (json_set_string(json, "cgroupPath", path) < 0)
+		return NULL;
+	/* An id that no Abnormal can hold would have the whole finding refused. */
+	if (cgroup_id <= (uint64_t)JSON_WHOLE_MAX &&
 	    json_set_number(json, "cgroupId", (double)cgroup_id) < 0)
 		return NULL;
 	return TAKE_PTR(json);

@@ -116,6 +116,14 @@ static void a_group_that_is_no_containers_is_told_by_its_path(void **state)
 	container_registry_free(containers);
 }
 
+static void an_id_that_no_abnormal_can_hold_is_left_out(void **state)
+{
+	_cleanup_json_ cJSON *json = event_container_json_of_path(NULL, "/a", UINT64_MAX);
+
+	assert_string_equal(json_string(json, "cgroupPath"), "/a");
+	assert_null(json_at(json, "cgroupId"));
+}
+
 static void a_process_may_call_itself_anything(void **state)
 {
 	struct event_task task = {.pid = 12,
@@ -167,6 +175,7 @@ int main(void)
 			fake_root_teardown),
 		cmocka_unit_test_setup_teardown(a_group_that_is_no_containers_is_told_by_its_path,
 						fake_root_setup, fake_root_teardown),
+		cmocka_unit_test(an_id_that_no_abnormal_can_hold_is_left_out),
 		cmocka_unit_test(a_process_may_call_itself_anything),
 		cmocka_unit_test(a_record_is_checked_before_it_is_read),
 	};
