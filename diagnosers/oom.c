@@ -346,6 +346,24 @@ static int diagnose_node(struct plugin_call *call, const struct evidence *eviden
 	return plugin_identify(call, "NodeOutOfMemory", "%s", buffer_text(&out));
 }
 
+/* All that is known is that the kernel counted a kill: whose it was, and whose limit, is gone. */
+static int diagnose_unknown(struct plugin_call *call, const struct evidence *evidence)
+{
+	_cleanup_buffer_ struct buffer out = BUFFER(MESSAGE_BYTES_MAX);
+
+	buffer_append_text(
+		&out, "The kernel killed a process for lack of memory; whether a control group "
+		      "reached its limit or the node ran out was not to be seen.\nEvidence: the "
+		      "kernel's count of kills has grown, and no group that is left tells of one.");
+	write_repeats(evidence, &out);
+	write_node_state(evidence, &out);
+	buffer_append_text(
+		&out, "\nRepair: nothing is changed for an OOM kill.\nAdvice: kernel-log.txt has "
+		      "the kernel's own account where the log is kept: its line oom-kill names "
+		      "the victim and the constraint.");
+	return plugin_identify(call, "OutOfMemory", "%s", buffer_text(&out));
+}
+
 static int diagnose(struct plugin_call *call)
 {
 	const struct kernel_event *event = call->abnormal->spec.kernel_event;
@@ -355,6 +373,8 @@ static int diagnose(struct plugin_call *call)
 		return PLUGIN_NOT_MINE;
 	gather(call, &evidence);
 	const char *scope = json_string(evidence.details, "scope");
+	if (streq_ptr(scope, "unknown"))
+		return diagnose_unknown(call, &evidence);
 	bool of_node = scope ? streq(scope, "node") : !evidence.limit_path;
 	return of_node ? diagnose_node(call, &evidence) : diagnose_group(call, &evidence);
 }

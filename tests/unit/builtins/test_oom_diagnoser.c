@@ -207,6 +207,18 @@ static void a_node_that_was_not_full_points_to_the_constraint(void **state)
 		"a lower oom_score_adj.");
 }
 
+static void a_kill_of_which_nothing_is_left_blames_no_limit(void **state)
+{
+	diagnose(*state, EVENT("\"details\":{\"scope\":\"unknown\"}", ""), "OutOfMemory",
+		 "The kernel killed a process for lack of memory; whether a control group reached "
+		 "its limit or the node ran out was not to be seen.\n"
+		 "Evidence: the kernel's count of kills has grown, and no group that is left tells "
+		 "of one.\n"
+		 "Repair: nothing is changed for an OOM kill.\n"
+		 "Advice: kernel-log.txt has the kernel's own account where the log is kept: its "
+		 "line oom-kill names the victim and the constraint.");
+}
+
 static void other_events_are_not_its_business(void **state)
 {
 	struct plugin_fixture *fixture = *state;
@@ -229,6 +241,7 @@ int main(void)
 		PLUGIN_TEST(little_evidence_still_names_the_group),
 		PLUGIN_TEST(a_full_node_names_the_largest_processes),
 		PLUGIN_TEST(a_node_that_was_not_full_points_to_the_constraint),
+		PLUGIN_TEST(a_kill_of_which_nothing_is_left_blames_no_limit),
 		PLUGIN_TEST(other_events_are_not_its_business),
 	};
 
