@@ -182,6 +182,7 @@ void groups_abandon(struct groups *groups);
 size_t groups_waiters(const struct groups *groups);
 const struct event_filesystem *groups_frozen(const struct groups *groups, size_t *ret_count);
 const struct devices *groups_devices(const struct groups *groups);
+uint64_t groups_period_ns(const struct groups *groups); /* from one look to the next */
 
 /* --- Findings --- */
 

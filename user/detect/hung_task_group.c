@@ -69,6 +69,11 @@ const struct devices *groups_devices(const struct groups *groups)
 	return &groups->devices;
 }
 
+uint64_t groups_period_ns(const struct groups *groups)
+{
+	return groups->options.period_ns;
+}
+
 /* --- What a look sees --- */
 
 void groups_begin(struct groups *groups)

@@ -161,7 +161,20 @@ static cJSON *filesystem_json(const struct event_filesystem *filesystem)
 	return TAKE_PTR(json);
 }
 
-static cJSON *device_json(const struct groups *groups, const struct group *group, uint64_t now_ns)
+/*
+ * Whether it has completed anything of late, and since the wait that began at SINCE_NS. What the
+ * first look at a disk finds is its first sample, which comes up to two looks after that begin.
+ */
+static bool device_completes(const struct device_progress *progress, uint64_t since_ns,
+			     uint64_t period_ns, uint64_t now_ns)
+{
+	uint64_t quiet_since = MIN(now_ns, progress->quiet_since_ns);
+
+	return now_ns - quiet_since < 5 * NS_PER_S && quiet_since > since_ns + 2 * period_ns;
+}
+
+static cJSON *device_json(const struct groups *groups, const struct group *group, uint64_t since_ns,
+			  uint64_t now_ns)
 {
 	const struct device_progress *progress =
 		devices_find(groups_devices(groups), group->device_major, group->device_minor);
@@ -175,7 +188,8 @@ static cJSON *device_json(const struct groups *groups, const struct group *group
 	     json_set_number(json, "inFlight", (double)progress->device.in_flight) < 0 ||
 	     json_set_bool(json, "suspended", progress->device.suspended) < 0 ||
 	     json_set_bool(json, "completing",
-			   now_ns - MIN(now_ns, progress->quiet_since_ns) < 5 * NS_PER_S) < 0))
+			   device_completes(progress, since_ns, groups_period_ns(groups), now_ns)) <
+		     0))
 		return NULL;
 	return TAKE_PTR(json);
 }
@@ -265,11 +279,11 @@ static cJSON *details_json(const struct detector_run *run, const struct groups *
 			   uint64_t threshold_ns, uint64_t now_ns)
 {
 	_cleanup_json_ cJSON *json = cJSON_CreateObject();
-	uint64_t longest = count ? now_ns - MIN(now_ns, waiters[0]->event.since_boot_ns) : 0;
+	uint64_t since = count ? MIN(now_ns, waiters[0]->event.since_boot_ns) : now_ns;
 
 	if (!json || json_set_string(json, "kind", group->kind) < 0 ||
 	    set_seconds(json, "thresholdSeconds", threshold_ns) < 0 ||
-	    set_seconds(json, "longestSeconds", longest) < 0 ||
+	    set_seconds(json, "longestSeconds", now_ns - since) < 0 ||
 	    json_set_number(json, "tasks", (double)count) < 0 ||
 	    json_set_bool(json, "kernelThreads", group->kernel_threads) < 0 ||
 	    set_waiters(json, waiters, count, now_ns) < 0)
@@ -280,7 +294,8 @@ static cJSON *details_json(const struct detector_run *run, const struct groups *
 	if (streq(group->kind, "frozen-filesystem") && !group->filesystem.known &&
 	    set_frozen_candidates(json, groups) < 0)
 		return NULL;
-	if (group->device_known && json_set(json, "device", device_json(groups, group, now_ns)) < 0)
+	if (group->device_known &&
+	    json_set(json, "device", device_json(groups, group, since, now_ns)) < 0)
 		return NULL;
 	if (streq(group->kind, "lock") && set_lock(run, json, group, waiters, count) < 0)
 		return NULL;
