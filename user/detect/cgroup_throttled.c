@@ -2,7 +2,7 @@
 /*
  * Groups whose CPU quota keeps them from running for most of the time. The kernel counts the periods
  * in which a group with a quota wanted to run, and those in which its quota ran out (cpu.stat). Samples
- * a fifth of the threshold apart make a window that slides by fifths.
+ * a fifth of the threshold apart, or as far as rounds are, make a window that slides with them.
  */
 #include "detect/cgroup.h"
 
@@ -261,6 +261,23 @@ static struct throttled_group *find(struct throttled_groups *throttled, uint64_t
 	return NULL;
 }
 
+/*
+ * Keeps as many of the latest samples as make a whole window with this one. Where rounds are rare,
+ * two do.
+ */
+static void add_sample(struct throttled_group *group, const struct sample *sample,
+		       uint64_t threshold_ns)
+{
+	size_t old = group->sample_count == SAMPLES;
+
+	while (old + 1 < group->sample_count &&
+	       sample->boot_ns - group->samples[old + 1].boot_ns >= threshold_ns)
+		old++;
+	group->sample_count -= old;
+	memmove(group->samples, group->samples + old, group->sample_count * sizeof(*sample));
+	group->samples[group->sample_count++] = *sample;
+}
+
 void throttled_groups_visit(struct throttled_groups *throttled, enum cgroup_version version,
 			    const struct cgroup_walk_group *seen, uint64_t boot_ns)
 {
@@ -288,13 +305,9 @@ void throttled_groups_visit(struct throttled_groups *throttled, enum cgroup_vers
 		return;
 	if (read_sample(seen->fd, version, &sample) < 0)
 		return;
-	if (group->sample_count == SAMPLES) {
-		memmove(group->samples, group->samples + 1, (SAMPLES - 1) * sizeof(sample));
-		group->sample_count--;
-	}
-	group->samples[group->sample_count++] = sample;
+	add_sample(group, &sample, throttled->threshold_ns);
 	/* A whole window: while it fills again, nothing is known. */
-	if (group->sample_count == SAMPLES)
+	if (window_of(group).boot_ns >= throttled->threshold_ns)
 		judge(throttled, group, seen->path, boot_ns);
 }
 

@@ -184,6 +184,24 @@ static void without_a_quota_nothing_is_read_and_with_another_it_begins_anew(void
 	assert_int_equal(fixture->told, 1);
 }
 
+static void rounds_that_are_rarer_than_the_threshold_need_but_two(void **state)
+{
+	struct fixture *fixture = *state;
+
+	ten_seconds(fixture, 100, 100);
+	fixture->second += 90;
+	ten_seconds(fixture, 1000, 900);
+	assert_int_equal(fixture->told, 1);
+	const cJSON *details = json_at(fixture->last.event, "details");
+
+	assert_int_equal(json_u64(details, "seconds"), 100);
+	assert_int_equal(json_u64(details, "periods"), 1000);
+	/* Nor is what was before the last threshold part of it. */
+	fixture->second += 90;
+	ten_seconds(fixture, 1000, 300);
+	assert_int_equal(fixture->cleared, 1);
+}
+
 #define V1(name) cmocka_unit_test_setup_teardown(name, setup_v1, teardown)
 #define V2(name) cmocka_unit_test_setup_teardown(name, setup_v2, teardown)
 
@@ -193,6 +211,7 @@ int main(void)
 		V1(a_whole_window_at_the_share_is_told_and_half_of_it_clears),
 		V2(a_whole_window_at_the_share_is_told_and_half_of_it_clears),
 		V1(less_than_the_share_or_mostly_idle_is_not_told),
+		V2(rounds_that_are_rarer_than_the_threshold_need_but_two),
 		V1(without_a_quota_nothing_is_read_and_with_another_it_begins_anew),
 		V2(without_a_quota_nothing_is_read_and_with_another_it_begins_anew),
 	};
