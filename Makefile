@@ -168,6 +168,13 @@ check: deps ## all tests: unit, the inputs kept for fuzzing, and real faults on 
 check-unit: $(unit_tests) ## the unit tests alone
 	$(Q)$(PYTHON) tests/run --build $(O) unit
 
+.PHONY: check-kernels
+check-kernels: ## other kernels in QEMU, with real faults (KERNELS="6.1 6.12", QUICK=1, GUESTS=2, CASES=oom)
+	@scripts/install-deps --kernels --check 2>/dev/null || scripts/install-deps --kernels
+	$(Q)$(MAKE) --no-print-directory $(JOBS) all
+	$(Q)$(PYTHON) tests/kernels/run --build $(O) $(if $(QUICK),--quick) $(if $(CASES),--only "$(CASES)") \
+		$(if $(GUESTS),--jobs $(GUESTS)) $(KERNELS)
+
 .PHONY: asan
 asan: ## all tests again under AddressSanitizer and UBSan, in O/asan
 	$(Q)$(MAKE) --no-print-directory O=$(O)/asan SANITIZE=address,undefined check
