@@ -141,6 +141,9 @@ static bool receive(struct store *store, struct store_link *link)
 	if (length <= 0 && length != -EAGAIN) {
 		link->ended = true;
 		sd_event_source_set_enabled(link->io, SD_EVENT_OFF);
+		/* What there was no memory for is lost, so no more of it makes sense. */
+		if (length < 0 && !link->reaped)
+			kill(link->pid, SIGKILL);
 	}
 	if (length <= 0)
 		return false;

@@ -50,9 +50,10 @@ int store_link_start(const struct store_link_options *options, struct store_link
 			     &link->pidfd);
 	if (r < 0)
 		return r;
-	r = sd_event_add_io(options->event, &link->io, link->channel.fd, EPOLLIN, options->on_io,
-			    link);
-	if (r >= 0)
+	if (options->event)
+		r = sd_event_add_io(options->event, &link->io, link->channel.fd, EPOLLIN,
+				    options->on_io, link);
+	if (r >= 0 && options->event)
 		r = sd_event_add_io(options->event, &link->exit, link->pidfd, EPOLLIN,
 				    options->on_exit, link);
 	if (r < 0) {
@@ -97,9 +98,15 @@ void store_link_flush(struct store_link *link)
 	if (link->given_up)
 		return;
 	int r = channel_flush(&link->channel);
-	if (r < 0 && r != -EAGAIN)
+	if (r < 0 && r != -EAGAIN) {
+		/* A stream that lacks something is of no use, be it for want of memory: the next
+		 * worker is sent all of it. */
 		buffer_consume(&link->channel.out, link->channel.out.length);
-	sd_event_source_set_io_events(link->io, EPOLLIN | (r == -EAGAIN ? EPOLLOUT : 0));
+		if (!link->reaped)
+			kill(link->pid, SIGKILL);
+	}
+	if (link->io)
+		sd_event_source_set_io_events(link->io, EPOLLIN | (r == -EAGAIN ? EPOLLOUT : 0));
 }
 
 bool store_link_reap(struct store_link *link)

@@ -29,7 +29,7 @@ struct store_link {
 };
 
 struct store_link_options {
-	sd_event *event;
+	sd_event *event; /* NULL: the owner polls the link itself */
 	const char *program; /* NULL: /proc/self/exe */
 	const char *directory; /* NULL: in memory */
 	sd_event_io_handler_t on_io;

@@ -10,6 +10,8 @@
 /* Bytes that may wait in a worker's socket buffer; the rest stays in the queue. */
 #define OUT_BYTES (256 * KIB)
 #define DEATHS_WITHIN_NS (60 * NS_PER_S)
+/* Without a worker nothing can be written or read, so the next one is not waited for as long. */
+#define NO_WORKER_RETRY_NS NS_PER_S
 
 static uint64_t now_monotonic(void)
 {
@@ -55,7 +57,8 @@ static int on_exit_event(sd_event_source *source, int fd, uint32_t events, void 
 /* Starts a worker and tells it to open its database. */
 static int worker_start(struct store *store, bool disk, bool load, struct store_link **ret_link)
 {
-	struct store_link_options options = {.event = store->event,
+	/* A loop that has ended takes no more sources: store_stop() asks by itself. */
+	struct store_link_options options = {.event = store->stopping ? NULL : store->event,
 					     .program = store->worker_program,
 					     .directory = disk ? store->directory : NULL,
 					     .on_io = on_io,
@@ -147,6 +150,12 @@ static void announce_ready(struct store *store)
 	loading_clear(&store->loading);
 }
 
+static void retry_arm(struct store *store)
+{
+	timer_set(store->retry,
+		  store->primary ? store->retry_ns : MIN(store->retry_ns, NO_WORKER_RETRY_NS));
+}
+
 static void start_memory(struct store *store)
 {
 	queue_resend(&store->queue);
@@ -154,7 +163,7 @@ static void start_memory(struct store *store)
 	/* Without a worker the records wait in the queue; the retry timer starts one. */
 	if (worker_start(store, false, false, &store->primary) < 0)
 		store->primary = NULL;
-	timer_set(store->retry, store->retry_ns);
+	retry_arm(store);
 	tick_arm(store);
 }
 
@@ -191,7 +200,7 @@ static void restart_memory(struct store *store, const char *text)
 	if (store->directory)
 		set_reason(store, reason);
 	if (deaths_note(store))
-		timer_set(store->retry, store->retry_ns);
+		retry_arm(store);
 	else
 		start_memory(store);
 	announce(store);
@@ -443,7 +452,8 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
 		else
 			restart_memory(store, "does not answer");
 	}
-	tick_arm(store);
+	/* What there was no memory for when it came. */
+	medium_feed(store);
 	return 0;
 }
 
