@@ -248,10 +248,14 @@ static int on_socket(sd_event_source *source, int fd, uint32_t events, void *use
 	if (events & EPOLLOUT) {
 		ssize_t sent = send(fd, call->request.data + call->request_sent,
 				    call->request.length - call->request_sent, MSG_NOSIGNAL);
+		bool failed = sent < 0 && errno != EAGAIN && errno != EINTR;
+
 		if (sent > 0)
 			call->request_sent += (size_t)sent;
-		if (call->request_sent == call->request.length ||
-		    (sent < 0 && errno != EAGAIN && errno != EINTR)) {
+		/* It ends over a request that is cut short, which its exit then tells. */
+		if (failed)
+			shutdown(fd, SHUT_WR);
+		if (failed || call->request_sent == call->request.length) {
 			buffer_free(&call->request);
 			call->request_sent = 0;
 			sd_event_source_set_io_events(source, EPOLLIN);
