@@ -122,10 +122,7 @@ static void step_failed(struct handling *handling, int error)
 		log_error("Handling %s failed: %s; it is tried again in a second (%u such messages "
 			  "were left out)",
 			  handling_name(handling), strerror(-error), suppressed);
-	if (handling_wait(handling, RETRY_NS, pipeline_proceed) < 0)
-		log_error("Handling %s stands still until the agent is restarted: no timer could "
-			  "be made",
-			  handling_name(handling));
+	handling_wait(handling, RETRY_NS, pipeline_proceed);
 }
 
 void handling_go(struct handling *handling, handling_step step)
@@ -143,27 +140,46 @@ static int timer_fired(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	struct handling *handling = userdata;
 
+	handling_step next = handling->next;
+
 	handling->wake_when_cleared = false;
 	handling->timer = sd_event_source_disable_unref(handling->timer);
-	handling_go(handling, handling->next);
+	handling->next = NULL;
+	handling_go(handling, next);
 	return 0;
 }
 
-static int timer_arm(struct pipeline *pipeline, sd_event_source **timer, uint64_t delay_ns,
-		     sd_event_time_handler_t fired, void *userdata)
+static void timer_arm(struct handling *handling, sd_event_source **timer, uint64_t delay_ns,
+		      sd_event_time_handler_t fired)
 {
+	struct pipeline *pipeline = handling->pipeline;
 	uint64_t delay_usec = (delay_ns + NS_PER_US - 1) / NS_PER_US;
 
 	*timer = sd_event_source_disable_unref(*timer);
-	return sd_event_add_time_relative(pipeline->options.event, timer, CLOCK_MONOTONIC,
-					  delay_usec, TIMER_ACCURACY_USEC, fired, userdata);
+	if (sd_event_add_time_relative(pipeline->options.event, timer, CLOCK_MONOTONIC, delay_usec,
+				       TIMER_ACCURACY_USEC, fired, handling) >= 0)
+		return;
+	/* This timer is there already, so setting it takes no memory. */
+	*timer = NULL;
+	handling->stalled = true;
+	sd_event_source_set_time_relative(pipeline->retry, RETRY_NS / NS_PER_US);
+	sd_event_source_set_enabled(pipeline->retry, SD_EVENT_ONESHOT);
 }
 
 int handling_wait(struct handling *handling, uint64_t delay_ns, handling_step next)
 {
 	handling->next = next;
-	return MIN(timer_arm(handling->pipeline, &handling->timer, delay_ns, timer_fired, handling),
-		   0);
+	timer_arm(handling, &handling->timer, delay_ns, timer_fired);
+	return 0;
+}
+
+void handling_wake(struct handling *handling)
+{
+	handling->stalled = false;
+	if (handling->unwritten && !handling->batch)
+		handling_write_soon(handling);
+	if (handling->next && !handling->timer)
+		timer_fired(NULL, 0, handling);
 }
 
 /* --- Durable writes --- */
@@ -210,10 +226,10 @@ static void write_failed(struct write *write, int error)
 		waiter->next = handling->waiters;
 		handling->waiters = waiter;
 	}
-	if (!write->next)
+	if (write->next)
+		handling_wait(handling, RETRY_NS, commit_try);
+	else
 		handling_write_soon(handling);
-	else if (handling_wait(handling, RETRY_NS, commit_try) < 0)
-		step_failed(handling, error);
 }
 
 static void write_done(void *userdata, int result)
@@ -326,11 +342,10 @@ int handling_write_soon(struct handling *handling)
 	uint64_t due_ns = handling->written_ns ? handling->written_ns + BATCH_NS : now_ns;
 
 	handling->unwritten = true;
-	if (handling->batch)
-		return 0;
-	return MIN(timer_arm(handling->pipeline, &handling->batch,
-			     due_ns > now_ns ? due_ns - now_ns : 0, batch_fired, handling),
-		   0);
+	if (!handling->batch)
+		timer_arm(handling, &handling->batch, due_ns > now_ns ? due_ns - now_ns : 0,
+			  batch_fired);
+	return 0;
 }
 
 /* --- Plug-ins --- */

@@ -74,6 +74,7 @@ struct handling {
 	handling_answer answer;
 	sd_event_source *timer;
 	handling_step next;
+	bool stalled; /* there was no memory for a timer: the pipeline's `retry` looks after it */
 	const char *transition; /* of the write under way that a step waits for … */
 	handling_step after; /* … and that step */
 	bool wake_when_cleared;
@@ -133,6 +134,7 @@ struct pipeline {
 	unsigned publishing; /* watches are being called: none may be freed */
 	LIST_HEAD(, errand) errands;
 	sd_event_source *scheduler;
+	sd_event_source *retry; /* made at the start, for those that no timer could be made for */
 	struct pipeline_counts counts;
 	struct log_limit refused_limit, trouble_limit;
 };
@@ -151,6 +153,8 @@ DEFINE_CLEANUP(struct handling, handling_unref);
 void handling_stop(struct handling *handling);
 
 void handling_go(struct handling *handling, handling_step step);
+/* Goes on with one that stalled for want of a timer. */
+void handling_wake(struct handling *handling);
 /*
  * Makes the Abnormal durable, with TRANSITION (or NULL) for the history, and then takes NEXT.
  * Returns 0.
@@ -163,10 +167,11 @@ int handling_take(struct handling *handling, enum transition transition, const c
 int handling_take_cleared(struct handling *handling);
 /* A further line of status.message. Returns 0 or -ENOMEM. */
 int handling_add_message(struct handling *handling, const char *line);
+/* Takes NEXT after a while; without memory for a timer, when the pipeline's own fires. Returns 0. */
 int handling_wait(struct handling *handling, uint64_t delay_ns, handling_step next);
 int handling_call(struct handling *handling, struct plugin_entry *entry, enum plugin_step step,
 		  handling_answer answer);
-/* Writes soon, together with whatever else changes until then, at most once a second. */
+/* Writes soon, together with whatever else changes until then, at most once a second. Returns 0. */
 int handling_write_soon(struct handling *handling);
 
 /*

@@ -23,6 +23,7 @@
 #define LOGGED_MESSAGE ((size_t)300)
 
 static int scheduler_run(sd_event_source *source, void *userdata);
+static int retry_fired(sd_event_source *source, uint64_t usec, void *userdata);
 
 int pipeline_new(const struct pipeline_options *options, struct pipeline **ret_pipeline)
 {
@@ -43,6 +44,11 @@ int pipeline_new(const struct pipeline_options *options, struct pipeline **ret_p
 				       pipeline);
 	if (r >= 0)
 		r = sd_event_source_set_enabled(pipeline->scheduler, SD_EVENT_OFF);
+	if (r >= 0)
+		r = sd_event_add_time_relative(options->event, &pipeline->retry, CLOCK_MONOTONIC, 0,
+					       0, retry_fired, pipeline);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(pipeline->retry, SD_EVENT_OFF);
 	if (r < 0)
 		return r;
 	*ret_pipeline = TAKE_PTR(pipeline);
@@ -77,6 +83,7 @@ void pipeline_free(struct pipeline *pipeline)
 		free(watch);
 	}
 	sd_event_source_disable_unref(pipeline->scheduler);
+	sd_event_source_disable_unref(pipeline->retry);
 	if (pipeline->governor)
 		governor_free(pipeline->governor);
 	free(pipeline->node_name);
@@ -232,6 +239,34 @@ static int scheduler_run(sd_event_source *source, void *userdata)
 		handling->active = true;
 		live_count_changed(pipeline, 0, 1);
 		handling_go(handling, pipeline_proceed);
+	}
+	return 0;
+}
+
+static struct handling *stalled_in(struct handlings *handlings)
+{
+	struct handling *handling;
+
+	TAILQ_FOREACH (handling, handlings, entry)
+		if (handling->stalled)
+			return handling;
+	return NULL;
+}
+
+/* For those that found no memory for a timer. One that stalls again arms this timer again. */
+static int retry_fired(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct pipeline *pipeline = userdata;
+	uint64_t left = pipeline->counts.live + pipeline->ended_count;
+
+	while (left-- > 0) {
+		struct handling *handling = stalled_in(&pipeline->live);
+
+		if (!handling)
+			handling = stalled_in(&pipeline->ended);
+		if (!handling)
+			break;
+		handling_wake(handling);
 	}
 	return 0;
 }
