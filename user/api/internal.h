@@ -51,6 +51,8 @@ struct api {
 	char *socket_path; /* set once the socket is ours to remove */
 	int socket_fd, lock_fd, metrics_fd;
 	struct MHD_Daemon *daemon;
+	/* What is answered when there is no memory for an answer: made at the start, for all. */
+	struct MHD_Response *no_memory;
 	sd_event_source *socket_source, *metrics_source, *daemon_source, *timer, *kick, *sweep;
 	struct connection *connections;
 	unsigned connection_count, metrics_connection_count;
@@ -109,7 +111,7 @@ void request_abandon(struct request *request);
 
 /* Exactly one of these answers a request, from its handler or later. */
 void request_answer(struct request *request, unsigned status,
-		    struct MHD_Response *response); /* takes RESPONSE */
+		    struct MHD_Response *response); /* takes RESPONSE; NULL: out of memory */
 void request_answer_json(struct request *request, unsigned status,
 			 cJSON *json); /* takes JSON; NULL: out of memory */
 void request_answer_text(struct request *request, unsigned status, const char *content_type,

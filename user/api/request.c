@@ -65,15 +65,14 @@ void request_answer(struct request *request, unsigned status, struct MHD_Respons
 {
 	if (request->response) {
 		/* Its deadline has answered already. */
-		MHD_destroy_response(response);
+		if (response)
+			MHD_destroy_response(response);
 		return;
 	}
-	request->status = status;
-	request->response = response;
-	if (status >= 400)
+	request->status = response ? status : MHD_HTTP_INTERNAL_SERVER_ERROR;
+	request->response = response ? response : request->api->no_memory;
+	if (request->status >= 400)
 		request->api->counts.requests_failed++;
-	if (!response)
-		request->abandoned = true;
 	request_wake(request);
 }
 
@@ -316,7 +315,7 @@ static void route_find(struct request *request, const char *method, const char *
 	}
 	request_answer_error(request, MHD_HTTP_METHOD_NOT_ALLOWED, "%.128s takes %s, not %.16s",
 			     path, allowed, method);
-	if (request->response)
+	if (request->response != request->api->no_memory)
 		MHD_add_response_header(request->response, MHD_HTTP_HEADER_ALLOW, allowed);
 }
 
@@ -353,7 +352,7 @@ void request_completed(void *userdata, _unused_ struct MHD_Connection *http, voi
 	request->connection->hangup = sd_event_source_unref(request->connection->hangup);
 	if (request->ticket)
 		request->ticket->request = NULL;
-	if (request->response)
+	if (request->response && request->response != api->no_memory)
 		MHD_destroy_response(request->response);
 	if (request->stream)
 		stream_free(request->stream);

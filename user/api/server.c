@@ -69,6 +69,13 @@ static void sweep_arm(struct api *api)
 	sd_event_source_set_enabled(api->sweep, SD_EVENT_ONESHOT);
 }
 
+static void listeners_enable(struct api *api, int enabled)
+{
+	sd_event_source_set_enabled(api->socket_source, enabled);
+	if (api->metrics_source)
+		sd_event_source_set_enabled(api->metrics_source, enabled);
+}
+
 /*
  * The library's own time-out starts anew with every byte, so a peer that sends one now and then
  * could hold a connection for good. Streams are meant to last and are left alone.
@@ -79,6 +86,7 @@ static int sweep_handler(_unused_ sd_event_source *source, _unused_ uint64_t use
 	uint64_t now = clock_monotonic(api->options.clock);
 	bool again = false;
 
+	listeners_enable(api, SD_EVENT_ON);
 	for (struct connection *connection = api->connections; connection;
 	     connection = connection->next) {
 		struct request *request = connection->request;
@@ -223,9 +231,18 @@ static int listener_handler(_unused_ sd_event_source *source, int listener,
 		uint32_t suppressed;
 
 		if (fd < 0) {
-			if ((errno == EMFILE || errno == ENFILE || errno == ENOMEM) &&
+			bool scarce = errno == EMFILE || errno == ENFILE || errno == ENOMEM ||
+				      errno == ENOBUFS;
+
+			/* The loop would come back for it at once, and turn without a pause. */
+			if (scarce) {
+				listeners_enable(api, SD_EVENT_OFF);
+				sweep_arm(api);
+			}
+			if (scarce &&
 			    log_limit_pass(&api->refusal_log, 5, 60 * NS_PER_S, &suppressed))
-				log_warning("cannot accept a connection to the API: %s",
+				log_warning("cannot accept a connection to the API: %s; it waits, "
+					    "and is tried again in a second",
 					    strerror(errno));
 			break;
 		}
@@ -256,8 +273,18 @@ static void ending_watch(void *userdata, const char *type, const struct abnormal
 
 /* --- Beginning and end --- */
 
+static const char no_memory_text[] =
+	"{\"error\":{\"message\":\"the agent is out of memory for this answer: try again, and see "
+	"with `lifeboat doctor` and the node's free memory why\"}}\n";
+
 static int daemon_start(struct api *api, struct problem *problem)
 {
+	api->no_memory = MHD_create_response_from_buffer(
+		sizeof(no_memory_text) - 1, (void *)no_memory_text, MHD_RESPMEM_PERSISTENT);
+	if (!api->no_memory || MHD_add_response_header(api->no_memory, MHD_HTTP_HEADER_CONTENT_TYPE,
+						       "application/json") != MHD_YES)
+		return problem_set(problem, -ENOMEM, NULL, "cannot start the HTTP server: %s",
+				   strerror(ENOMEM));
 	/*
 	 * Without MHD_USE_ERROR_LOG: on a unix socket the library complains for every answer that
 	 * TCP_NODELAY and TCP_CORK cannot be set (0.9.75), and what else it tells is the peer's
@@ -370,6 +397,8 @@ void api_free(struct api *api)
 			request_abandon(connection->request);
 	if (api->daemon)
 		MHD_stop_daemon(api->daemon);
+	if (api->no_memory)
+		MHD_destroy_response(api->no_memory);
 	sd_event_source_unref(api->socket_source);
 	sd_event_source_unref(api->metrics_source);
 	sd_event_source_unref(api->daemon_source);

@@ -190,8 +190,8 @@ int client_open(const char *method, const char *path, const char *body, struct c
 	if (r == -ECONNRESET)
 		return problem_set(problem, r, NULL,
 				   "the agent on %s closed the connection without an answer: it "
-				   "refuses user %u (see api.allowedUsers), or is ending; its log "
-				   "tells",
+				   "refuses user %u (see api.allowedUsers), is ending, or is out "
+				   "of memory; its log tells",
 				   client_socket(), (unsigned)geteuid());
 	if (r < 0)
 		return problem_set(problem, r, NULL, "cannot talk to the agent on %s: %s",
