@@ -179,6 +179,8 @@ static int watch_load(struct watch *watch, const char *name)
 	r = program ? bpf_program__set_autoload(program, true) : -ENOENT;
 	if (r == 0)
 		r = write_watch_bpf__load(watch->skeleton);
+	if (r == 0 && !watch->skeleton->bss)
+		r = -EOPNOTSUPP; /* maps that can't be mapped, as before Linux 5.5 */
 	if (r < 0)
 		return r;
 	watch->skeleton->bss->control.tgid = (__u32)watch->pid;
