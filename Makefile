@@ -156,12 +156,14 @@ demo: ## watch real faults being found, diagnosed, repaired and proven
 	$(Q)$(MAKE) --no-print-directory $(JOBS) all
 	$(Q)scripts/demo $(O)/lifeboat
 
-# Fuzz targets have sanitizers of their own: the sanitizer build need not run them again.
-TESTS ?= unit $(if $(SANITIZE),,fuzz) host
+# Fuzz targets have sanitizers of their own: the sanitizer build need not run them again. Its allocator stands where
+# allocations would be failed.
+TESTS ?= unit $(if $(SANITIZE),,fuzz) host $(if $(SANITIZE),,inject)
 
 .PHONY: check
 check: deps ## all tests: unit, the inputs kept for fuzzing, and real faults on this host (root)
-	$(Q)$(MAKE) --no-print-directory $(JOBS) all bpf-all unit-tests $(if $(filter fuzz,$(TESTS)),fuzz-targets)
+	$(Q)$(MAKE) --no-print-directory $(JOBS) all bpf-all unit-tests $(if $(filter fuzz,$(TESTS)),fuzz-targets) \
+		$(if $(filter inject,$(TESTS)),$(O)/inject/shim.so)
 	$(Q)$(PYTHON) tests/run --build $(O) $(TESTS)
 
 .PHONY: check-unit
@@ -271,6 +273,18 @@ fuzz: deps ## fuzz what reads input from outside, TIME= seconds a target (60); F
 
 fuzz-keep: fuzz-targets ## add to tests/fuzz/corpus what fuzzing found that reaches more; FUZZ= names targets
 	$(Q)$(PYTHON) tests/fuzz/run --build $(O) --keep $(FUZZ)
+
+# --- Fault injection: what stands between the program and libc, see tests/inject/run ----------------
+
+$(O)/inject/shim.so: tests/inject/shim.c
+	$(say) CC $<
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=gnu17 -O2 -g $(WARNINGS) -fPIC -shared -o $@ $< -lgcc_s
+
+.PHONY: inject
+inject: all $(O)/inject/shim.so ## fail each allocation, write, open, fork and BPF call in turn (root; ARGS=)
+	$(Q)$(PYTHON) tests/inject/run --build $(O) $(ARGS)
+	$(Q)$(PYTHON) tests/inject/run --build $(O) --bpf $(ARGS)
 
 # --- Figures ---------------------------------------------------------------------------------------
 
