@@ -11,6 +11,7 @@
 
 #include "detect/libbpf_words.h"
 #include "detect/slot.h"
+#include "detect/triage.h"
 
 static size_t record_size_of(void *userdata, uint16_t type)
 {
@@ -238,6 +239,17 @@ static bool is_started(void *userdata, const char *detector)
 	return false;
 }
 
+static void settle_pins(struct detect *detect)
+{
+	char reason[REASON_SIZE];
+
+	pins_settle(detect->pins, is_started, detect);
+	if (triage_pin(detect->pins, reason, sizeof(reason)) < 0)
+		log_info("Without an agent, %s shows maps but no tables of hung tasks, zombies and "
+			 "shims: %s",
+			 pins_folder(detect->pins), reason);
+}
+
 static int open_ring(struct detect *detect, const struct detect_options *options,
 		     struct problem *problem)
 {
@@ -303,7 +315,7 @@ int detect_start(const struct detect_options *options, struct detect **ret_detec
 	if (r < 0)
 		return problem_set(problem, r, NULL, "%s", strerror(-r));
 	if (detect->pins)
-		pins_settle(detect->pins, is_started, detect);
+		settle_pins(detect);
 	/* Reading BTF took megabytes for a moment; malloc would keep them for good. */
 	ground_clear(&ground);
 	malloc_trim(0);

@@ -8,6 +8,7 @@
 #include <bpf/bpf.h>
 
 #include "detect/iterator.h"
+#include "detect/shim_name.h"
 #include "shim_stall.skel.h"
 
 #define THRESHOLD_DEFAULT_NS (10 * NS_PER_S)
@@ -174,20 +175,6 @@ static void finish_look(struct detector_run *run, int read_result, const char *w
 
 /* --- Rung: the iterator --- */
 
-/* The part of PATTERN before its first wildcard; with the NUL after it where it has none. */
-static struct shim_name name_of_pattern(const char *pattern)
-{
-	char value[EVENT_COMM_SIZE] = "", mask[EVENT_COMM_SIZE] = "";
-	size_t literal = strcspn(pattern, WILDCARDS), length = MIN(literal, sizeof(value) - 1);
-	struct shim_name name;
-
-	memcpy(value, pattern, length);
-	memset(mask, 0xff, pattern[literal] ? length : length + 1);
-	memcpy(name.value, value, sizeof(value));
-	memcpy(name.mask, mask, sizeof(mask));
-	return name;
-}
-
 static int probe_iterator(const struct btf *btf, const struct host *host, char *reason,
 			  size_t reason_size)
 {
@@ -337,10 +324,8 @@ static int start_iterator(struct detector_run *run, char *reason, size_t reason_
 	r = state->records ? start_watch(run, PERIOD_MIN_NS) : -ENOMEM;
 	if (r < 0)
 		return detector_fail(reason, reason_size, r, "starting the detector");
-	for (size_t i = 0; i < SHIM_NAMES_MAX; i++)
-		state->skeleton->bss->control.names[i] =
-			i < state->common.pattern_count ? name_of_pattern(state->common.patterns[i])
-							: (struct shim_name){.value = {1}};
+	shim_names_fill(state->skeleton->bss->control.names, state->common.patterns,
+			state->common.pattern_count);
 	return 0;
 }
 
