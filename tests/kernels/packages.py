@@ -54,7 +54,7 @@ class Packages:
 
     def look(self):
         """What the archive has, as of today."""
-        self.known = {}  # a metapackage has no third number, and nothing in it
+        self.known = {}
         lists = self.folder / "apt/lists"
         try:
             if time.time() - (lists.stat().st_mtime if lists.exists() else 0) > LISTS_SECONDS:
@@ -62,6 +62,7 @@ class Packages:
         except (Unavailable, OSError) as problem:
             self.problem = str(problem)
             return
+        # Names of metapackages have no third number.
         names = [each for each in self.apt("apt-cache", "pkgnames", "linux-image-").split()
                  if re.fullmatch(rf"linux-image-\d+\.\d+\.\d.*-{FLAVOUR}", each)]
         for paragraph in self.apt("apt-cache", "show", *names).split("\n\n") if names else []:

@@ -28,7 +28,8 @@ def pids(told):
 
 
 @case("CPU quota used up", "group_throttled",
-      {"type": "CPUThrottled", "version": 2, "processes": 1, "quota": 0.1, "reason": "CPUThrottled", "phase": "Failed"})
+      {"type": "CPUThrottled", "version": 2, "processes": 1, "quota": 0.1, "reason": "CPUThrottled", "phase": "Failed"},
+      quick=False)
 def throttled(told):
     item, seen = group(told, "/slow")
     return {**seen, "quota": details(item)["quotaCPUs"]}

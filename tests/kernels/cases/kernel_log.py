@@ -44,12 +44,14 @@ def blocks(told):
     raise last
 
 
-@case("soft lockup", "log_lockup", {"type": "CPULockup", "rule": "soft-lockup", "writer": "kernel", "reason": "CPULockup"})
+@case("soft lockup", "log_lockup",
+      {"type": "CPULockup", "rule": "soft-lockup", "writer": "kernel", "reason": "CPULockup"}, quick=False)
 def lockup(told):
     return line(told, "CPULockup")[1]
 
 
-@case("stall of RCU", "log_lockup", {"type": "RCUStall", "writer": "kernel", "reason": "RCUStall"})
+@case("stall of RCU", "log_lockup", {"type": "RCUStall", "writer": "kernel", "reason": "RCUStall"},
+      quick=False)
 def stall(told):
     return line(told, "RCUStall")[1]
 
