@@ -24,6 +24,7 @@ struct oom_state {
 	struct finding held;
 	uint64_t held_count;
 	struct event_task held_trigger;
+	struct event_task victim; /* of the latest record */
 };
 
 /* --- Group kills --- */
@@ -80,6 +81,19 @@ static bool belongs_to_held(const struct oom_state *state, const struct oom_even
 	       streq_ptr(state->held.subject, subject);
 }
 
+/*
+ * A kill during which one agent's programs took over from another's may have been told by both, one
+ * directly after the other: the kernel kills one at a time.
+ */
+static bool is_told_twice(struct oom_state *state, const struct event_task *victim)
+{
+	bool twice = victim->pid == state->victim.pid &&
+		     victim->start_boot_ns == state->victim.start_boot_ns;
+
+	state->victim = *victim;
+	return twice;
+}
+
 static void on_event(struct detector_run *run, const struct event_header *header)
 {
 	const struct oom_event *event = (const struct oom_event *)header;
@@ -88,7 +102,7 @@ static void on_event(struct detector_run *run, const struct event_header *header
 		oom_judge(event, &state->symbols, (uint64_t)sysconf(_SC_PAGESIZE));
 	struct finding finding;
 
-	if (judgement.already_dying)
+	if (judgement.already_dying || is_told_twice(state, &event->victim))
 		return;
 	if (oom_finding(run, event, &judgement, &finding) < 0) {
 		log_error("could not report that process %u was killed for memory: out of memory",

@@ -117,6 +117,15 @@ static void a_kill_names_victim_limit_and_trigger(void **state)
 	assert_string_equal(json_string(json_at(details, "trigger"), "comm"), "asker");
 }
 
+static void a_kill_that_two_programs_told_is_one_finding(void **state)
+{
+	deliver(*state, make_kill(100, false));
+	deliver(*state, make_kill(100, false));
+	assert_int_equal(told_count, 1);
+	deliver(*state, make_kill(101, false));
+	assert_int_equal(told_count, 2);
+}
+
 static void a_group_that_dies_together_is_one_finding(void **state)
 {
 	struct fixture *fixture = *state;
@@ -196,6 +205,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		FIXTURE(a_kill_names_victim_limit_and_trigger),
+		FIXTURE(a_kill_that_two_programs_told_is_one_finding),
 		FIXTURE(a_group_that_dies_together_is_one_finding),
 		FIXTURE(polling_finds_the_cgroup_whose_counter_grew),
 	};
