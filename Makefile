@@ -181,6 +181,12 @@ check-kernels: ## other kernels in QEMU, with real faults (KERNELS="6.1 6.12", Q
 asan: ## all tests again under AddressSanitizer and UBSan, in O/asan
 	$(Q)$(MAKE) --no-print-directory O=$(O)/asan SANITIZE=address,undefined check
 
+KILLS ?= 2000
+
+.PHONY: kill9
+kill9: all ## kill the agent KILLS= times (2000) over a mixed load of real faults (root; SEED=)
+	$(Q)LIFEBOAT=$(abspath $(O))/lifeboat $(PYTHON) tests/kill9 --kills $(KILLS) $(if $(SEED),--seed $(SEED))
+
 RUN_PINS := /sys/fs/bpf/lifeboat-run
 
 .PHONY: run

@@ -45,12 +45,15 @@ class Agent:
         whole.update(configuration)
         self.config.write_text(json.dumps(whole, indent=1))
 
-    def start(self, wait=True):
+    def spawn(self, environment=None):
         command = [LIFEBOAT, "agent", "--config", self.config, "--state-dir", self.state,
                    "--socket", self.socket, "--bpffs", self.bpffs(), "--node-name", "node-under-test"]
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen([str(word) for word in command + self.arguments],
-                                            stdout=log, stderr=log)
+                                            stdout=log, stderr=log, env=environment)
+
+    def start(self, wait=True):
+        self.spawn()
         if wait:
             wait_for(lambda: self.ready() or self.process.poll() is not None, 30, "the agent is ready",
                      self.log.read_text)
