@@ -8,7 +8,7 @@ import os
 import pathlib
 
 import pytest
-from faults import Filesystem, MemoryGroup, memory_hierarchy, only_detector, run, wait_for
+from faults import Filesystem, MemoryGroup, memory_hierarchy, only_detector, process_state, run, wait_for
 
 pytestmark = pytest.mark.skipif(memory_hierarchy()[0] is None, reason=f"{memory_hierarchy()[1]}")
 
@@ -172,6 +172,29 @@ def test_a_reader_and_a_writer_of_large_files_at_the_limit_are_not_told(agent, f
         wait_stall(agent, canary)
         items = [item for item in agent.abnormals("memory_stall") if not about(item, canary)]
         assert not items, json.dumps(items, indent=1)
+
+
+@pytest.mark.skipif(memory_hierarchy()[1] == 2, reason="on v2 the writer is put to sleep before it reclaims")
+def test_a_reclaim_that_never_ends_is_told_while_it_lasts(agent, scratch):
+    """Its pages are to be written to a disk whose own file lies on a frozen file system."""
+    agent = agent(settings())
+    with Filesystem(scratch / "outer", megabytes=400) as outer, \
+         Filesystem(outer.mount / "inner", megabytes=256) as inner, MemoryGroup("lifeboat-test-stuck") as group:
+        outer.freeze()
+        try:
+            writer = group.spawn(WRITE, inner.mount / "written")
+            item = wait_stall(agent, group)
+            details, message = item["spec"]["kernelEvent"]["details"], item["status"]["message"]
+            task, = details["tasks"]
+            assert task["pid"] == writer.pid and task["inReclaimSeconds"] >= 5, details
+            assert process_state(writer.pid) == "D"
+            assert "a task has been in one reclaim for" in message and "look at the disk" in message, message
+        finally:
+            outer.thaw()
+        writer.kill()
+        writer.wait(20)
+        agent.wait_abnormal(lambda item: about(item, group) and "cleared" in item["status"].get("context", {}), 30,
+                            "the end is told")
 
 
 def test_a_rung_that_this_node_lacks_says_why(agent):
