@@ -20,11 +20,13 @@
 
 /* --- The kernel's tables --- */
 
-static void read_tasks(struct stall_state *state)
+/* False if not all of them could be read. */
+static bool read_tasks(struct stall_state *state)
 {
 	static const struct bpf_map_batch_opts options = {.sz = sizeof(options)};
 	uint32_t pids[ENTRIES_AT_ONCE], next, *from = NULL;
 	struct reclaiming_task seen[ENTRIES_AT_ONCE];
+	bool all = true;
 	int r;
 
 	do {
@@ -32,12 +34,13 @@ static void read_tasks(struct stall_state *state)
 
 		r = bpf_map_lookup_batch(state->tasks_fd, from, &next, pids, seen, &count,
 					 &options);
-		if (r < 0 && errno != ENOENT)
-			return;
+		if (r < 0 && r != -ENOENT)
+			return false;
 		for (uint32_t i = 0; i < count; i++)
-			stall_tasks_see(&state->tasks, pids[i], &seen[i]);
+			all &= stall_tasks_see(&state->tasks, pids[i], &seen[i]) == 0;
 		from = &next;
 	} while (r == 0);
+	return all;
 }
 
 static bool is_gone(const struct host *host, uint32_t pid)
@@ -338,7 +341,8 @@ uint64_t stall_look_at_reclaim(struct detector_run *run)
 	struct stall_state *state = run->state;
 
 	stall_tasks_begin(&state->tasks, clock_boot(run->clock));
-	read_tasks(state);
+	bool all = read_tasks(state);
+
 	run->lost = *state->lost;
 	for (size_t i = 0; i < state->tasks.group_count; i++) {
 		struct stall_group *group = &state->tasks.groups[i];
@@ -351,8 +355,11 @@ uint64_t stall_look_at_reclaim(struct detector_run *run)
 		if (state->limits[i].told_ns)
 			sample_limit(run, state->limits[i].path);
 	judge_all(run);
-	forget_tasks(run);
-	forget_groups(state);
+	/* Whom this look did not see may be stuck all the same. */
+	if (all) {
+		forget_tasks(run);
+		forget_groups(state);
+	}
 	return period_ns(run);
 }
 
