@@ -97,6 +97,10 @@ static int start_programs(struct detector_run *run, const char *const names[2], 
 	if (r < 0)
 		return detector_fail(reason, reason_size, r, "loading %s and %s", names[0],
 				     names[1]);
+	/* Loaded, and yet NULL: as in hung_task.c. */
+	if (!state->skeleton->bss)
+		return detector_fail(reason, reason_size, -EOPNOTSUPP,
+				     "mapping the variables of %s and %s", names[0], names[1]);
 	state->tasks_fd = bpf_map__fd(state->skeleton->maps.reclaim_tasks);
 	state->groups_fd = bpf_map__fd(state->skeleton->maps.reclaim_groups);
 	state->lost = &state->skeleton->bss->stalls_lost;
