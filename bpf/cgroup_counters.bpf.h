@@ -15,6 +15,7 @@ struct {
 	__uint(max_entries, CGROUP_COUNTERS_MAX);
 	__type(key, struct cgroup_counters_key);
 	__type(value, struct cgroup_counters);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } cgroup_counters SEC(".maps");
 
 static const struct cgroup_counters no_cgroup_counters;
@@ -48,4 +49,12 @@ static __always_inline struct cgroup_counters *cgroup_counters_obtain(
 	bpf_probe_read_kernel_str(counters->parent_name, sizeof(counters->parent_name),
 				  BPF_CORE_READ(parent, name));
 	return counters;
+}
+
+/* The entry of CGROUP, or NULL. */
+static __always_inline struct cgroup_counters *cgroup_counters_of(struct cgroup *cgroup)
+{
+	struct cgroup_counters_key key = cgroup_counters_key_of(cgroup);
+
+	return cgroup_counters_obtain(cgroup, &key);
 }

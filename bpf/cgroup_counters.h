@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * What happened to each control group, added up: shared by all detectors that know one, and by the
- * agent. For a person: `bpftool map dump name cgroup_counters`.
+ * What happened to each control group, added up by all detectors that see something happen to one; what
+ * the kernel counts itself is not here (the table `cgroups` of triage.bpf.c has it). For a person:
+ * `bpftool map dump pinned /sys/fs/bpf/lifeboat/cgroup_counters`.
  */
 #pragma once
 
@@ -19,14 +20,12 @@ struct cgroup_counters_key {
 struct cgroup_counters {
 	char name[CGROUP_COUNTERS_NAME_SIZE]; /* of its folder; "" for the root */
 	char parent_name[CGROUP_COUNTERS_NAME_SIZE];
-	__u64 oom_kills, last_oom_kill_ns;
+	__u64 oom_kills, last_oom_kill_ns; /* of its own processes */
 	__u64 crashes, last_crash_ns;
-	__u64 forks_refused, last_fork_refused_ns;
-	__u64 throttled_periods, throttled_ns, last_throttled_ns;
-	__u64 reclaims, reclaim_ns,
-		last_reclaim_ns; /* that its own tasks did for a limit of it or above */
+	/* What its own tasks did for a limit of it or above. */
+	__u64 reclaims, reclaim_ns, last_reclaim_ns;
 };
 
 _Static_assert(sizeof(struct cgroup_counters_key) == 16, "both sides share cgroup_counters_key");
-_Static_assert(sizeof(struct cgroup_counters) == 2 * CGROUP_COUNTERS_NAME_SIZE + 12 * 8,
+_Static_assert(sizeof(struct cgroup_counters) == 2 * CGROUP_COUNTERS_NAME_SIZE + 7 * 8,
 	       "both sides share cgroup_counters");

@@ -27,6 +27,7 @@ enum event_type {
 	EVENT_SHIM, /* struct shim_event of shim_stall.h, iterator */
 	EVENT_SHIM_TASK, /* struct shim_task_event of shim_stall.h, iterator */
 	EVENT_KERNEL_LINE, /* struct kernel_line_event of kernel_log.h, ring */
+	EVENT_RECLAIM, /* no record: whose programs count reclaims, of memory_stall.bpf.c */
 	EVENT_TYPE_COUNT = 32, /* room in the per-CPU loss counters */
 };
 

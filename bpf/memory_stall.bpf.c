@@ -8,6 +8,7 @@
  * At a limit this runs thousands of times a second: no record is sent, the agent looks at the maps.
  */
 #include "cgroup_counters.bpf.h"
+#include "generation.bpf.h"
 
 #include "memory_stall.h"
 
@@ -19,6 +20,7 @@ struct {
 	__uint(max_entries, RECLAIMING_TASKS_MAX);
 	__type(key, __u32);
 	__type(value, struct reclaiming_task);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } reclaim_tasks SEC(".maps");
 
 /*
@@ -30,6 +32,7 @@ struct {
 	__uint(max_entries, RECLAIMING_GROUPS_MAX);
 	__type(key, struct cgroup_counters_key);
 	__type(value, struct event_cgroup);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } reclaim_groups SEC(".maps");
 
 static const struct event_cgroup no_group;
@@ -68,6 +71,8 @@ static __always_inline int begin(void)
 	struct reclaiming_task fresh = {};
 	struct cgroup *cgroup;
 
+	if (!is_current(EVENT_RECLAIM))
+		return 0;
 	if (known && known->start_boot_ns == start) {
 		known->since_ns = now;
 		return 0;
@@ -93,7 +98,7 @@ static __always_inline int end(void)
 	struct cgroup_counters *counters;
 	struct cgroup *cgroup;
 
-	if (!known || !known->since_ns)
+	if (!known || !known->since_ns || !is_current(EVENT_RECLAIM))
 		return 0;
 	ns = now - known->since_ns;
 	/* In this order: a look in between misses this one reclaim, and never has it twice. */

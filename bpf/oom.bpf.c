@@ -11,6 +11,7 @@
  * All run in the task whose allocation there was no memory for, under oom_lock. Nothing is judged
  * here: the counters of the victim's memory cgroups and the stack go to the agent as they are.
  */
+#include "cgroup_counters.bpf.h"
 #include "generation.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -66,6 +67,20 @@ static __always_inline void fill_cgroups(struct oom_event *event, struct cgroup_
 	}
 }
 
+static __always_inline void count(struct task_struct *victim)
+{
+	struct cgroup_subsys_state *css = task_css(victim, memory_cgrp_id);
+	struct cgroup_counters *counters;
+
+	if (!css)
+		return;
+	counters = cgroup_counters_of(BPF_CORE_READ(css, cgroup));
+	if (!counters)
+		return;
+	__sync_fetch_and_add(&counters->oom_kills, 1);
+	counters->last_oom_kill_ns = bpf_ktime_get_boot_ns();
+}
+
 static __always_inline int tell(void *ctx, struct task_struct *victim, const char *message)
 {
 	struct oom_event *event;
@@ -73,6 +88,7 @@ static __always_inline int tell(void *ctx, struct task_struct *victim, const cha
 
 	if (!is_current(EVENT_OOM_KILL))
 		return 0;
+	count(victim);
 	event = event_reserve(EVENT_OOM_KILL, struct oom_event);
 	if (!event)
 		return 0;

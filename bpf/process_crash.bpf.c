@@ -11,6 +11,7 @@
  * A program that crashes faster than a person can read has a few records a second of its own; what
  * is beyond is counted here, and told by the agent.
  */
+#include "cgroup_counters.bpf.h"
 #include "generation.bpf.h"
 #include "task_registers.bpf.h"
 
@@ -211,6 +212,24 @@ static __always_inline bool take_share(struct process_crash_event *event)
 	return true;
 }
 
+/* Of the memory controller where there is one, as containers have; else the v2 one. */
+static __always_inline struct cgroup *crash_cgroup(struct task_struct *task)
+{
+	struct cgroup_subsys_state *css = task_css(task, memory_cgrp_id);
+
+	return css ? BPF_CORE_READ(css, cgroup) : BPF_CORE_READ(task, cgroups, dfl_cgrp);
+}
+
+static __always_inline void count(struct cgroup *cgroup)
+{
+	struct cgroup_counters *counters = cgroup_counters_of(cgroup);
+
+	if (!counters)
+		return;
+	__sync_fetch_and_add(&counters->crashes, 1);
+	counters->last_crash_ns = bpf_ktime_get_boot_ns();
+}
+
 static __always_inline struct process_crash_event *event_of_exit(struct task_struct *task,
 								 int exit_code)
 {
@@ -218,10 +237,12 @@ static __always_inline struct process_crash_event *event_of_exit(struct task_str
 	__u32 tgid = identity >> 32, pid = identity;
 	struct crash_signal *crash = bpf_map_lookup_elem(&dying_processes, &tgid);
 	struct process_crash_event *event;
-	struct cgroup_subsys_state *css;
+	struct cgroup *cgroup;
 
 	if (!crash || crash->pid != pid || !is_current(EVENT_PROCESS_CRASH))
 		return NULL;
+	cgroup = crash_cgroup(task);
+	count(cgroup);
 	event = event_reserve(EVENT_PROCESS_CRASH, struct process_crash_event);
 	if (!event) {
 		bpf_map_delete_elem(&dying_processes, &tgid);
@@ -234,9 +255,7 @@ static __always_inline struct process_crash_event *event_of_exit(struct task_str
 	event->pad = 0;
 	task_fill(&event->process, task);
 	BPF_CORE_READ_INTO(&event->process_comm, task, group_leader, comm);
-	css = task_css(task, memory_cgrp_id);
-	cgroup_fill(&event->cgroup,
-		    css ? BPF_CORE_READ(css, cgroup) : BPF_CORE_READ(task, cgroups, dfl_cgrp));
+	cgroup_fill(&event->cgroup, cgroup);
 	for (int i = 0; i < CRASH_STACK_DEPTH; i++)
 		event->files[i].name[0] = '\0';
 	if (take_share(event))

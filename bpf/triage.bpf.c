@@ -5,7 +5,8 @@
  *   hung_tasks    who sleeps uninterruptibly, for how long, where, with its kernel stack
  *   zombies       who has ended and is not reaped, and who should do it
  *   shims         container shims and what is directly below them
- *   cgroups       control groups with processes: memory, OOM kills, processes, forks refused, throttling
+ *   cgroups       control groups with processes: memory, OOM kills, crashes, reclaim, processes, forks
+ *                 refused, throttling
  *
  * They run when somebody reads them, and depend on nothing in user space. The kernel calls a program
  * again for the same task when its text did not fit into the buffer, and drops what it had written.
@@ -13,7 +14,7 @@
  * bpf_seq_printf() of 5.10 knows no %c and takes no pointer into a map for %s: such text is written by
  * bpf_seq_write().
  */
-#include "common.bpf.h"
+#include "cgroup_counters.bpf.h"
 #include "hung_task.h"
 #include "shim_stall.h"
 
@@ -366,6 +367,16 @@ static __always_inline void pids_print(struct seq_file *seq, struct cgroup_subsy
 	number_print(seq, refused, ~0ULL);
 }
 
+/* What the detectors' programs counted of the group, seconds in reclaim and crashes. */
+static __always_inline void counters_print(struct seq_file *seq, struct cgroup_subsys_state *css)
+{
+	struct cgroup_counters_key key = cgroup_counters_key_of(BPF_CORE_READ(css, cgroup));
+	struct cgroup_counters *counters = bpf_map_lookup_elem(&cgroup_counters, &key);
+
+	number_print(seq, counters ? counters->reclaim_ns / 1000000000 : 0, ~0ULL);
+	number_print(seq, counters ? counters->crashes : 0, ~0ULL);
+}
+
 /* Periods in which the quota ran out, of how many, and seconds so, over all CPUs. */
 static __always_inline void throttling_print(struct seq_file *seq, struct cgroup_subsys_state *css)
 {
@@ -391,8 +402,9 @@ int cgroups(struct bpf_iter__task *ctx)
 	__u64 *shown;
 
 	if (ctx->meta->seq_num == 0)
-		BPF_SEQ_PRINTF(seq, " MEM-MIB    LIMIT OOMKILLS     PIDS    LIMIT  REFUSED "
-				    "THROTTLED OF-PERIODS SECONDS CGROUP\n");
+		BPF_SEQ_PRINTF(seq,
+			       " MEM-MIB    LIMIT OOMKILLS  RECLAIM  CRASHES     PIDS    LIMIT  "
+			       "REFUSED THROTTLE  PERIODS  SECONDS CGROUP\n");
 	if (!task || !scratch)
 		return 0;
 	memory = task_css(task, memory_cgrp_id);
@@ -404,6 +416,7 @@ int cgroups(struct bpf_iter__task *ctx)
 	if (shown && *shown == scratch->reading)
 		return 0;
 	memory_print(seq, memory);
+	counters_print(seq, memory);
 	pids_print(seq, task_css(task, pids_cgrp_id));
 	throttling_print(seq, task_css(task, cpu_cgrp_id));
 	/* If it did not fit, the kernel calls again. */

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Real faults looked at by `cat` and bpftool alone, on a node whose agent has been killed."""
-import contextlib
 import json
 import os
-import pathlib
 import signal
 import subprocess
 import sys
@@ -97,13 +95,21 @@ def test_shims_are_listed_with_their_children(dead, containerd):
 
 @pytest.mark.skipif(memory_hierarchy()[0] is None, reason=f"{memory_hierarchy()[1]}")
 def test_control_groups_are_listed_with_what_happened_to_them(dead):
-    pins = dead()
+    pins = dead({**only_detector("oom"), "process_crash": {}})
     with MemoryGroup("lifeboat-test-triage") as group:
         group.sleeper()
         group.hog()
+        crashed = group.spawn("import ctypes; ctypes.string_at(0)")
+        crashed.wait(20)
+        assert crashed.returncode == -signal.SIGSEGV
         rows = [line.split() for line in table(pins / "cgroups") if line.endswith(group.path)]
         assert len(rows) == 1, table(pins / "cgroups")
-        assert rows[0][1] == str(group.limit >> 20) and int(rows[0][2]) == 1, rows
+        assert rows[0][1] == str(group.limit >> 20) and rows[0][2] == rows[0][4] == "1", rows
+        # And in the map, by the group's name, counted by programs whose agent is dead.
+        counted = [item["formatted"]["value"] for item in json.loads(run("bpftool", "-j", "map", "dump", "pinned",
+                                                                         pins / "cgroup_counters"))]
+        (own,) = [value for value in counted if value["name"] == group.path.strip("/")]
+        assert own["oom_kills"] == own["crashes"] == 1 and own["last_oom_kill_ns"] > 0, own
 
 
 def test_maps_are_readable_without_the_agent(dead):

@@ -65,9 +65,14 @@ static int make_limits(struct stall_state *state, char *reason, size_t reason_si
 					     "keeping track of limits of memory");
 }
 
-static struct bpf_link *attach(const struct stall_state *state, const char *name)
+static int attach(struct detector_run *run, const char *name, struct bpf_link **ret_link,
+		  char *reason, size_t reason_size)
 {
-	return bpf_program__attach(bpf_object__find_program_by_name(state->skeleton->obj, name));
+	const struct stall_state *state = run->state;
+	int r = detector_attach(run, bpf_object__find_program_by_name(state->skeleton->obj, name),
+				ret_link);
+
+	return r < 0 ? detector_fail(reason, reason_size, r, "attaching %s", name) : 0;
 }
 
 /* The end is watched first: a reclaim that began before that has no beginning, and does not count. */
@@ -104,13 +109,9 @@ static int start_programs(struct detector_run *run, const char *const names[2], 
 	state->tasks_fd = bpf_map__fd(state->skeleton->maps.reclaim_tasks);
 	state->groups_fd = bpf_map__fd(state->skeleton->maps.reclaim_groups);
 	state->lost = &state->skeleton->bss->stalls_lost;
-	state->on_end = attach(state, names[0]);
-	if (!state->on_end)
-		return detector_fail(reason, reason_size, -errno, "attaching %s", names[0]);
-	state->on_begin = attach(state, names[1]);
-	if (!state->on_begin)
-		return detector_fail(reason, reason_size, -errno, "attaching %s", names[1]);
-	return 0;
+	stall_take_over(run);
+	r = attach(run, names[0], &state->on_end, reason, reason_size);
+	return r < 0 ? r : attach(run, names[1], &state->on_begin, reason, reason_size);
 }
 
 static int start_btf(struct detector_run *run, char *reason, size_t reason_size)
@@ -141,8 +142,8 @@ static void stop(struct detector_run *run)
 {
 	struct stall_state *state = run->state;
 
-	bpf_link__destroy(state->on_begin);
-	bpf_link__destroy(state->on_end);
+	detector_detach(run, state->on_begin);
+	detector_detach(run, state->on_end);
 	memory_stall_bpf__destroy(state->skeleton);
 	cgroup_walk_free(state->walk);
 	stall_tasks_clear(&state->tasks);
@@ -186,6 +187,8 @@ static void settings_defaults(void *settings)
 	};
 }
 
+static const uint16_t event_types[] = {EVENT_RECLAIM, EVENT_NONE};
+
 DETECTOR(memory_stall) = {
 	.name = "memory_stall",
 	.summary = "Control groups at their limit of memory whose tasks spend their time on making "
@@ -195,5 +198,6 @@ DETECTOR(memory_stall) = {
 	.defaults = settings_defaults,
 	.state_size = sizeof(struct stall_state),
 	.stop = stop,
+	.event_types = event_types,
 	.look = look,
 };

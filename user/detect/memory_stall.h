@@ -61,6 +61,8 @@ void stall_tasks_clear(struct stall_tasks *tasks);
 
 /* A new look: the slot that is a window old is emptied. */
 void stall_tasks_begin(struct stall_tasks *tasks, uint64_t boot_ns);
+/* What was seen up to now is not of the window. */
+void stall_tasks_forget_past(struct stall_tasks *tasks);
 /* What the kernel knows of thread PID. 0 or -ENOMEM. */
 int stall_tasks_see(struct stall_tasks *tasks, uint32_t pid, const struct reclaiming_task *seen);
 /* The thread has ended: what it did counts as its group's. */
@@ -182,5 +184,7 @@ struct stall_state {
 };
 
 /* As detector.look. */
+/* Before the first look: what a former agent's programs counted is where counting begins. */
+void stall_take_over(struct detector_run *run);
 uint64_t stall_look_at_reclaim(struct detector_run *run);
 uint64_t stall_look_at_pressure(struct detector_run *run);

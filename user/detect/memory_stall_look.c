@@ -43,6 +43,15 @@ static bool read_tasks(struct stall_state *state)
 	return all;
 }
 
+void stall_take_over(struct detector_run *run)
+{
+	struct stall_state *state = run->state;
+
+	stall_tasks_begin(&state->tasks, clock_boot(run->clock));
+	read_tasks(state);
+	stall_tasks_forget_past(&state->tasks);
+}
+
 static bool is_gone(const struct host *host, uint32_t pid)
 {
 	char name[16];

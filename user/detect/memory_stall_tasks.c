@@ -187,6 +187,14 @@ int stall_tasks_see(struct stall_tasks *tasks, uint32_t pid, const struct reclai
 	return 0;
 }
 
+void stall_tasks_forget_past(struct stall_tasks *tasks)
+{
+	for (size_t i = 0; i < tasks->count; i++)
+		tasks->tasks[i].share = (struct stall_share){};
+	for (size_t i = 0; i < tasks->group_count; i++)
+		tasks->groups[i].all = tasks->groups[i].gone = (struct stall_share){};
+}
+
 ssize_t stall_tasks_idle_group(const struct stall_tasks *tasks)
 {
 	for (size_t i = 0; i < tasks->group_count; i++)
