@@ -9,9 +9,8 @@
  * the buffer, and drops what it had written: so a wait is updated once a look, and what is written
  * does not depend on how often it is called.
  */
-#include "common.bpf.h"
+#include "blocked_tasks.bpf.h"
 #include "filesystem.bpf.h"
-#include "hung_task.h"
 #include "task_registers.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -30,15 +29,6 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #define MODE_BLOCK_DEVICE 0060000
 
 struct hung_task_control control;
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, BLOCKED_TASKS_MAX);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, __u32); /* thread id */
-	__type(value, struct blocked_wait);
-	__uint(pinning, LIBBPF_PIN_BY_NAME);
-} blocked_tasks SEC(".maps");
 
 struct scratch {
 	struct blocked_task_event event;

@@ -14,8 +14,8 @@
  * bpf_seq_printf() of 5.10 knows no %c and takes no pointer into a map for %s: such text is written by
  * bpf_seq_write().
  */
+#include "blocked_tasks.bpf.h"
 #include "cgroup_counters.bpf.h"
-#include "hung_task.h"
 #include "shim_stall.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -35,16 +35,6 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 /* Names of shims, as shim_stall has them; set by the agent. */
 struct shim_name triage_shims[SHIM_NAMES_MAX];
-
-/* The detector's waits: since when, if it has seen them. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, BLOCKED_TASKS_MAX);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, __u32); /* thread id */
-	__type(value, struct blocked_wait);
-	__uint(pinning, LIBBPF_PIN_BY_NAME);
-} blocked_tasks SEC(".maps");
 
 /* A wait that a reading of the table saw first. */
 struct triage_wait {
