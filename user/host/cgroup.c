@@ -263,11 +263,19 @@ int cgroup_processes(const struct host *host, const char *controller, const char
 		     int64_t **ret_pids, size_t *ret_count)
 {
 	enum cgroup_version version;
+	_cleanup_close_ int fd = cgroup_open(host, controller, path, &version);
+
+	return fd < 0 ? fd : cgroup_processes_of(fd, ret_pids, ret_count);
+}
+
+int cgroup_processes_of(int group_fd, int64_t **ret_pids, size_t *ret_count)
+{
 	struct pid_list list = {0};
-	int fd = cgroup_open(host, controller, path, &version);
+	/* Opened anew: a duplicate would share its position with other readers. */
+	int fd = openat(group_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	if (fd < 0)
-		return fd;
+		return -errno;
 	int r = walk_pids(fd, 0, &list);
 	if (r < 0) {
 		free(list.pids);
@@ -275,6 +283,58 @@ int cgroup_processes(const struct host *host, const char *controller, const char
 	}
 	*ret_pids = list.pids;
 	*ret_count = list.count;
+	return 0;
+}
+
+/* The group NAME below the folder of PARENT, and first those below it. */
+static void remove_group(int parent, const char *name, unsigned depth, size_t *removed,
+			 size_t *left)
+{
+	int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	_cleanup_(directory_closep) DIR *directory = fd < 0 ? NULL : fdopendir(fd);
+
+	if (!directory) {
+		if (fd >= 0)
+			close(fd);
+		return; /* it is gone */
+	}
+	for (struct dirent *entry; depth < DEPTH_MAX && (entry = readdir(directory));)
+		if (entry->d_type == DT_DIR && entry->d_name[0] != '.')
+			remove_group(dirfd(directory), entry->d_name, depth + 1, removed, left);
+	if (unlinkat(parent, name, AT_REMOVEDIR) == 0)
+		(*removed)++;
+	else if (errno != ENOENT)
+		(*left)++;
+}
+
+int cgroup_remove(const struct host *host, const char *path, size_t *ret_removed, size_t *ret_left)
+{
+	_cleanup_mounts_ struct mounts *mounts = NULL;
+	_cleanup_free_ char *parent = strdup(path);
+	char *slash = parent ? strrchr(parent, '/') : NULL;
+	size_t removed = 0, left = 0;
+
+	if (!parent)
+		return -ENOMEM;
+	if (!path_is_plain(path) || !slash || !slash[1] || slash[1] == '.')
+		return -EINVAL;
+	int r = cgroup_mounts(host, &mounts);
+
+	if (r < 0)
+		return r;
+	*slash = '\0';
+	for (size_t i = 0; i < mounts->count; i++) {
+		const struct mount *mount = &mounts->items[i];
+
+		if (!streq(mount->fs_type, "cgroup") && !streq(mount->fs_type, "cgroup2"))
+			continue;
+		_cleanup_close_ int fd = open_group(host, mount, slash == parent ? "/" : parent);
+
+		if (fd >= 0)
+			remove_group(fd, slash + 1, 0, &removed, &left);
+	}
+	*ret_removed = removed;
+	*ret_left = left;
 	return 0;
 }
 

@@ -31,5 +31,15 @@ int cgroup_memory_read(const struct host *host, const char *path, struct cgroup_
 int cgroup_processes(const struct host *host, const char *controller, const char *path,
 		     int64_t **ret_pids, size_t *ret_count);
 
+/* The same of the group whose folder is open as GROUP_FD, whatever is at its path by now. */
+int cgroup_processes_of(int group_fd, int64_t **ret_pids, size_t *ret_count);
+
+/*
+ * Removes the group PATH and those below it, in every hierarchy, as far as nothing is in them: the
+ * kernel refuses the others. Returns 0 or a negative errno; ret_removed and ret_left are how many
+ * were removed and how many are still there.
+ */
+int cgroup_remove(const struct host *host, const char *path, size_t *ret_removed, size_t *ret_left);
+
 /* All counters of the group, every controller: {memory: {…}, pids: {…}, cpu: …, pressure: …}, or NULL. */
 cJSON *cgroup_counters(const struct host *host, const char *path);
