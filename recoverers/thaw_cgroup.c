@@ -7,9 +7,9 @@
  * number is compared on the folder that is written to.
  */
 #include <inttypes.h>
-#include <sys/stat.h>
 
 #include "plugin/subject.h"
+#include "plugin/subject_group.h"
 #include "host/cgroup_freezer.h"
 #include "host/cgroup_owner.h"
 #include "host/shim_request.h"
@@ -25,43 +25,6 @@ static const struct field settings_fields[] = {
 };
 static const struct schema settings_schema =
 	SCHEMA("thaw-cgroup", struct settings, settings_fields, .extra_offset = SCHEMA_STRICT);
-
-static enum cgroup_version version_of(const cJSON *json)
-{
-	return json_number(json, "version", 2) < 2 ? CGROUP_V1 : CGROUP_V2;
-}
-
-/* Opens the group that JSON tells of: a descriptor, or a negative errno; -ESTALE if it is another one. */
-static int open_group(const struct plugin_call *call, const cJSON *json)
-{
-	enum cgroup_version version = version_of(json), found;
-	const char *path = json_string(json, "path");
-	struct stat status;
-
-	if (!path || !json_u64(json, "id"))
-		return -EINVAL;
-	_cleanup_close_ int fd =
-		cgroup_open(call->host, version == CGROUP_V1 ? "freezer" : "", path, &found);
-	if (fd < 0)
-		return fd;
-	if (fstat(fd, &status) < 0)
-		return -errno;
-	if (found != version || status.st_ino != json_u64(json, "id"))
-		return -ESTALE;
-	return TAKE_FD(fd);
-}
-
-static int refuse_open(int code, const cJSON *json)
-{
-	const char *path = json_string(json, "path");
-
-	if (code == -EINVAL)
-		return plugin_fail(code, "the control group's path and id are not told");
-	if (code == -ENOENT || code == -ESTALE)
-		return plugin_fail(PLUGIN_NOT_MINE, "control group %s is gone%s", path,
-				   code == -ESTALE ? ": there is another one of its name now" : "");
-	return plugin_fail(code, "cannot open control group %s: %s", path, strerror(-code));
-}
 
 /* --- Whether it may be --- */
 
@@ -113,7 +76,7 @@ static int check_owner(const struct plugin_call *call, const char *path, const i
 /* Says why the group, open as FD, may not be thawed, or returns PLUGIN_RECOGNISED. */
 static int check_group(const struct plugin_call *call, const cJSON *json, int fd)
 {
-	enum cgroup_version version = version_of(json);
+	enum cgroup_version version = subject_group_version(json);
 	const char *path = json_string(json, "path");
 	_cleanup_free_ int64_t *pids = NULL;
 	struct cgroup_freezer freezer;
@@ -124,7 +87,7 @@ static int check_group(const struct plugin_call *call, const cJSON *json, int fd
 		r = cgroup_processes(call->host, version == CGROUP_V1 ? "freezer" : "", path, &pids,
 				     &count);
 	if (r < 0)
-		return refuse_open(r == -ENODEV ? -ENOENT : r, json);
+		return subject_group_refuse(r == -ENODEV ? -ENOENT : r, json);
 	if (!freezer.asked)
 		return plugin_fail(PLUGIN_NOT_MINE, "control group %s is not frozen any more",
 				   path);
@@ -138,40 +101,34 @@ static int check_group(const struct plugin_call *call, const cJSON *json, int fd
 static int plan(struct plugin_call *call)
 {
 	const cJSON *cgroup = json_at(plugin_details(call), "cgroup");
-	char target[SUBJECT_TEXT_SIZE + 64], name[SUBJECT_TEXT_SIZE];
+	char target[SUBJECT_TEXT_SIZE];
 
 	if (!streq_ptr(call->abnormal->status.reason, "CgroupFrozen") || !cgroup)
 		return PLUGIN_NOT_MINE;
-	_cleanup_close_ int fd = open_group(call, cgroup);
+	_cleanup_close_ int fd = subject_group_open(call, cgroup, "freezer");
 	if (fd < 0)
-		return refuse_open(fd, cgroup);
+		return subject_group_refuse(fd, cgroup);
 	int r = check_group(call, cgroup, fd);
 	if (r != PLUGIN_RECOGNISED)
 		return r;
-	_cleanup_json_ cJSON *plan = cJSON_CreateObject();
-	const char *path = json_string(cgroup, "path");
+	subject_container_text(call->abnormal, json_string(cgroup, "path"), target);
+	cJSON *plan = subject_group_plan(cgroup, target);
 
-	snprintf(target, sizeof(target), "%s", subject_container_text(call->abnormal, path, name));
-	if (!plan || json_set_string(plan, "target", target) < 0 ||
-	    json_set_string(plan, "path", path) < 0 ||
-	    json_set_number(plan, "id", json_number(cgroup, "id", 0)) < 0 ||
-	    json_set_number(plan, "version", json_number(cgroup, "version", 2)) < 0)
-		return -ENOMEM;
-	return plugin_answer(call, TAKE_PTR(plan));
+	return plan ? plugin_answer(call, plan) : -ENOMEM;
 }
 
 static int recover(struct plugin_call *call)
 {
 	const cJSON *plan = plugin_context_of(call, call->plugin->name);
 	const char *path = json_string(plan, "path");
-	_cleanup_close_ int fd = open_group(call, plan);
+	_cleanup_close_ int fd = subject_group_open(call, plan, "freezer");
 
 	if (fd < 0)
-		return refuse_open(fd, plan);
+		return subject_group_refuse(fd, plan);
 	int r = check_group(call, plan, fd);
 	if (r != PLUGIN_RECOGNISED)
 		return r;
-	r = cgroup_freezer_thaw(fd, version_of(plan));
+	r = cgroup_freezer_thaw(fd, subject_group_version(plan));
 	if (r < 0)
 		return plugin_fail(r, "cannot thaw control group %s: %s", path, strerror(-r));
 	r = subject_report(call, "thawed control group %s", path);
@@ -182,8 +139,8 @@ static int verify(struct plugin_call *call)
 {
 	const cJSON *plan = plugin_context_of(call, call->plugin->name);
 	const char *path = json_string(plan, "path");
-	_cleanup_close_ int fd = open_group(call, plan);
-	int r = fd < 0 ? fd : cgroup_freezer_runs(fd, version_of(plan));
+	_cleanup_close_ int fd = subject_group_open(call, plan, "freezer");
+	int r = fd < 0 ? fd : cgroup_freezer_runs(fd, subject_group_version(plan));
 
 	if (r == -EINVAL)
 		return plugin_fail(r, "status.context.%s.path is missing: there is no plan",
