@@ -211,8 +211,11 @@ bool container_from_cgroup(const char *path, struct container *ret_container)
 		name[length] = '\0';
 		unescape(name);
 		container.rootless |= !container.pod_uid[0] && is_of_user(name);
-		if (match_component(name, parent, depth, in_ecs, container.pod_uid[0], &container))
+		if (match_component(name, parent, depth, in_ecs, container.pod_uid[0],
+				    &container)) {
+			container.group_length = (size_t)(component + length - path);
 			break;
+		}
 		if (depth == 0 && streq(name, "ecs"))
 			in_ecs = true;
 		memcpy(parent, name, sizeof(parent));

@@ -13,6 +13,7 @@ struct container {
 	char id[65]; /* 64 hexadecimal digits, or the name that plain `ctr` gave; "" if none */
 	char pod_uid[37]; /* with dashes; "" if none */
 	bool rootless; /* below a user's own systemd: whoever that is has called it so */
+	size_t group_length; /* bytes of the path that name the container's own group; 0 if none */
 };
 
 /*

@@ -69,6 +69,12 @@ const struct container_names *container_registry_get(struct container_registry *
 const struct container_names *container_registry_of_cgroup(struct container_registry *registry,
 							   const char *path);
 /*
+ * The container whose own control group is PATH, of those seen so far: one that is there, else the one
+ * that was there last; NULL if there is none. Looks nowhere. Valid until the next call.
+ */
+const struct container_names *container_registry_of_own_group(struct container_registry *registry,
+							      const char *path);
+/*
  * A bundle that is not in the usual place (a shim's working directory told it): it and those beside it
  * are looked at from now on. Returns 0, -EPERM if the folder is not root's, -EXDEV if it is one that
  * lies on disk (Podman's), -ENOSPC, or another negative errno.

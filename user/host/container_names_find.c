@@ -30,6 +30,52 @@ const char *const storage_states_on_disk[] = {"/var/lib/containers/storage/overl
 					      "/var/lib/containers/storage/btrfs-containers",
 					      "/var/lib/containers/storage/zfs-containers", NULL};
 
+bool container_folder_is_on_disk(const char *folder)
+{
+	for (const char *const *state = containerd_states_on_disk; *state; state++)
+		if (startswith(folder, *state))
+			return true;
+	for (const char *const *state = storage_states_on_disk; *state; state++)
+		if (startswith(folder, *state))
+			return true;
+	return false;
+}
+
+int container_storage_folder(const struct host *host, const char *id, char **ret_folder)
+{
+	for (const char *const *state = storage_states; *state; state++) {
+		char *folder;
+
+		if (asprintf(&folder, "%s/%s/userdata", *state, id) < 0)
+			return -ENOMEM;
+		if (!host_lacks(host, folder)) {
+			*ret_folder = folder;
+			return 0;
+		}
+		free(folder);
+	}
+	return -ENOENT;
+}
+
+bool container_runtime_is_here(const struct host *host, const char *runtime)
+{
+	bool storage = streq(runtime, "cri-o");
+
+	if (!storage && !streq(runtime, "containerd") && !streq(runtime, "docker"))
+		return false;
+	for (const char *const *state = storage ? storage_states : containerd_states; *state;
+	     state++) {
+		_cleanup_free_ char *folder = NULL;
+
+		if (asprintf(&folder, "%s%s%s", *state, storage ? "" : "/",
+			     storage ? "" : containerd_kinds[0]) < 0)
+			folder = NULL;
+		else if (!host_lacks(host, folder))
+			return true;
+	}
+	return false;
+}
+
 static const char *const docker_folders[] = {
 	"/var/lib/docker/containers", "/var/snap/docker/common/var-lib-docker/containers", NULL};
 

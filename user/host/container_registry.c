@@ -341,25 +341,13 @@ static bool is_listed(const struct container_registry *registry, const char *fol
 	return false;
 }
 
-/* Whether FOLDER is one of those that are known to lie on disk. */
-static bool is_on_disk(const char *folder)
-{
-	for (const char *const *state = containerd_states_on_disk; *state; state++)
-		if (startswith(folder, *state))
-			return true;
-	for (const char *const *state = storage_states_on_disk; *state; state++)
-		if (streq(folder, *state))
-			return true;
-	return false;
-}
-
 int container_registry_learn(struct container_registry *registry, const char *bundle)
 {
 	_cleanup_free_ char *namespace = NULL, *id = NULL, *folder = strdup(bundle);
 	struct stat status;
 	int r = folder ? bundle_split(bundle, &namespace, &id) : -ENOMEM;
 
-	if (r == 0 && cut_components(folder, 2) && is_on_disk(folder))
+	if (r == 0 && cut_components(folder, 2) && container_folder_is_on_disk(folder))
 		r = -EXDEV;
 	if (r == 0)
 		r = inode_of(registry, bundle, &status);
@@ -453,4 +441,20 @@ const struct container_names *container_registry_of_cgroup(struct container_regi
 		entry = find_group(registry, path);
 	}
 	return entry ? &entry->names : NULL;
+}
+
+const struct container_names *container_registry_of_own_group(struct container_registry *registry,
+							      const char *path)
+{
+	const struct entry *best = NULL;
+
+	for (size_t i = 0; i < registry->count; i++) {
+		const struct entry *entry = registry->entries[i];
+
+		if (!streq_ptr(entry->names.cgroup, path))
+			continue;
+		if (!best || entry->present || (!best->present && entry->gone > best->gone))
+			best = entry;
+	}
+	return best ? &best->names : NULL;
 }

@@ -19,6 +19,16 @@ extern const char *const containerd_kinds[];
 extern const char *const storage_states[];
 extern const char *const storage_states_on_disk[];
 
+/*
+ * Where CRI-O or Podman keep what is of container ID while it runs, below /run, whichever storage
+ * driver it is of; the caller's to free. Returns 0, -ENOENT if there is no such folder, or -ENOMEM.
+ */
+int container_storage_folder(const struct host *host, const char *id, char **ret_folder);
+/* True if RUNTIME ("containerd", "docker", "cri-o") has any folder of bundles where they are looked for. */
+bool container_runtime_is_here(const struct host *host, const char *runtime);
+/* True if FOLDER is one of those on disk, or below one. */
+bool container_folder_is_on_disk(const char *folder);
+
 /* Fills an empty FIELD with VALUE (NULL or "": leaves it), made printable and cut. 0 or -ENOMEM. */
 int container_names_set(char **field, const char *value);
 int container_names_set_name(struct container_names *names, const char *value);

@@ -3,6 +3,7 @@
 #include "host/host.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
 static int open_root_folder(const char *root, const char *name)
 {
@@ -50,4 +51,17 @@ void host_free(struct host *host)
 		close(host->sys);
 	free(host->root);
 	free(host);
+}
+
+bool host_lacks(const struct host *host, const char *path)
+{
+	_cleanup_free_ char *full = NULL;
+	struct statx status;
+
+	if (asprintf(&full, "%s%s", host->root, path) < 0) {
+		full = NULL;
+		return false;
+	}
+	return statx(AT_FDCWD, full, AT_STATX_DONT_SYNC, STATX_TYPE, &status) < 0 &&
+	       (errno == ENOENT || errno == ENOTDIR);
 }

@@ -18,3 +18,6 @@ int host_open(const char *root, struct host **ret_host);
 void host_free(struct host *host);
 DEFINE_CLEANUP(struct host, host_free);
 #define _cleanup_host_ _cleanup_(host_freep)
+
+/* True if it is certain that PATH, below the root, is not there: what cannot be looked at may be. */
+bool host_lacks(const struct host *host, const char *path);

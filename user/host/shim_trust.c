@@ -29,15 +29,6 @@ static int stat_of_node(const struct host *host, const char *folder, struct stat
 	return statx(AT_FDCWD, path, AT_STATX_DONT_SYNC, STATX_INO, ret_status) < 0 ? -errno : 0;
 }
 
-/* A bundle that was removed. */
-static bool is_missing(const struct host *host, const char *folder)
-{
-	struct statx there;
-	int r = stat_of_node(host, folder, &there);
-
-	return r == -ENOENT || r == -ENOTDIR;
-}
-
 bool shim_works_in(const struct host *host, int64_t pid, const char *folder)
 {
 	struct statx there, its;
@@ -63,7 +54,7 @@ bool shim_is_of_node(const struct host *host, const struct process *process, con
 	/* A runtime's unit may have mounts of its own (PrivateMounts=, snap); so has any container. */
 	_cleanup_free_ char *group = process_cgroup(host, process->pid);
 	return group && !container_from_cgroup(group, &container) &&
-	       (is_missing(host, folder) || shim_works_in(host, process->pid, folder));
+	       (host_lacks(host, folder) || shim_works_in(host, process->pid, folder));
 }
 
 bool shim_id_is_taken(const struct host *host, const char *id)

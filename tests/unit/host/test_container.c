@@ -6,6 +6,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <limits.h>
+
 #include "host/container.h"
 
 #define ID "3f4e8c1b2a7d9e0f1c2b3a495867d6e5f4a3b2c1d0e9f8a7b6c5d4e3f2a1b0c9"
@@ -166,6 +168,28 @@ static void what_is_of_a_user_is_told(void **state)
 	assert_string_equal(container.pod_uid, UID);
 }
 
+static void the_containers_own_group_is_told_from_what_is_below_it(void **state)
+{
+	static const struct {
+		const char *own, *below;
+	} groups[] = {
+		{"/docker/" ID, "/init"},
+		{"/kubepods.slice/kubepods-pod" UID_ ".slice/crio-" ID ".scope", "/container"},
+		{"/system.slice:docker:" ID, ""},
+		{"/default/web", "/a/b"},
+	};
+	struct container container;
+	char path[PATH_MAX];
+
+	for (size_t i = 0; i < ARRAY_SIZE(groups); i++) {
+		snprintf(path, sizeof(path), "%s%s", groups[i].own, groups[i].below);
+		assert_true(container_from_cgroup(path, &container));
+		assert_int_equal(container.group_length, strlen(groups[i].own));
+	}
+	container_from_cgroup("/kubepods/pod" UID, &container);
+	assert_int_equal(container.group_length, 0);
+}
+
 static void an_endless_name_is_passed_over(void **state)
 {
 	struct container container;
@@ -184,6 +208,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_runtimes_paths_name_the_container),
 		cmocka_unit_test(what_is_of_a_user_is_told),
+		cmocka_unit_test(the_containers_own_group_is_told_from_what_is_below_it),
 		cmocka_unit_test(an_endless_name_is_passed_over),
 	};
 

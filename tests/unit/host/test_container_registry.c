@@ -158,6 +158,34 @@ static void a_group_of_somebodys_own_leads_to_its_container(void **state)
 	assert_null(name_in_group(fixture, ""));
 }
 
+static const char *bundle_of_own_group(const struct fixture *fixture, const char *path)
+{
+	const struct container_names *names =
+		container_registry_of_own_group(fixture->registry, path);
+
+	return names ? names->bundle : NULL;
+}
+
+static void a_group_of_its_own_is_known_also_when_the_container_is_gone(void **state)
+{
+	const struct fixture *fixture = *state;
+
+	bundle(fixture, TASKS "default/a", "alpha", "/batch/a");
+	/* It looks nowhere. */
+	assert_null(bundle_of_own_group(fixture, "/batch/a"));
+	container_registry_refresh(fixture->registry);
+	assert_string_equal(bundle_of_own_group(fixture, "/batch/a"), "/" TASKS "default/a");
+	assert_null(bundle_of_own_group(fixture, "/batch/a/below"));
+	assert_null(bundle_of_own_group(fixture, "/batch"));
+	remove_bundle(fixture, TASKS "default/a");
+	container_registry_refresh(fixture->registry);
+	assert_string_equal(bundle_of_own_group(fixture, "/batch/a"), "/" TASKS "default/a");
+	/* One that is there is meant before one that was. */
+	bundle(fixture, TASKS "other/b", "beta", "/batch/a");
+	container_registry_refresh(fixture->registry);
+	assert_string_equal(bundle_of_own_group(fixture, "/batch/a"), "/" TASKS "other/b");
+}
+
 static void a_bundle_being_written_is_read_later(void **state)
 {
 	const struct fixture *fixture = *state;
@@ -255,6 +283,7 @@ int main(void)
 		WITH_REGISTRY(a_name_that_is_used_again_is_read_again),
 		WITH_REGISTRY(of_two_with_one_name_the_one_that_is_there_is_meant),
 		WITH_REGISTRY(a_group_of_somebodys_own_leads_to_its_container),
+		WITH_REGISTRY(a_group_of_its_own_is_known_also_when_the_container_is_gone),
 		WITH_REGISTRY(a_bundle_being_written_is_read_later),
 		WITH_REGISTRY(a_folder_that_a_shim_told_of_is_looked_at_from_then_on),
 		WITH_REGISTRY(a_folder_on_disk_is_left_to_workers),
