@@ -103,6 +103,33 @@ static int append_throttled(struct buffer *text, const cJSON *details)
 	return r;
 }
 
+static int append_leftover(struct buffer *text, const cJSON *details)
+{
+	static const struct {
+		const char *known_by, *words;
+	} words[] = {
+		{"bundle-seen", "its bundle was seen and is gone"},
+		{"runtime-state", "the state of runc or crun names a bundle that is gone"},
+		{"path", "concluded from the name of its control group: not certain"},
+	};
+	const char *known_by = json_string(details, "knownBy"),
+		   *bundle = json_string(details, "bundle");
+	char duration[TIME_TEXT_SIZE];
+	int r = 0;
+
+	if (!known_by)
+		return 0;
+	r = buffer_printf(text, "\nnobody has had its processes for %s",
+			  seconds_text(details, "seconds", duration));
+	for (size_t i = 0; i < ARRAY_SIZE(words) && r == 0; i++)
+		if (streq(words[i].known_by, known_by))
+			r = buffer_printf(text, "\n%s%s%s", words[i].words, bundle ? ": " : "",
+					  bundle ? bundle : "");
+	if (r == 0 && json_at(details, "members"))
+		r = append_members(text, json_at(details, "members"));
+	return r;
+}
+
 static int append_cgroup(struct buffer *text, const cJSON *details)
 {
 	int r = append_group(text, json_at(details, "cgroup"));
@@ -113,6 +140,8 @@ static int append_cgroup(struct buffer *text, const cJSON *details)
 		r = append_pids(text, details);
 	else if (r == 0 && streq_ptr(json_string(details, "fault"), "throttled"))
 		r = append_throttled(text, details);
+	else if (r == 0 && streq_ptr(json_string(details, "fault"), "leftover"))
+		r = append_leftover(text, details);
 	return r;
 }
 

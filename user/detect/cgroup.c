@@ -12,6 +12,7 @@
 #define PIDS_CLEAR_AFTER_NS (300 * NS_PER_S)
 #define THROTTLED_THRESHOLD_NS (300 * NS_PER_S)
 #define THROTTLED_PERCENT 80
+#define LEFTOVER_THRESHOLD_NS (300 * NS_PER_S)
 #define PIDS_ROUND_NS (10 * NS_PER_S)
 #define ROUNDS_PER_THRESHOLD 5
 #define ROUND_MIN_NS (200 * NS_PER_MS)
@@ -19,7 +20,7 @@
 #define GROUPS_PER_LOOK 64
 #define LOOK_NS (50 * NS_PER_MS) /* between two looks of one round */
 #define COST_FACTOR 1000 /* a round is to take 0.1 % of the time */
-#define WALKS_MAX 4
+#define WALKS_MAX 5
 
 struct fault_settings {
 	int enabled;
@@ -41,16 +42,19 @@ struct cgroup_settings {
 	struct fault_settings frozen;
 	struct pids_settings pids;
 	struct throttled_settings throttled;
+	struct fault_settings leftover;
 };
 
 enum fault {
 	FAULT_FROZEN = 1 << 0,
 	FAULT_PIDS = 1 << 1,
 	FAULT_THROTTLED = 1 << 2,
+	FAULT_LEFTOVER = 1 << 3,
 };
 
 struct hierarchy {
 	struct cgroup_walk *walk;
+	const char *controller; /* static */
 	unsigned faults; /* that are looked for in it */
 };
 
@@ -58,6 +62,7 @@ struct cgroup_state {
 	struct frozen_groups *frozen;
 	struct pids_groups *pids;
 	struct throttled_groups *throttled;
+	struct leftover_groups *leftover;
 	struct hierarchy hierarchies[WALKS_MAX];
 	size_t hierarchy_count, hierarchy; /* the one that is under way */
 	char frozen_path[PATH_MAX]; /* of the frozen group that the walk is below; "" if none */
@@ -102,6 +107,8 @@ static const struct field fields[] = {
 	SCHEMA_FIELD(struct cgroup_settings, pids, "pids", FIELD_STRUCT, .schema = &pids_schema),
 	SCHEMA_FIELD(struct cgroup_settings, throttled, "throttled", FIELD_STRUCT,
 		     .schema = &throttled_schema),
+	SCHEMA_FIELD(struct cgroup_settings, leftover, "leftover", FIELD_STRUCT,
+		     .schema = &fault_schema),
 };
 static const struct schema settings_schema =
 	SCHEMA("cgroup", struct cgroup_settings, fields, .extra_offset = SCHEMA_STRICT);
@@ -120,6 +127,7 @@ static void set_defaults(void *memory)
 	settings->pids = (struct pids_settings){true, PIDS_CLEAR_AFTER_NS};
 	settings->throttled =
 		(struct throttled_settings){true, THROTTLED_THRESHOLD_NS, THROTTLED_PERCENT};
+	settings->leftover = (struct fault_settings){true, LEFTOVER_THRESHOLD_NS};
 }
 
 /* --- Looks --- */
@@ -133,6 +141,8 @@ static void end_round(struct detector_run *run, uint64_t boot_ns)
 		frozen_groups_round_end(state->frozen, boot_ns);
 	if (state->throttled && !state->incomplete)
 		throttled_groups_round_end(state->throttled, boot_ns);
+	if (state->leftover && !state->incomplete)
+		leftover_groups_round_end(state->leftover, boot_ns);
 	if (state->pids)
 		pids_groups_round_end(state->pids, !state->incomplete, boot_ns);
 	state->incomplete = false;
@@ -161,6 +171,9 @@ static void visit(struct cgroup_state *state, const struct hierarchy *hierarchy,
 		pids_groups_visit(state->pids, version, group, boot_ns);
 	if (hierarchy->faults & FAULT_THROTTLED)
 		throttled_groups_visit(state->throttled, version, group, boot_ns);
+	if (hierarchy->faults & FAULT_LEFTOVER)
+		leftover_groups_visit(state->leftover, version, hierarchy->controller, group,
+				      boot_ns);
 }
 
 /* Goes through some groups. True when the round is over. */
@@ -227,7 +240,7 @@ static int probe_cgroupfs(const struct btf *btf _unused_, const struct host *hos
 	return fd;
 }
 
-/* Looks for FAULT in the hierarchy of CONTROLLER, if there is one. */
+/* Looks for FAULT in the hierarchy of CONTROLLER. Returns 1, 0 if there is none, or a negative errno. */
 static int add_walk(struct detector_run *run, const char *controller, enum fault fault)
 {
 	struct cgroup_state *state = run->state;
@@ -240,15 +253,16 @@ static int add_walk(struct detector_run *run, const char *controller, enum fault
 		struct hierarchy *other = &state->hierarchies[i];
 
 		/* There is but one of v2. */
-		if (cgroup_walk_version(other->walk) != CGROUP_V2 ||
-		    cgroup_walk_version(walk) != CGROUP_V2)
+		if (cgroup_walk_version(other->walk) != cgroup_walk_version(walk) ||
+		    (cgroup_walk_version(walk) == CGROUP_V1 &&
+		     !streq(other->controller, controller)))
 			continue;
 		other->faults |= fault;
 		cgroup_walk_free(walk);
-		return 0;
+		return 1;
 	}
-	state->hierarchies[state->hierarchy_count++] = (struct hierarchy){walk, fault};
-	return 0;
+	state->hierarchies[state->hierarchy_count++] = (struct hierarchy){walk, controller, fault};
+	return 1;
 }
 
 static int start_frozen(struct detector_run *run, const struct fault_settings *settings)
@@ -259,7 +273,7 @@ static int start_frozen(struct detector_run *run, const struct fault_settings *s
 
 	state->round_ns = MIN(state->round_ns, threshold_ns / ROUNDS_PER_THRESHOLD);
 	/* A hybrid host has two kinds of freezers: v1's, and those of the unified hierarchy. */
-	if (r == 0)
+	if (r >= 0)
 		r = add_walk(run, "freezer", FAULT_FROZEN);
 	return r < 0 ? r : add_walk(run, "", FAULT_FROZEN);
 }
@@ -287,6 +301,20 @@ static int start_throttled(struct detector_run *run, const struct throttled_sett
 	return r < 0 ? r : add_walk(run, "cpu", FAULT_THROTTLED);
 }
 
+static int start_leftover(struct detector_run *run, const struct fault_settings *settings)
+{
+	/* Runtimes make the group in all hierarchies: one is enough, and pids is gone through anyway. */
+	static const char *const controllers[] = {"pids", "memory", "freezer", ""};
+	struct cgroup_state *state = run->state;
+	uint64_t threshold_ns = duration_or(settings->threshold, LEFTOVER_THRESHOLD_NS);
+	int r = leftover_groups_new(run, threshold_ns, &state->leftover);
+
+	state->round_ns = MIN(state->round_ns, threshold_ns / ROUNDS_PER_THRESHOLD);
+	for (size_t i = 0; i < ARRAY_SIZE(controllers) && r == 0; i++)
+		r = add_walk(run, controllers[i], FAULT_LEFTOVER);
+	return r;
+}
+
 static int start(struct detector_run *run, char *reason, size_t reason_size)
 {
 	const struct cgroup_settings *settings = run->settings;
@@ -296,10 +324,12 @@ static int start(struct detector_run *run, char *reason, size_t reason_size)
 	state->round_ns = ROUND_MAX_NS;
 	if (settings->frozen.enabled)
 		r = start_frozen(run, &settings->frozen);
-	if (r == 0 && settings->pids.enabled)
+	if (r >= 0 && settings->pids.enabled)
 		r = start_pids(run, &settings->pids);
-	if (r == 0 && settings->throttled.enabled)
+	if (r >= 0 && settings->throttled.enabled)
 		r = start_throttled(run, &settings->throttled);
+	if (r >= 0 && settings->leftover.enabled)
+		r = start_leftover(run, &settings->leftover);
 	state->round_ns = MAX(state->round_ns, ROUND_MIN_NS);
 	return r < 0 ? detector_fail(reason, reason_size, r, "opening the control groups") : 0;
 }
@@ -311,6 +341,7 @@ static void stop(struct detector_run *run)
 	frozen_groups_free(state->frozen);
 	pids_groups_free(state->pids);
 	throttled_groups_free(state->throttled);
+	leftover_groups_free(state->leftover);
 	for (size_t i = 0; i < state->hierarchy_count; i++)
 		cgroup_walk_free(state->hierarchies[i].walk);
 }
@@ -324,7 +355,8 @@ DETECTOR(cgroup) = {
 	.name = "cgroup",
 	.summary =
 		"Control groups that stay frozen though no runtime paused them, whose limit of pids "
-		"refuses forks, or whose CPU quota runs out most of the time",
+		"refuses forks, whose CPU quota runs out most of the time, or whose container was "
+		"removed and left processes behind",
 	.hooks = hooks,
 	.settings = &settings_schema,
 	.defaults = set_defaults,

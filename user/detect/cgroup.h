@@ -5,6 +5,7 @@
  *   cgroup_frozen.c     groups that are frozen, for how long, and on whose behalf
  *   cgroup_pids.c       limits of pids that refuse forks
  *   cgroup_throttled.c  CPU quotas that run out in most periods
+ *   cgroup_leftover.c   containers that are gone, and whose processes are not
  *   cgroup_finding.c    what all faults of a group tell of it
  */
 #pragma once
@@ -20,8 +21,8 @@
  * out of memory.
  */
 struct cgroup_subject {
-	const char *fault; /* "frozen", "pids", "throttled" */
-	const char *hierarchy; /* "freezer", "pids", "cpu", "unified" */
+	const char *fault; /* "frozen", "pids", "throttled", "leftover" */
+	const char *hierarchy; /* "freezer", "pids", "cpu", "memory", "unified" */
 	enum cgroup_version version;
 	const char *path;
 	uint64_t id;
@@ -96,3 +97,20 @@ void throttled_groups_visit(struct throttled_groups *throttled, enum cgroup_vers
 			    const struct cgroup_walk_group *group, uint64_t boot_ns);
 /* Every group was visited: one that was not seen has no quota any more, or is gone. */
 void throttled_groups_round_end(struct throttled_groups *throttled, uint64_t boot_ns);
+
+/* --- Containers that are gone --- */
+
+#define LEFTOVER_GROUPS_MAX 4096 /* of containers */
+
+struct leftover_groups;
+
+/* 0 or -ENOMEM. */
+int leftover_groups_new(struct detector_run *run, uint64_t threshold_ns,
+			struct leftover_groups **ret_leftover);
+void leftover_groups_free(struct leftover_groups *leftover);
+/* A group of a walk over the hierarchy of CONTROLLER, which is static. */
+void leftover_groups_visit(struct leftover_groups *leftover, enum cgroup_version version,
+			   const char *controller, const struct cgroup_walk_group *group,
+			   uint64_t boot_ns);
+/* Every group was visited: one that was not seen is gone. */
+void leftover_groups_round_end(struct leftover_groups *leftover, uint64_t boot_ns);

@@ -65,6 +65,26 @@ static void a_throttled_group_tells_its_quota(void **state)
 	       "throttled in 2900 of 3000 periods within 5m; its quota is 0.5 CPUs");
 }
 
+static void a_leftover_container_tells_since_when_and_how_that_is_known(void **state)
+{
+	expect("{\"fault\":\"leftover\",\"seconds\":372.5,\"exact\":true,\"knownBy\":"
+	       "\"bundle-seen\",\"bundle\":\"/run/b\",\"cgroup\":{\"path\":\"/a\","
+	       "\"version\":1},\"members\":{\"processes\":1,\"families\":[{\"comm\":\"sh\","
+	       "\"processes\":1}]}}",
+	       "T, by the detector cgroup\n"
+	       "control group /a (v1)\n"
+	       "nobody has had its processes for 6m12s\n"
+	       "its bundle was seen and is gone: /run/b\n"
+	       "1 process in it: sh (1)");
+	expect("{\"fault\":\"leftover\",\"seconds\":300,\"knownBy\":\"path\",\"cgroup\":{"
+	       "\"path\":\"/a\",\"version\":2}}",
+	       "T, by the detector cgroup\n"
+	       "control group /a (v2)\n"
+	       "nobody has had its processes for 5m\n"
+	       "concluded from the name of its control group: not certain");
+	expect("{\"fault\":\"leftover\",\"containerId\":\"web\"}", "T, by the detector cgroup");
+}
+
 static void what_is_missing_or_of_another_type_is_left_out(void **state)
 {
 	expect("", "T, by the detector cgroup");
@@ -82,6 +102,7 @@ int main(void)
 		cmocka_unit_test(a_frozen_group_tells_who_is_in_it_and_what_its_runtime_says),
 		cmocka_unit_test(a_limit_of_pids_tells_who_was_refused_and_who_is_in_it),
 		cmocka_unit_test(a_throttled_group_tells_its_quota),
+		cmocka_unit_test(a_leftover_container_tells_since_when_and_how_that_is_known),
 		cmocka_unit_test(what_is_missing_or_of_another_type_is_left_out),
 	};
 
