@@ -285,11 +285,15 @@ class Containerd:
                           '[plugins."io.containerd.runtime.v1.linux"]\n'
                           f'  shim = "{programs}/docker-containerd-shim"\n  runtime = "runc"\n'
                           + ("  shim_debug = true\n" if self.debug else ""))
-        environment = dict(os.environ, PATH=f"{programs}:{os.environ['PATH']}")
+        self.launch()
+
+    def launch(self):
+        """Starts containerd itself, which finds the containers that are there."""
+        environment = dict(os.environ, PATH=f"{self.folder}/bin:{os.environ['PATH']}")
         environment.pop("NOTIFY_SOCKET", None)
-        with open(self.log, "wb") as log:
-            self.process = subprocess.Popen(["containerd", "--config", str(config)], stdout=log, stderr=log,
-                                            env=environment, start_new_session=True)
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(["containerd", "--config", str(self.folder / "config.toml")], stdout=log,
+                                            stderr=log, env=environment, start_new_session=True)
         wait_for(lambda: self.process.poll() is not None or self._answers(), 30, "containerd answers", self.tail)
         if self.process.poll() is not None:
             raise RuntimeError(f"containerd ended with {self.process.returncode}:\n{self.tail()}")
@@ -435,6 +439,24 @@ class Containerd:
                 return True
         return False
 
+    def leave_behind(self, name):
+        """Container NAME is gone and its processes are not, by nothing but what containerd does itself.
+
+        Its shim is killed while containerd is down, and the shim's program is not there when it comes back, as
+        during an upgrade: containerd cannot clean up, forgets all its containers, and removes their bundles.
+        """
+        shim, bundle, program = self.shim(name), self.bundle(name), self.folder / "bin/containerd-shim-lb-v2"
+        end_process(self.process)
+        shim.signal(signal.SIGKILL)
+        wait_for(lambda: not shim.alive(), 10, f"{shim} is gone")
+        away = program.rename(program.with_name("away"))
+        try:
+            self.launch()
+            wait_for(lambda: not bundle.exists(), 20, "containerd has removed the bundle", self.tail)
+        finally:
+            away.rename(program)
+        self.ctr("container", "delete", name)
+
     # --- The end -----------------------------------------------------------------------------------
 
     def remove(self, name):
@@ -454,6 +476,9 @@ class Containerd:
             self.ctr("container", "delete", name)
         wait_for(lambda: remove_groups(self.namespace), 20, f"the cgroups of {self.namespace} can be removed",
                  lambda: [str(group) for group in self.groups()])
+        # What runc wrote down of containers that containerd has forgotten.
+        for state in (RUNC_STATE / self.namespace).glob("*"):
+            shutil.rmtree(state, ignore_errors=True)
 
     def __exit__(self, *_):
         try:
