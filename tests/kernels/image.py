@@ -14,7 +14,8 @@ TOOLS = ["dmsetup"]
 # Programs of programs/, and the names that processes of theirs are known by.
 PROGRAMS = {"crash": ["crash", "crash-again"], "create": ["create-frozen", "create-stuck", "create-behind"],
             "read": ["read-buffered", "read-direct", "read-fuse", "read-nfs"],
-            "containerd-shim": ["containerd-shim"], "debugger": ["debugger"], "silent-fuse": ["silent-fuse"]}
+            "containerd-shim": ["containerd-shim"], "debugger": ["debugger"], "silent-fuse": ["silent-fuse"],
+            "thrash": ["thrash"]}
 
 
 def libraries(program):

@@ -38,6 +38,15 @@ def together(told):
     return {**common(item), "victims": sorted(each["comm"] for each in details(item).get("victims", []))}
 
 
+@case("kill while no agent runs", "oom_without_agent",
+      {"type": "OOMKill", "scope": "cgroup", "limit": "/alone", "full": True, "victim": "dd", "count": 1,
+       "reason": "ContainerOutOfMemory"},
+      unseen={"poll/vmstat": "attaches nothing that could outlive the agent"})
+def without_agent(told):
+    item = told.find("oom", of_group("/alone"))
+    return {**common(item), "victim": event(item)["process"]["comm"], "count": item["status"]["occurrences"]["count"]}
+
+
 @case("kill on the node", "oom_node",
       {"type": "OOMKill", "scope": "node", "subject": "node", "reason": "NodeOutOfMemory", "victim": "dd"},
       lacks={"poll/vmstat": (("victim", "scope", "subject", "reason"),

@@ -32,3 +32,29 @@ oom_node() {
 	rm /tmp/fill
 	await '"lifeboat.dev/subject": ?"(node|unknown)"'
 }
+
+# While no agent runs its programs go on, and the tables that it has left need none.
+oom_without_agent() {
+	agent_gone KILL
+	[ -e /sys/fs/bpf/lifeboat/links/oom ] || {
+		agent_run
+		grep -q '"kprobe/' "$round/config" || broken "find the detector's programs without an agent"
+		not_here "a kprobe is no link on this kernel (before Linux 5.15), and ends with the agent"
+	}
+	for table in hung_tasks zombies shims cgroups; do
+		head -n 1 "/sys/fs/bpf/lifeboat/$table" | grep -q . || broken "read the table $table without an agent"
+	done
+	mkdir -p /sys/fs/cgroup/alone
+	echo 20M > /sys/fs/cgroup/alone/memory.max
+	echo 0 > /sys/fs/cgroup/alone/memory.swap.max
+	in_group alone sleep 600 &
+	wait_until 20 members alone 1
+	in_group alone dd if=/dev/zero of=/dev/null count=1 bs=64M
+	grep -Eq '^ +[0-9]+ +20 +1 .* /alone$' /sys/fs/bpf/lifeboat/cgroups || {
+		cat /sys/fs/bpf/lifeboat/cgroups
+		broken "find the kill in the table cgroups"
+	}
+	agent_run
+	await '"lifeboat.dev/subject": ?"/alone"'
+	end_group alone
+}
