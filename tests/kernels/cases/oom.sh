@@ -38,7 +38,7 @@ oom_without_agent() {
 	agent_gone KILL
 	[ -e /sys/fs/bpf/lifeboat/links/oom ] || {
 		agent_run
-		grep -q '"kprobe/' "$round/config" || broken "find the detector's programs without an agent"
+		forced kprobe/ || broken "find the detector's programs without an agent"
 		not_here "a kprobe is no link on this kernel (before Linux 5.15), and ends with the agent"
 	}
 	for table in hung_tasks zombies shims cgroups; do
