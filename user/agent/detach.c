@@ -2,7 +2,7 @@
 /* `lifeboat agent --detach`: removes what agents left in the kernel. */
 #include "agent/agent.h"
 #include "agent/settings.h"
-#include "detect/pins.h"
+#include "detect/pin_folder.h"
 
 static void explain(const char *folder, int error, int pid)
 {
@@ -33,7 +33,7 @@ int agent_detach(const struct agent_options *options)
 			  problem_line(&problem, line, sizeof(line)));
 		return EXIT_FAILURE;
 	}
-	r = pins_remove(config->bpffs, &pid);
+	r = pin_folder_remove(config->bpffs, &pid);
 	if (r < 0) {
 		explain(config->bpffs, r, pid);
 		return EXIT_FAILURE;

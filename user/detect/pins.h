@@ -21,6 +21,8 @@
 
 #include "base/cleanup.h"
 
+#define PINS_LINKS "links" /* the folder of what is attached */
+
 struct pins;
 
 struct pins_options {
@@ -44,6 +46,7 @@ const char *pins_folder(const struct pins *pins);
 /* Descriptors of the shared maps; borrowed. */
 int pins_events_fd(const struct pins *pins);
 int pins_lost_fd(const struct pins *pins);
+int pins_generations_fd(const struct pins *pins);
 
 /* Of the losses that the map `lost` has counted of TYPE, how many have been told. */
 uint64_t pins_lost_told(const struct pins *pins, uint16_t type);
@@ -83,10 +86,3 @@ void pins_settle(struct pins *pins, bool (*known)(void *userdata, const char *de
 
 /* How many records of a former agent of this version wait in the ring; for the log. */
 uint64_t pins_waiting(const struct pins *pins);
-
-/*
- * Removes everything pinned in FOLDER and the folder itself. Returns how many pins there were, -EBUSY
- * (an agent has it; *RET_PID says which, 0 if that is not known), -EPROTO (what is in it is no agent's),
- * -EXDEV (not in a BPF file system) or another negative errno.
- */
-int pins_remove(const char *folder, int *ret_pid);
