@@ -2,7 +2,6 @@
 """What outlives the agent: real faults while none runs, a killed one's records, and who may take over."""
 import datetime
 import json
-import os
 import pathlib
 import signal
 import struct
@@ -110,6 +109,30 @@ def test_killed_at_random_instants_every_kill_is_counted_once(agent):
         group.hog()
         wait_for(lambda: count() >= rounds + 1, 20, "one more is counted")
         assert count() == rounds + 1
+
+
+def test_what_the_store_had_not_written_when_the_agent_was_killed_is_read_again(agent, scratch):
+    """The disk under the store is frozen, so that the kill is read from the ring and cannot become durable."""
+    with Filesystem(scratch / "disk") as disk, MemoryGroup("lifeboat-test-unwritten") as group:
+        home = agent({"detectors": only_detector("oom")}, "--state-dir", str(disk.mount / "state"))
+
+        def taken_up():
+            listed = json.loads(home.cli("get", "detectors", "-o", "json").stdout)["items"]
+            return next(item["events"] for item in listed if item["name"] == "oom") > 0
+        disk.freeze()
+        group.hog()
+        wait_for(taken_up, 10, "the agent has read the record")
+        home.kill()
+        disk.thaw()
+        home.start()
+        (item,) = wait_for(lambda: of_group(home, group), 20, "the kill is told", home.log.read_text)
+        assert item["status"]["occurrences"]["count"] == 1
+        # And is not told again.
+        home.kill()
+        home.start()
+        group.hog()
+        wait_for(lambda: of_group(home, group)[0]["status"]["occurrences"]["count"] == 2, 20, "the next one is told")
+        home.stop()
 
 
 def test_a_hung_task_is_as_old_as_the_first_agent_saw_it(agent, scratch):

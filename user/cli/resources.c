@@ -23,11 +23,10 @@ int resource_parse(const char *command, const char *text, enum resource *ret_res
 {
 	const char *slash = strchr(text, '/');
 	size_t length = slash ? (size_t)(slash - text) : strlen(text);
-	_cleanup_free_ char *word = strndup(text, length);
-	struct suggestion suggestion = {.text = word ? word : ""};
+	char word[64]; /* longer ones are none of ours */
+	struct suggestion suggestion = {.text = word};
 
-	if (!word)
-		return -ENOMEM;
+	snprintf(word, sizeof(word), "%.*s", (int)MIN(length, sizeof(word) - 1), text);
 	/* As `get -o name` prints it. */
 	char *dot = strstr(word, ".lifeboat.dev");
 	if (dot)
