@@ -57,7 +57,8 @@ static __always_inline void event_fill_header(struct event_header *header, __u16
 /*
  * Room for one record of EVENT_STRUCT in the ring, its header filled and the rest as the ring left
  * it (every member must be written); NULL, and counted, if there is none. The record must be given
- * to event_submit() or bpf_ringbuf_discard().
+ * to event_submit(): one that was discarded would take its room until the reader has passed it, of which
+ * the kernel does not tell the reader.
  */
 #define event_reserve(type, event_struct)                                                     \
 	({                                                                                    \

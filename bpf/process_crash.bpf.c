@@ -182,21 +182,19 @@ static __always_inline int deliver(void *ctx, int number, struct kernel_siginfo 
 
 /* --- The end --- */
 
-/* Returns false if the crash was counted and is not to be sent. */
-static __always_inline bool take_share(struct process_crash_event *event)
+/*
+ * Returns false if the crash of PROGRAM was counted and is not to be sent. To be asked before there is a
+ * record: what is reserved and discarded takes room of the ring until the reader has passed it.
+ */
+static __always_inline bool take_share(const struct crash_program *program)
 {
-	struct crash_program program = {
-		.cgroup_id = event->cgroup.id,
-		.exe_inode = event->signal.exe_inode,
-	};
 	__u64 now = bpf_ktime_get_boot_ns();
 	struct crash_rate *rate;
 
-	__builtin_memcpy(program.comm, event->process_comm, sizeof(program.comm));
-	rate = bpf_map_lookup_elem(&crash_programs, &program);
+	rate = bpf_map_lookup_elem(&crash_programs, program);
 	if (!rate) {
-		bpf_map_update_elem(&crash_programs, &program, &no_rate, BPF_NOEXIST);
-		rate = bpf_map_lookup_elem(&crash_programs, &program);
+		bpf_map_update_elem(&crash_programs, program, &no_rate, BPF_NOEXIST);
+		rate = bpf_map_lookup_elem(&crash_programs, program);
 	}
 	if (!rate)
 		return true;
@@ -237,13 +235,19 @@ static __always_inline struct process_crash_event *event_of_exit(struct task_str
 	__u32 tgid = identity >> 32, pid = identity;
 	struct crash_signal *crash = bpf_map_lookup_elem(&dying_processes, &tgid);
 	struct process_crash_event *event;
+	struct crash_program program = {};
 	struct cgroup *cgroup;
 
 	if (!crash || crash->pid != pid || !is_current(EVENT_PROCESS_CRASH))
 		return NULL;
 	cgroup = crash_cgroup(task);
 	count(cgroup);
-	event = event_reserve(EVENT_PROCESS_CRASH, struct process_crash_event);
+	program.cgroup_id = BPF_CORE_READ(cgroup, kn, id);
+	program.exe_inode = crash->exe_inode;
+	BPF_CORE_READ_INTO(&program.comm, task, group_leader, comm);
+	event = take_share(&program)
+			? event_reserve(EVENT_PROCESS_CRASH, struct process_crash_event)
+			: NULL;
 	if (!event) {
 		bpf_map_delete_elem(&dying_processes, &tgid);
 		return NULL;
@@ -254,14 +258,11 @@ static __always_inline struct process_crash_event *event_of_exit(struct task_str
 	event->exit_code = exit_code;
 	event->pad = 0;
 	task_fill(&event->process, task);
-	BPF_CORE_READ_INTO(&event->process_comm, task, group_leader, comm);
+	__builtin_memcpy(event->process_comm, program.comm, sizeof(event->process_comm));
 	cgroup_fill(&event->cgroup, cgroup);
 	for (int i = 0; i < CRASH_STACK_DEPTH; i++)
 		event->files[i].name[0] = '\0';
-	if (take_share(event))
-		return event;
-	bpf_ringbuf_discard(event, 0);
-	return NULL;
+	return event;
 }
 
 static __always_inline bool is_crash(int exit_code)

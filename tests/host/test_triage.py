@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Real faults looked at by `cat` and bpftool alone, on a node whose agent has been killed."""
+import itertools
 import json
 import os
 import signal
@@ -36,13 +37,17 @@ def test_hung_tasks_are_listed_with_state_and_stack(dead, scratch):
     with Filesystem(scratch / "disk") as disk:
         disk.freeze()
         writer = disk.hanging_writer()
-        lines = table(pins / "hung_tasks")
-        assert lines[0].split()[:4] == ["TID", "PID", "COMMAND", "SECONDS"], lines
-        (row,) = rows_of(pins / "hung_tasks", writer.pid)
+        assert table(pins / "hung_tasks")[0].split()[:4] == ["TID", "PID", "COMMAND", "SECONDS"]
+
+        def listed():
+            """The row and the stack of the writer, once it sleeps where it is to hang."""
+            lines = table(pins / "hung_tasks")
+            at = next((index for index, line in enumerate(lines) if str(writer.pid) in line.split()), None)
+            below = [] if at is None else lines[at + 1:]
+            stack = list(itertools.takewhile(lambda line: line.startswith(" "), below))
+            return lines[at] if any("percpu_rwsem_wait" in line or "mnt_want_write" in line for line in stack) else None
+        row = wait_for(listed, 10, "the writer is listed with its stack", lambda: "\n".join(table(pins / "hung_tasks")))
         assert row.split()[4].startswith("D"), row
-        stack = lines[lines.index(row) + 1:] if row in lines else table(pins / "hung_tasks")
-        assert any("percpu_rwsem_wait" in line or "sb_start_write" in line or "mnt_want_write" in line
-                   for line in stack), lines
         # Whoever looks again learns how long at least.
         wait_for(lambda: float(rows_of(pins / "hung_tasks", writer.pid)[0].split()[3]) >= 0.5, 10, "its wait gets older",
                  lambda: "\n".join(table(pins / "hung_tasks")))
