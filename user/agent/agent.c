@@ -510,6 +510,17 @@ static int parts_begin(struct agent *agent)
 
 /* --- The whole --- */
 
+static void store_end(struct agent *agent)
+{
+	uint64_t lost = store_stop(agent->store, STORE_STOP_NS);
+
+	if (lost > 0)
+		log_error("%" PRIu64
+			  " Abnormals were in memory alone and are lost, as the store in "
+			  "%s could not be used up to the end",
+			  lost, agent->config->state_directory);
+}
+
 static void agent_end(struct agent *agent)
 {
 	sd_notify(0, "STOPPING=1");
@@ -524,7 +535,7 @@ static void agent_end(struct agent *agent)
 	if (agent->registry)
 		registry_free(agent->registry);
 	if (agent->store)
-		store_stop(agent->store, STORE_STOP_NS);
+		store_end(agent);
 	if (agent->cleaner)
 		artifact_cleaner_free(agent->cleaner);
 	if (agent->host)

@@ -16,6 +16,7 @@
 #define RETENTION_INTERVAL_NS (60 * NS_PER_S)
 /* A predecessor that is dying gets this long to let go of the database. */
 #define LOCK_WAIT_NS (5 * NS_PER_S)
+#define DISK_AGAIN_NS (100 * NS_PER_MS) /* between two tries of the disk at the end */
 
 const char *const store_medium_names[] = {
 	[STORE_OPENING] = "opening", [STORE_DISK] = "disk", [STORE_MEMORY] = "memory", NULL};
@@ -126,24 +127,48 @@ static bool pump(struct store *store, uint64_t until_ns)
 	return true;
 }
 
-void store_stop(struct store *store, uint64_t timeout_ns)
+/* Abnormals that are in memory alone, though there is to be a disk. */
+static uint64_t in_memory_alone(const struct store *store)
+{
+	return store->medium == STORE_MEMORY && store->directory
+		       ? store->counts.abnormals + store->queue.records
+		       : 0;
+}
+
+/* Returns false when the time is over. */
+static bool rest(uint64_t until_ns)
+{
+	uint64_t now_ns = clock_monotonic(clock_system());
+
+	if (now_ns >= until_ns)
+		return false;
+	return poll(NULL, 0, (int)(MIN(until_ns - now_ns, DISK_AGAIN_NS) / NS_PER_MS + 1)) == 0;
+}
+
+uint64_t store_stop(struct store *store, uint64_t timeout_ns)
 {
 	uint64_t until_ns = clock_monotonic(clock_system()) + timeout_ns;
 
 	if (!store)
-		return;
+		return 0;
 	store->stopping = true;
-	medium_try_disk(store);
-	medium_feed(store);
-	while (store->primary && (store->queue.records || store->candidate) &&
-	       pump(store, until_ns))
-		;
+	/* What ails the disk may pass within the time that there is. */
+	do {
+		medium_try_disk(store);
+		medium_feed(store);
+		while (store->primary && (store->queue.records || store->candidate) &&
+		       pump(store, until_ns))
+			;
+	} while (in_memory_alone(store) && rest(until_ns));
+	uint64_t lost = in_memory_alone(store);
+
 	if (store->primary)
 		store_link_finish(store->primary);
 	/* On disk the worker may go on without the agent: it commits, and ends by itself. */
 	while (store->primary && pump(store, until_ns))
 		;
 	store_destroy(store);
+	return lost;
 }
 
 enum store_medium store_medium(const struct store *store, const char **ret_reason)

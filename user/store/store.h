@@ -107,10 +107,11 @@ int store_start(const struct store_options *options, const struct store_handlers
 
 /*
  * Lets the worker commit what it has, for at most TIMEOUT_NS (blocking: for the end of the agent
- * only), and frees the store. What is in memory gets a last try of the disk. Callbacks that were
- * still waiting get -ECANCELED; handlers are not called any more.
+ * only), and frees the store. For what is in memory the disk is tried until then. Callbacks that were
+ * still waiting get -ECANCELED; handlers are not called any more. Returns how many Abnormals could not be
+ * saved, and are lost.
  */
-void store_stop(struct store *store, uint64_t timeout_ns);
+uint64_t store_stop(struct store *store, uint64_t timeout_ns);
 
 enum store_medium store_medium(const struct store *store, const char **ret_reason);
 const struct store_counts *store_counts(const struct store *store);
