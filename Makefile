@@ -273,9 +273,9 @@ fuzz-targets: $(fuzz_targets)
 TIME ?= 60
 FUZZ ?=
 .PHONY: fuzz fuzz-keep
-fuzz: deps ## fuzz what reads input from outside, TIME= seconds a target (60); FUZZ= names targets
+fuzz: deps ## fuzz what reads input from outside, TIME= seconds a target (60); FUZZ= names targets, SEED=
 	$(Q)$(MAKE) --no-print-directory $(JOBS) fuzz-targets
-	$(Q)$(PYTHON) tests/fuzz/run --build $(O) --seconds $(TIME) $(FUZZ)
+	$(Q)$(PYTHON) tests/fuzz/run --build $(O) --seconds $(TIME) $(if $(SEED),--seed $(SEED)) $(FUZZ)
 
 fuzz-keep: fuzz-targets ## add to tests/fuzz/corpus what fuzzing found that reaches more; FUZZ= names targets
 	$(Q)$(PYTHON) tests/fuzz/run --build $(O) --keep $(FUZZ)
