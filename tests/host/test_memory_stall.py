@@ -56,10 +56,9 @@ def wait_stall(agent, group, seconds=60):
                                f"the stall of {group.path} is told and diagnosed")
 
 
-def counters(group):
-    """The entry of the group in the map for people; there may be several agents on the host."""
-    dumped = json.loads(run("bpftool", "-j", "map", "dump", "name", "cgroup_counters"))
-    entries = [entry for each in dumped for entry in (each if isinstance(each, list) else [each])]
+def counters(agent, group):
+    """The entry of the group in the map for people."""
+    entries = json.loads(run("bpftool", "-j", "map", "dump", "pinned", agent.bpffs() / "cgroup_counters"))
     found = [entry["formatted"]["value"] for entry in entries
              if entry["formatted"]["key"]["cgroup_id"] == group.folder.stat().st_ino]
     assert found, f"{group.path} is not in {entries}"
@@ -106,7 +105,7 @@ def test_a_group_whose_files_do_not_fit_is_told_with_what_it_costs_until_it_is_o
         assert "do not fit" in status["message"], status
         text = " ".join(agent.cli("describe", "abnormal", item["metadata"]["name"]).stdout.split())
         assert group.path in text and "came back" in text and "in reclaim:" in text, text
-        entry = counters(group)
+        entry = counters(agent, group)
         assert entry["name"] == "lifeboat-test-stall" and entry["reclaims"] > 100 and entry["reclaim_ns"] > 0, entry
         for task in tasks:
             task.kill()

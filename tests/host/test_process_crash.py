@@ -289,6 +289,24 @@ def test_a_loop_is_one_abnormal_with_its_rate(agent, program):
     assert len(agent.abnormals()) == 2
 
 
+def test_a_burst_is_counted_to_the_last_though_most_of_it_has_no_record(agent):
+    """The kernel sends four records of a program in a second, and only counts the others."""
+    agent = agent(ONLY_CRASHES)
+    burst = 40
+    script = ("import os, resource\n"
+              "resource.setrlimit(resource.RLIMIT_CORE, (0, 0))\n"
+              f"for i in range({burst}):\n"
+              "    child = os.fork()\n"
+              "    if child == 0: os.abort()\n"
+              "    os.waitpid(child, 0)\n")
+    run(sys.executable, "-c", script)
+
+    def counted():
+        return {item["spec"]["kernelEvent"]["type"]: item["status"]["occurrences"]["count"]
+                for item in agent.abnormals("process_crash")}
+    wait_for(lambda: counted().get("CrashLoop") == burst, 30, f"{burst} crashes are counted", lambda: str(counted()))
+
+
 def test_in_a_storm_every_crash_is_counted_once_and_few_are_told(agent):
     agent = agent(ONLY_CRASHES)
     storm = 2000

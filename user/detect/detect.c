@@ -61,7 +61,7 @@ static void keep_record(const struct slot *slot, struct finding *finding)
 		return;
 	if (!finding->record)
 		finding->record = ring_current(ring);
-	if (finding->record && finding->event)
+	if (finding->record && finding->record != FINDING_NO_RECORD && finding->event)
 		json_set_string(finding->event, "record",
 				ring_record_text(ring, finding->record, text));
 	finding->receipt = slot->run.held ?: ring_current(ring);

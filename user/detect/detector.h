@@ -16,6 +16,9 @@
 #include "host/container_names.h"
 #include "host/host.h"
 
+/* For finding.record: of no record, also while one is at hand. */
+#define FINDING_NO_RECORD UINT64_MAX
+
 /* Something a detector saw. */
 struct finding {
 	const char *detector; /* static strings */
@@ -27,7 +30,10 @@ struct finding {
 	 */
 	char *subject;
 	cJSON *event; /* spec.kernelEvent of an Abnormal */
-	/* The last ring record that it was made of (detector_record); 0: the one at hand, or none. */
+	/*
+	 * The last ring record that it was made of (detector_record); 0: the one at hand, or none. By it a
+	 * finding is known that was told before: what no record tells of must not claim one.
+	 */
 	uint64_t record;
 	/*
 	 * Set by detector_report: what of the ring is kept until the finding is durable; 0: nothing.

@@ -31,7 +31,7 @@ struct crashed_program {
 	} buckets[CRASH_BUCKETS];
 	uint64_t first_ns, last_ns, told_ns;
 	uint64_t untold;
-	uint64_t record; /* of the last crash that has one */
+	uint64_t record; /* of the last crash that is not told yet; 0: it has none */
 	bool looping;
 	cJSON *latest; /* the last crash, for what is told of those without a record */
 };

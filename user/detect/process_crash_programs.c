@@ -164,9 +164,11 @@ static void report(struct crash_programs *programs, struct crashed_program *prog
 		.type = program->looping ? "CrashLoop" : "ProcessCrash",
 		.subject = TAKE_PTR(subject),
 		.event = TAKE_PTR(event),
-		.record = program->record,
+		/* Crashes that the kernel only counted have none. */
+		.record = program->record ? program->record : FINDING_NO_RECORD,
 	};
 
+	program->record = 0;
 	program->untold = 0;
 	program->told_ns = program->last_ns;
 	detector_report(programs->options.run, &finding);

@@ -19,7 +19,8 @@ static int64_t *sort_pids(const int64_t *pids, size_t count)
 
 	if (!sorted)
 		return NULL;
-	memcpy(sorted, pids, count * sizeof(*sorted));
+	if (count > 0)
+		memcpy(sorted, pids, count * sizeof(*sorted));
 	qsort(sorted, count, sizeof(*sorted), compare_pids);
 	return sorted;
 }
