@@ -54,7 +54,8 @@ def suspended(told):
       lacks=by_function("same finding"))
 def behind(told):
     item, seen = waits(told, "create-behind")
-    return {**seen, "same finding": of_task("create-stuck")(event(item))}
+    # Where no function is known all waits are one finding, which tells nothing.
+    return {**seen, "same finding": seen["function"] and of_task("create-stuck")(event(item))}
 
 
 @case("buffered read of a slow disk", "hung_reads",
