@@ -61,8 +61,7 @@ static void gather(const struct plugin_call *call, struct evidence *evidence)
 	evidence->unknown = json_string(evidence->runtime, "unknown");
 	evidence->v1 = json_number(evidence->cgroup, "version", 2) < 2;
 	subject_container_text(call->abnormal, path, evidence->container);
-	duration_format(seconds > 0 && seconds < 1e9 ? (uint64_t)(seconds * 1e9) : 0,
-			evidence->duration);
+	duration_format_seconds(seconds, evidence->duration);
 	find_folder(call, evidence);
 }
 

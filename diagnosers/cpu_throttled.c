@@ -46,7 +46,7 @@ static int diagnose(struct plugin_call *call)
 
 	if (!event || !streq_ptr(event->type, "CPUThrottled"))
 		return PLUGIN_NOT_MINE;
-	duration_format(seconds > 0 && seconds < 1e9 ? (uint64_t)(seconds * 1e9) : 0, duration);
+	duration_format_seconds(seconds, duration);
 	buffer_printf(
 		&out,
 		"%s needs more than the %g CPUs of its quota: for %s it was kept from running "

@@ -107,7 +107,7 @@ static void write_tasks(struct evidence *evidence)
 		snprintf(who, sizeof(who), "%s (pid %" PRId64 ")", comm, event->process->pid);
 	else
 		snprintf(who, sizeof(who), "%s", comm);
-	duration_format((uint64_t)(seconds * 1e9), duration);
+	duration_format_seconds(seconds, duration);
 	if (tasks > 1)
 		buffer_printf(&evidence->out,
 			      "%.0f %s have been waiting for up to %s, the longest %s", tasks,

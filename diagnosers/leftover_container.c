@@ -42,8 +42,7 @@ static void gather(const struct plugin_call *call, struct evidence *evidence)
 		.scope = path && endswith(path, ".scope"),
 	};
 	subject_container_text(call->abnormal, path, evidence->container);
-	duration_format(seconds > 0 && seconds < 1e9 ? (uint64_t)(seconds * 1e9) : 0,
-			evidence->duration);
+	duration_format_seconds(seconds, evidence->duration);
 }
 
 static void write_cause(const struct evidence *evidence, struct buffer *out)

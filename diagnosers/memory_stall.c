@@ -27,12 +27,12 @@ struct evidence {
 
 static const char *bytes(double value, char text[SIZE_TEXT_SIZE])
 {
-	return size_format(value > 0 && value < 1e18 ? (uint64_t)value : 0, text);
+	return size_format_number(value, text);
 }
 
 static const char *seconds(double value, char text[TIME_TEXT_SIZE])
 {
-	return duration_format(value > 0 && value < 1e9 ? (uint64_t)(value * 1e9) : 0, text);
+	return duration_format_seconds(value, text);
 }
 
 static void gather(const struct plugin_call *call, struct evidence *evidence)

@@ -98,7 +98,7 @@ static void gather(const struct plugin_call *call, struct evidence *evidence)
 
 static const char *bytes(double value, char text[SIZE_TEXT_SIZE])
 {
-	return size_format(value > 0 ? (uint64_t)value : 0, text);
+	return size_format_number(value, text);
 }
 
 static void write_victim(const struct evidence *evidence, struct buffer *out)

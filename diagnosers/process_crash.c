@@ -342,13 +342,13 @@ static void write_headline(const struct evidence *evidence, const struct cause *
 	if (evidence->loop) {
 		double seconds = json_number(details, "windowSeconds", 0);
 
-		buffer_printf(
-			out,
-			"%s of %s crashes again and again, %.0f times within %s (%.1f a "
-			"minute): the last time it %s.",
-			evidence->program, evidence->container, json_number(details, "crashes", 0),
-			duration_format(seconds > 0 ? (uint64_t)seconds * NS_PER_S : 0, duration),
-			json_number(details, "ratePerMinute", 0), cause->words);
+		buffer_printf(out,
+			      "%s of %s crashes again and again, %.0f times within %s (%.1f a "
+			      "minute): the last time it %s.",
+			      evidence->program, evidence->container,
+			      json_number(details, "crashes", 0),
+			      duration_format_seconds(seconds, duration),
+			      json_number(details, "ratePerMinute", 0), cause->words);
 		return;
 	}
 	buffer_printf(out, "%s", evidence->program);

@@ -71,8 +71,8 @@ static int verify_node(struct plugin_call *call, const struct predecessor *victi
 		return plugin_fail(r, "cannot read /proc/meminfo: %s", strerror(-r));
 	double total = meminfo_bytes(text, "MemTotal:"),
 	       available = meminfo_bytes(text, "MemAvailable:");
-	size_format((uint64_t)available, a);
-	size_format((uint64_t)total, b);
+	size_format_number(available, a);
+	size_format_number(total, b);
 	if (available <= NODE_AVAILABLE * total)
 		return plugin_fail(PLUGIN_NOT_MINE, "only %s of %s are available on the node", a,
 				   b);

@@ -232,6 +232,11 @@ const char *duration_format(uint64_t ns, char text[TIME_TEXT_SIZE])
 	return text;
 }
 
+const char *duration_format_seconds(double seconds, char text[TIME_TEXT_SIZE])
+{
+	return duration_format(seconds >= 0 && seconds < 1e9 ? (uint64_t)(seconds * 1e9) : 0, text);
+}
+
 const char *duration_format_exact(uint64_t ns, char text[TIME_TEXT_SIZE])
 {
 	unsigned long long minutes = ns / NS_PER_S / 60, unit = NS_PER_S,

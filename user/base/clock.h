@@ -68,6 +68,8 @@ int duration_parse(const char *text, uint64_t *ret_ns);
  * TEXT.
  */
 const char *duration_format(uint64_t ns, char text[TIME_TEXT_SIZE]);
+/* The same of seconds that anybody may have written: what is no duration is none. */
+const char *duration_format_seconds(double seconds, char text[TIME_TEXT_SIZE]);
 /*
  * Without loss, as Go prints durations: "1m30s", "12.345s", "850ms"; duration_parse gives NS again.
  * Returns TEXT.

@@ -26,3 +26,8 @@ const char *size_format(uint64_t bytes, char text[SIZE_TEXT_SIZE])
 			 units[unit]);
 	return text;
 }
+
+const char *size_format_number(double bytes, char text[SIZE_TEXT_SIZE])
+{
+	return size_format(bytes >= 0 && bytes < 0x1p63 ? (uint64_t)bytes : 0, text);
+}

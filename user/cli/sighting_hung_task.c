@@ -43,7 +43,7 @@ static int append_hung_task(struct buffer *text, const cJSON *details)
 
 	int r = buffer_printf(text, "\n%.0f task%s wait%s, the longest for %s", tasks,
 			      tasks == 1 ? "" : "s", tasks == 1 ? "s" : "",
-			      duration_format((uint64_t)(longest * 1e9), time));
+			      duration_format_seconds(longest, time));
 	if (r == 0 && json_string(first, "function"))
 		r = buffer_printf(text, ", in %s", json_string(first, "function"));
 	if (r == 0 && cJSON_IsString(syscall))

@@ -7,12 +7,7 @@
 
 static const char *seconds_text(const cJSON *json, const char *member, char text[TIME_TEXT_SIZE])
 {
-	double seconds = json_number(json, member, 0);
-
-	/* As anybody may have written it: what is no duration is none. */
-	if (!(seconds >= 0 && seconds < 1e9))
-		seconds = 0;
-	return duration_format((uint64_t)(seconds * 1e9), text);
+	return duration_format_seconds(json_number(json, member, 0), text);
 }
 
 static int append_limit(struct buffer *text, const cJSON *details)

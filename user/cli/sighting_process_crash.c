@@ -32,12 +32,10 @@ static int append_loop(struct buffer *text, const cJSON *details)
 
 	if (!cJSON_HasObjectItem(details, "crashes"))
 		return 0;
-	return buffer_printf(
-		text, "\nthe last of %.0f crashes within %s, %.1f a minute",
-		json_number(details, "crashes", 0),
-		duration_format(seconds > 0 && seconds < 1e9 ? (uint64_t)seconds * NS_PER_S : 0,
-				window),
-		json_number(details, "ratePerMinute", 0));
+	return buffer_printf(text, "\nthe last of %.0f crashes within %s, %.1f a minute",
+			     json_number(details, "crashes", 0),
+			     duration_format_seconds(seconds, window),
+			     json_number(details, "ratePerMinute", 0));
 }
 
 static int append_crash(struct buffer *text, const cJSON *details)

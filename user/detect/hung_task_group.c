@@ -10,6 +10,8 @@
  */
 #include "detect/hung_task_group.h"
 
+#include "base/plain.h"
+
 #include <stdarg.h>
 
 #define WAITERS_MAX 4096
@@ -246,6 +248,8 @@ struct group *group_obtain(struct groups *groups, bool kernel_threads, const cha
 	va_start(arguments, format);
 	vsnprintf(text + length, sizeof(text) - length, format, arguments);
 	va_end(arguments);
+	/* A name of several bytes a character may have been cut within one. */
+	plain_copy(text, text, strlen(text));
 	struct group *group = group_find(groups, text);
 	if (group || groups->count >= GROUPS_MAX)
 		return group;

@@ -11,6 +11,8 @@
 
 #include "base/clock.h"
 
+#include <math.h>
+
 static const int64_t second = (int64_t)NS_PER_S;
 
 static void times_are_read_in_every_form_of_rfc_3339(void **state)
@@ -259,9 +261,20 @@ static void the_clocks_of_the_system_run(void **state)
 	assert_true(clock_realtime(clock) > 1700000000 * second);
 }
 
+static void seconds_that_are_no_duration_are_none(void **state)
+{
+	char text[TIME_TEXT_SIZE];
+
+	assert_string_equal(duration_format_seconds(90.5, text), "1m30s");
+	assert_string_equal(duration_format_seconds(-1, text), "0s");
+	assert_string_equal(duration_format_seconds(1e300, text), "0s");
+	assert_string_equal(duration_format_seconds(NAN, text), "0s");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(seconds_that_are_no_duration_are_none),
 		cmocka_unit_test(times_are_read_in_every_form_of_rfc_3339),
 		cmocka_unit_test(other_texts_are_no_times),
 		cmocka_unit_test(times_are_written_in_utc_with_the_decimals_they_need),
