@@ -10,9 +10,9 @@
  */
 #include "detect/hung_task_group.h"
 
-#include "base/plain.h"
-
 #include <stdarg.h>
+
+#include "base/plain.h"
 
 #define WAITERS_MAX 4096
 #define GROUPS_MAX 256
