@@ -69,6 +69,9 @@ static int decode_own(const struct detector *detector, const cJSON *changes, voi
 	if (r < 0)
 		return r;
 	cJSON_ArrayForEach (change, changes) {
+		/* As if it was not there, which is what null says everywhere. */
+		if (cJSON_IsNull(change) && cJSON_HasObjectItem(merged, change->string))
+			continue;
 		cJSON *value = cJSON_Duplicate(change, true);
 
 		if (!value || json_set(merged, change->string, value) < 0)

@@ -153,6 +153,8 @@ static int json_overlay(cJSON *base, const cJSON *overlay)
 	cJSON_ArrayForEach (member, overlay) {
 		cJSON *below = cJSON_GetObjectItemCaseSensitive(base, member->string);
 
+		if (below && cJSON_IsNull(member))
+			continue; /* as if it was not there */
 		if (cJSON_IsObject(below) && cJSON_IsObject(member)) {
 			int r = json_overlay(below, member);
 			if (r < 0)

@@ -283,6 +283,17 @@ static void settings_lie_over_the_defaults(void **state)
 	detect_free(detect);
 }
 
+static void null_is_the_default(void **state)
+{
+	struct detect *detect = start_toy(*state, NULL, "{\"loud\": null, \"interval\": null}");
+	cJSON *toy = toy_status(detect, *state), *settings = cJSON_GetObjectItem(toy, "settings");
+
+	assert_string_equal(json_string(settings, "interval"), "5ms");
+	assert_true(json_bool(settings, "loud", false));
+	cJSON_Delete(toy);
+	detect_free(detect);
+}
+
 static void wrong_settings_are_named(void **state)
 {
 	static const struct {
@@ -413,6 +424,7 @@ int main(void)
 		WITH_ROOT(a_forced_hook_is_the_only_one_tried),
 		WITH_ROOT(without_starting_it_is_told_what_would_be),
 		WITH_ROOT(settings_lie_over_the_defaults),
+		WITH_ROOT(null_is_the_default),
 		WITH_ROOT(wrong_settings_are_named),
 		WITH_ROOT(looks_come_again_and_their_findings_arrive),
 		WITH_ROOT(only_what_changed_is_started_again),
