@@ -9,6 +9,16 @@
 #include "plugin/script_header.h"
 #include "plugin/settings.h"
 
+/* As the limit counts them: without the further bytes of a character. */
+static size_t characters(const char *text)
+{
+	size_t count = 0;
+
+	for (; *text; text++)
+		count += ((unsigned char)*text & 0xc0) != 0x80;
+	return count;
+}
+
 static void check_header(const struct script_header *header, enum plugin_kind kind)
 {
 	claim(header->order >= -100000 && header->order <= 100000, "an order has its limits");
@@ -17,7 +27,7 @@ static void check_header(const struct script_header *header, enum plugin_kind ki
 					  header->timeout_ns <= PLUGIN_TIMEOUT_MAX_NS),
 	      "so has a timeout");
 	claim(header->verify_within_ns <= 24 * 3600 * NS_PER_S, "so has a verification");
-	claim(!header->summary || strlen(header->summary) <= 200, "so has a summary");
+	claim(!header->summary || characters(header->summary) <= 200, "so has a summary");
 	claim(!header->sources.count == !header->source_mask || header->detectors.count,
 	      "sources that are named are known");
 	claim(kind == PLUGIN_RECOVERER || (!header->disturbs && !header->verify && !header->plan),
