@@ -100,14 +100,25 @@ cJSON *json_at(const cJSON *json, const char *path)
 
 int json_set(cJSON *json, const char *name, cJSON *value)
 {
+	cJSON *before = cJSON_GetObjectItemCaseSensitive(json, name);
 	bool set;
 
 	if (!value)
 		return -ENOMEM;
-	if (cJSON_GetObjectItemCaseSensitive(json, name))
-		set = cJSON_ReplaceItemInObjectCaseSensitive(json, name, value);
-	else
+	if (before) {
+		/* By name, cJSON 1.7.15 puts a member without one there when memory is short. */
+		char *copy = strdup(name);
+
+		if (copy) {
+			if (!(value->type & cJSON_StringIsConst))
+				cJSON_free(value->string);
+			value->string = copy;
+			value->type &= ~cJSON_StringIsConst;
+		}
+		set = copy && cJSON_ReplaceItemViaPointer(json, before, value);
+	} else {
 		set = cJSON_AddItemToObject(json, name, value);
+	}
 	if (!set) {
 		cJSON_Delete(value);
 		return -ENOMEM;
