@@ -10,7 +10,7 @@
 
 #include "base/macro.h"
 
-/* As ring_buffer_type_names of events.h; what is not named is told by its number. */
+/* Of records that go through the ring; any other type is told by its number. */
 static const char *const type_names[EVENT_TYPE_COUNT] = {
 	[EVENT_OOM_KILL] = "oom_kill",
 	[EVENT_PROCESS_CRASH] = "process_crash",

@@ -6,7 +6,7 @@
 
 int main(int count, char **words)
 {
-	if (count != 2 || ptrace(PTRACE_ATTACH, atoi(words[1]), 0, 0) < 0)
+	if (count != 2 || ptrace(PTRACE_ATTACH, (pid_t)strtol(words[1], NULL, 10), 0, 0) < 0)
 		return 1;
 	for (;;)
 		pause();
