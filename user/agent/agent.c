@@ -23,6 +23,7 @@
 
 #include "agent/artifacts.h"
 #include "agent/log_relay.h"
+#include "agent/receipt.h"
 #include "agent/settings.h"
 #include "api/api.h"
 #include "base/file.h"
@@ -240,51 +241,6 @@ static int signals_catch(struct agent *agent)
 
 /* --- What the parts tell --- */
 
-/* What a finding was made of stays in the ring until what was made of the finding is durable. */
-struct receipt {
-	struct agent *agent;
-	uint64_t record;
-	unsigned pending;
-};
-
-static void receipt_return(struct receipt *receipt)
-{
-	if (receipt->pending > 0)
-		return;
-	/* Without detectors the agent is ending: the next one reads it again, and knows it. */
-	if (receipt->agent->detect)
-		detect_settle(receipt->agent->detect, receipt->record);
-	free(receipt);
-}
-
-static void on_durable(void *userdata, int result _unused_, enum submit_result how _unused_,
-		       const char *namespace _unused_, const char *name _unused_)
-{
-	struct receipt *receipt = userdata;
-
-	receipt->pending--;
-	receipt_return(receipt);
-}
-
-static int finding_submit(struct agent *agent, struct finding *finding)
-{
-	struct receipt *receipt = finding->receipt ? malloc(sizeof(*receipt)) : NULL;
-	unsigned pending;
-
-	if (receipt)
-		*receipt = (struct receipt){agent, finding->receipt, 0};
-	int r = sources_finding(agent->pipeline, finding, receipt ? on_durable : NULL, receipt,
-				&pending);
-
-	if (receipt && pending > 0) {
-		receipt->pending = pending;
-		finding->receipt = 0;
-	} else {
-		free(receipt);
-	}
-	return r;
-}
-
 static void on_finding(void *userdata, struct finding *finding)
 {
 	static struct log_limit limit;
@@ -293,7 +249,7 @@ static void on_finding(void *userdata, struct finding *finding)
 
 	if (agent->api)
 		api_publish_finding(agent->api, finding);
-	int r = finding_submit(agent, finding);
+	int r = receipt_submit(agent->pipeline, &agent->detect, finding);
 	/* -EDQUOT was told by the pipeline, which counts it. */
 	if (r < 0 && r != -EDQUOT && log_limit_pass(&limit, 10, 60 * NS_PER_S, &suppressed))
 		log_error("Taking up a finding of detector %s about \"%s\" failed: %s (%u more "
