@@ -11,7 +11,7 @@
 
 static const char *const resources[] = {"cpu", "memory", "io"};
 
-/* "some avg10=0.00 avg60=0.00 avg300=0.00 total=0" into RESULT.some; other lines are left out. */
+/* "some avg10=0.00 avg60=0.00 avg300=0.00 total=0" into RESULT.some, or RESULT.full; others are left out. */
 static int parse_line(const char *line, cJSON *result)
 {
 	char kind[8];
@@ -20,7 +20,8 @@ static int parse_line(const char *line, cJSON *result)
 
 	if (sscanf(line, "%7s avg10=%lf avg60=%lf avg300=%lf total=%llu", kind, &avg10, &avg60,
 		   &avg300, &total) != 5 ||
-	    !isfinite(avg10) || !isfinite(avg60) || !isfinite(avg300))
+	    !isfinite(avg10) || !isfinite(avg60) || !isfinite(avg300) ||
+	    (!streq(kind, "some") && !streq(kind, "full")))
 		return 0;
 	_cleanup_json_ cJSON *values = cJSON_CreateObject();
 	if (!values || json_set_number(values, "avg10", avg10) < 0 ||

@@ -172,6 +172,18 @@ static void pressure_that_is_no_number_is_left_out(void **state)
 	assert_null(json_at(pressure, "io.full"));
 }
 
+static void pressure_of_no_kind_that_is_known_is_left_out(void **state)
+{
+	const struct fake_root *root = *state;
+
+	fake_file(root, "proc/pressure/io",
+		  "\232\200all avg10=0.00 avg60=0.00 avg300=0.00 total=0\n"
+		  "some avg10=0.00 avg60=0.20 avg300=0.00 total=99\n");
+	_cleanup_json_ cJSON *pressure = pressure_node(root->host);
+	assert_int_equal(cJSON_GetArraySize(json_at(pressure, "io")), 1);
+	assert_non_null(json_at(pressure, "io.some"));
+}
+
 static void a_mount_is_found_by_its_device(void **state)
 {
 	const struct fake_root *root = *state;
@@ -274,6 +286,7 @@ int main(void)
 		FAKE(counters_keep_their_shape),
 		FAKE(pressure_is_read_or_known_to_be_off),
 		FAKE(pressure_that_is_no_number_is_left_out),
+		FAKE(pressure_of_no_kind_that_is_known_is_left_out),
 		FAKE(a_mount_is_found_by_its_device),
 		cmocka_unit_test(a_real_group_is_read),
 	};
