@@ -62,6 +62,16 @@ static const char *planned_target(const struct handling *handling)
 	return target ? target : handling->subject;
 }
 
+/* The last entry is as if it had never been made. */
+static void action_take_back(struct handling *handling)
+{
+	struct list *actions = &handling->abnormal->status.actions;
+
+	schema_clear(&action_schema, recovery_last_action(handling));
+	actions->count--;
+}
+
+/* All of it or nothing: an entry without its recoverer would be taken up as an action of before. */
 static int action_append(struct handling *handling, enum action_outcome outcome, const char *words)
 {
 	struct action *action = list_append(&handling->abnormal->status.actions, &action_schema);
@@ -73,19 +83,19 @@ static int action_append(struct handling *handling, enum action_outcome outcome,
 	if (outcome != ACTION_PENDING)
 		action->finish_time = action->intent_time;
 	if (string_set(&action->recoverer, handling->recoverer->name) < 0 ||
-	    string_set(&action->target, planned_target(handling)) < 0)
+	    string_set(&action->target, planned_target(handling)) < 0 ||
+	    action_say(action, words) < 0) {
+		action_take_back(handling);
 		return -ENOMEM;
-	return action_say(action, words);
+	}
+	return 0;
 }
 
-/* The script looked for itself and said that it is not for it: there was no action. */
-static void action_take_back(struct handling *handling)
+/* What was intended is not done, or was not for the script, which looked for itself. */
+static void intent_take_back(struct handling *handling)
 {
-	struct list *actions = &handling->abnormal->status.actions;
-
 	governor_forget(handling->pipeline->governor, handling->recoverer->name, handling->subject);
-	schema_clear(&action_schema, recovery_last_action(handling));
-	actions->count--;
+	action_take_back(handling);
 }
 
 static int action_finish(struct handling *handling, enum action_outcome outcome, const char *words)
@@ -205,10 +215,18 @@ static int intend(struct handling *handling, const char *words)
 	int64_t now_ns = (int64_t)clock_boot(handling->pipeline->options.clock);
 	int r = action_append(handling, ACTION_PENDING, words);
 
-	if (r == 0)
-		r = governor_note(governor, handling->recoverer->name, handling->subject,
-				  handling->recoverer->disturbs == DISTURBS_NONE, now_ns);
-	return r < 0 ? r : handling_commit(handling, NULL, act);
+	if (r < 0)
+		return r;
+	r = governor_note(governor, handling->recoverer->name, handling->subject,
+			  handling->recoverer->disturbs == DISTURBS_NONE, now_ns);
+	if (r < 0) {
+		action_take_back(handling);
+		return r;
+	}
+	r = handling_commit(handling, NULL, act);
+	if (r < 0)
+		intent_take_back(handling);
+	return r;
 }
 
 static int admit(struct handling *handling, const char *words)
@@ -307,7 +325,7 @@ static int acted(struct handling *handling, struct call_result *result)
 		return r < 0 ? r : handling_commit(handling, NULL, verify_begin);
 	case CALL_NOT_MINE:
 		if (!handling->recoverer->can_plan) {
-			action_take_back(handling);
+			intent_take_back(handling);
 			return not_mine(handling, result->explanation);
 		}
 		snprintf(text, sizeof(text),
@@ -333,7 +351,7 @@ static int acted(struct handling *handling, struct call_result *result)
 static int act(struct handling *handling)
 {
 	if (handling->cleared && !handling->by_hand) {
-		action_take_back(handling);
+		intent_take_back(handling);
 		return handling_take_cleared(handling);
 	}
 	log_info("%s: %s acts on %s", handling_name(handling), handling->recoverer->name,
