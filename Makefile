@@ -65,7 +65,7 @@ $(O)/lifeboat: $(objects)
 	$(say) LD $@
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(PACKAGE_LIBS)
 
-$(O)/%.o: %.c $(O)/include/version.h | $(skeletons)
+$(O)/%.o: %.c | $(skeletons) $(O)/include/version.h
 	$(say) CC $<
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
@@ -244,7 +244,7 @@ fuzz_sources := $(sort $(wildcard tests/fuzz/*/fuzz_*.c))
 fuzz_targets := $(fuzz_sources:%.c=$(O)/fuzz/%)
 fuzz_objects := $(patsubst %.c,$(O)/fuzz/%.o,$(fuzz_sources) $(sources))
 
-$(O)/fuzz/%.o: %.c $(O)/include/version.h | $(skeletons)
+$(O)/fuzz/%.o: %.c | $(skeletons) $(O)/include/version.h
 	$(say) FUZZ $<
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) -std=gnu17 -D_GNU_SOURCE -g -O1 -fno-omit-frame-pointer -fsanitize=fuzzer-no-link $(FUZZ_FLAGS) \
