@@ -54,6 +54,10 @@ PATIENCE = 60  # seconds in which at least one Abnormal must end
 LINGER = 15
 
 
+def is_store(name):
+    return name == "lifeboat-store"
+
+
 class Campaign:
     """KILLS kills, fewer if SECONDS are over; what happens is chosen by SEED, when it happens also by the machine."""
 
@@ -132,7 +136,9 @@ class Campaign:
                     found[int(path.parent.name)] = name
         return found
 
-    def kill_child(self, what, wanted):
+    @contextlib.contextmanager
+    def child(self, wanted):
+        """A pidfd of one of the agent's children whose name is WANTED, if there is one within half a second."""
         deadline = time.monotonic() + 0.5
         while time.monotonic() < deadline:
             pids = sorted(pid for pid, name in self.children().items() if wanted(name))
@@ -140,29 +146,51 @@ class Campaign:
                 time.sleep(0.01)
                 continue
             pid = self.chance.choice(pids)
-            with contextlib.suppress(ProcessLookupError):
+            try:
                 fd = os.pidfd_open(pid)
-                try:
-                    if pid in self.children():
-                        signal.pidfd_send_signal(fd, signal.SIGKILL)
-                        self.killed[what] += 1
-                finally:
-                    os.close(fd)
-                return
+            except ProcessLookupError:
+                continue
+            try:
+                yield fd if pid in self.children() else None
+            finally:
+                os.close(fd)
+            return
+        yield None
+
+    def kill_child(self, what, wanted):
+        with self.child(wanted) as child, contextlib.suppress(ProcessLookupError):
+            if child is not None:
+                signal.pidfd_send_signal(child, signal.SIGKILL)
+                self.killed[what] += 1
+
+    def kill_over_held_store(self, what):
+        """What the agent takes up while its store is stopped is not on disk when both are killed."""
+        with self.child(is_store) as store:
+            if store is not None:
+                signal.pidfd_send_signal(store, signal.SIGSTOP)
+                self.grant(least=1)
+                time.sleep(self.chance.random() * 0.6)
+            self.kill_agent(what)
+            if store is not None:
+                # Either it never gets to what it was sent, or only after the agent's end.
+                signal.pidfd_send_signal(store, self.chance.choice([signal.SIGKILL, signal.SIGCONT]))
 
     def one_kill(self):
         self.spawn()
-        where = self.chance.choices(["agent", "agent at its start", "store worker", "plug-in supervisor"],
-                                    [70, 20, 5, 5])[0]
+        where = self.chance.choices(["agent", "agent at its start", "agent over a held store", "store worker",
+                                     "plug-in supervisor"], [50, 20, 20, 5, 5])[0]
         if where == "agent at its start":
             time.sleep(self.chance.random() * 0.5)
             self.kill_agent(where)
             return
         if not self.wait_ready():
             return
+        if where == "agent over a held store":
+            self.kill_over_held_store(where)
+            return
         time.sleep(self.chance.random() * 0.3)
         if where == "store worker":
-            self.kill_child(where, lambda name: name == "lifeboat-store")
+            self.kill_child(where, is_store)
         elif where == "plug-in supervisor":
             self.kill_child(where, lambda name: name not in ("lifeboat-store", "lifeboat-log"))
         if where != "agent":
