@@ -46,6 +46,12 @@ enum { OPTION_END = -1, OPTION_EXIT = -2, OPTION_SOCKET = 1000, OPTION_FIRST_OWN
 
 int options_next(struct options *options);
 
+/*
+ * From now on the agent is asked at PATH. Returns an exit status, after having said what is wrong:
+ * a socket that was left out would be that of another agent.
+ */
+int socket_choose(const char *path);
+
 /* Prints what is wrong with the command line of COMMAND, and where help is. Returns EXIT_USAGE. */
 int usage_error(const char *command, const char *format, ...) _printf_(2, 3);
 

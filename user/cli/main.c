@@ -107,7 +107,9 @@ static int flags_before_command(int argc, char **argv, int *ret_status)
 		if (streq(argv[i], "--socket") && i + 1 < argc)
 			value = argv[++i];
 		if (value) {
-			setenv(SOCKET_VARIABLE, value, 1);
+			*ret_status = socket_choose(value);
+			if (*ret_status != EXIT_OK)
+				return -1;
 		} else if (streq(argv[i], "-h") || streq(argv[i], "--help")) {
 			help_print(stdout);
 			*ret_status = EXIT_OK;

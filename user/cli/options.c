@@ -53,6 +53,13 @@ int report_plugin_error(int error, const char *plugin, const struct problem *pro
 	return report_error(error, &named);
 }
 
+int socket_choose(const char *path)
+{
+	if (setenv(SOCKET_VARIABLE, path, 1) == 0)
+		return EXIT_OK;
+	return report_text(EXIT_ERROR, "--socket: %s", strerror(errno));
+}
+
 static int unknown_flag(struct options *options)
 {
 	const char *command = options->argv[0];
@@ -89,7 +96,9 @@ int options_next(struct options *options)
 
 		switch (c) {
 		case OPTION_SOCKET:
-			setenv(SOCKET_VARIABLE, optarg, 1);
+			options->exit_status = socket_choose(optarg);
+			if (options->exit_status != EXIT_OK)
+				return OPTION_EXIT;
 			continue;
 		case 'h':
 			command_help_print(stdout, command_find(options->argv[0]));
