@@ -10,8 +10,7 @@
  *   x       any bytes as records, their length first
  * No record is read beyond its end, and a finding is one that can be told.
  */
-#include "../detect_source.h"
-#include "../fuzz_root.h"
+#include "../iterator_target.h"
 
 #include "detect/hung_task.c"
 
@@ -61,8 +60,6 @@ static const char *const functions[] = {"schedule",
 					"__sched_text_start",
 					"__sched_text_end"};
 
-static struct detect detect;
-static struct slot slot;
 static struct hung_task state;
 static struct hung_task_settings settings = {.threshold = 6 * NS_PER_S, .kernel_threads = true};
 
@@ -72,16 +69,6 @@ static struct {
 	char record[sizeof(struct blocked_task_event)];
 } seen[SEEN_MAX];
 static size_t seen_count;
-
-static void check_finding(void *userdata, struct finding *finding)
-{
-	fuzz_check_finding(finding);
-}
-
-static void end(void)
-{
-	container_registry_free(detect.containers);
-}
 
 static void write_symbols(void)
 {
@@ -109,43 +96,15 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	fuzz_root_write("/sys/block/sdb/dev", "8:16\n", 5);
 	fuzz_root_write("/sys/block/sdb/stat", idle, strlen(idle));
 	write_symbols();
-	log_set_level(LOG_LEVEL_ERROR);
-	claim(container_registry_new(fuzz_host, &detect.containers) == 0, "there is memory");
-	detect.options = (struct detect_options){
-		.host = fuzz_host, .clock = &fuzz_clock, .on_finding = check_finding};
-	slot.run = (struct detector_run){.detector = fuzz_detector("hung_task"),
-					 .settings = &settings,
-					 .state = &state,
-					 .host = fuzz_host,
-					 .clock = &fuzz_clock,
-					 .containers = detect.containers,
-					 .detect = &detect};
-	atexit(end);
+	fuzz_detect_begin("hung_task", &settings, &state);
 	return 0;
-}
-
-/* Hands over what is in RECORDS as iterator.c does. */
-static void take(const char *records, size_t size)
-{
-	/* Of its own size, so that a read beyond its end is seen. */
-	_cleanup_free_ char *copy = malloc(size);
-	ssize_t taken = 0;
-
-	claim(copy, "there is memory");
-	memcpy(copy, records, size);
-	for (size_t at = 0; at < size; at += (size_t)taken) {
-		taken = take_record(&state, copy + at, size - at);
-		claim(taken <= (ssize_t)(size - at), "no more is taken than there is");
-		if (taken <= 0)
-			return;
-	}
 }
 
 static void look_once(void)
 {
 	groups_begin(state.groups);
 	for (size_t i = 0; i < seen_count; i++)
-		take(seen[i].record, seen[i].size);
+		fuzz_take(take_record, &state, seen[i].record, seen[i].size);
 	groups_end(state.groups, fuzz_now_ns, true, true);
 	fuzz_now_ns += 10 * NS_PER_S;
 }
@@ -193,7 +152,7 @@ static void see_raw(struct fuzz_input *input)
 	size_t size = fuzz_byte(input);
 
 	fuzz_bytes(input, records, size);
-	take(records, size);
+	fuzz_take(take_record, &state, records, size);
 }
 
 static void step(struct fuzz_input *input)
@@ -230,7 +189,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	fuzz_now_ns = 100000 * NS_PER_S;
 	seen_count = 0;
 	state = (struct hung_task){};
-	claim(start_groups(&slot.run, true, PERIOD_MIN_NS) == 0, "there is memory");
+	claim(start_groups(&fuzz_slot.run, true, PERIOD_MIN_NS) == 0, "there is memory");
 	for (size_t steps = 0; input.size && steps < 64; steps++)
 		step(&input);
 	look_once();

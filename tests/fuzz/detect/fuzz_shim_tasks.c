@@ -9,8 +9,7 @@
  * Process 1010 is a shim in a /proc of the target's own, with one container. No record is read beyond its
  * end, and a finding is one that can be told.
  */
-#include "../detect_source.h"
-#include "../fuzz_root.h"
+#include "../iterator_target.h"
 
 #include "detect/shim_stall.c"
 
@@ -18,8 +17,6 @@
 #define ID "3f4e8c1b2a7d9e0f1c2b3a495867d6e5f4a3b2c1d0e9f8a7b6c5d4e3f2a1b0c9"
 #define BUNDLE "/run/containerd/io.containerd.runtime.v2.task/k8s.io/" ID
 
-static struct detect detect;
-static struct slot slot;
 static struct shim_stall state;
 static struct shim_stall_settings settings = {.threshold = 6 * NS_PER_S};
 
@@ -32,16 +29,6 @@ static struct {
 	} record;
 } seen[SEEN_MAX];
 static size_t seen_count;
-
-static void check_finding(void *userdata, struct finding *finding)
-{
-	fuzz_check_finding(finding);
-}
-
-static void end(void)
-{
-	container_registry_free(detect.containers);
-}
 
 static void link_to(const char *name, const char *target)
 {
@@ -82,38 +69,15 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	fuzz_root_begin();
 	make_shim();
-	log_set_level(LOG_LEVEL_ERROR);
-	claim(container_registry_new(fuzz_host, &detect.containers) == 0, "there is memory");
-	detect.options = (struct detect_options){
-		.host = fuzz_host, .clock = &fuzz_clock, .on_finding = check_finding};
-	slot.run = (struct detector_run){.detector = fuzz_detector("shim_stall"),
-					 .settings = &settings,
-					 .state = &state,
-					 .host = fuzz_host,
-					 .clock = &fuzz_clock,
-					 .containers = detect.containers,
-					 .detect = &detect};
-	atexit(end);
+	fuzz_detect_begin("shim_stall", &settings, &state);
 	return 0;
 }
 
-/* Hands over what is in RECORDS as iterator.c does. */
 static int take(const void *records, size_t size, struct shim_look *look)
 {
-	/* Of its own size, so that a read beyond its end is seen. */
-	_cleanup_free_ char *copy = malloc(size);
-	struct taking taking = {.run = &slot.run, .look = look};
-	ssize_t taken = 0;
+	struct taking taking = {.run = &fuzz_slot.run, .look = look};
 
-	claim(copy, "there is memory");
-	memcpy(copy, records, size);
-	for (size_t at = 0; at < size; at += (size_t)taken) {
-		taken = take_record(&taking, copy + at, size - at);
-		claim(taken <= (ssize_t)(size - at), "no more is taken than there is");
-		if (taken <= 0)
-			return (int)taken;
-	}
-	return 0;
+	return fuzz_take(take_record, &taking, records, size);
 }
 
 /* The processes of the node: those that are seen too. */
@@ -137,7 +101,7 @@ static void look_once(void)
 	for (size_t i = 0; i < seen_count && r == 0; i++)
 		r = take(&seen[i].record, seen[i].size, &state.look);
 	claim(r == 0, "whole records are taken");
-	finish_look(&slot.run, r, "the records");
+	finish_look(&fuzz_slot.run, r, "the records");
 	claim(!state.look.shims && !state.look.tasks, "a look is forgotten");
 	fuzz_now_ns += 5 * NS_PER_S;
 }
@@ -191,10 +155,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	fuzz_now_ns = 100000 * NS_PER_S;
 	seen_count = 0;
 	state = (struct shim_stall){.common.list_processes = list_seen};
-	claim(start_watch(&slot.run, PERIOD_MIN_NS) == 0, "there is memory");
+	claim(start_watch(&fuzz_slot.run, PERIOD_MIN_NS) == 0, "there is memory");
 	for (size_t steps = 0; input.size && steps < 64; steps++)
 		step(&input);
 	look_once();
-	stop(&slot.run);
+	stop(&fuzz_slot.run);
 	return 0;
 }
