@@ -1,62 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Frozen groups over time, on a tree and with a clock of the test's own. */
-#include "../host/fake_root.h"
-
-#include "detect/cgroup.h"
-#include "detect/slot.h"
+#include "cgroup_fixture.h"
 
 #define THRESHOLD_NS (10 * NS_PER_S)
 #define GROUP "sys/fs/cgroup/web"
 
 struct fixture {
-	struct fake_root *root;
-	struct detect detect;
-	struct slot slot;
+	struct cgroup_fixture base;
 	struct frozen_groups *frozen;
-	struct cgroup_walk *walk;
-	struct finding last;
-	unsigned told, cleared;
 };
-
-static void on_finding(void *userdata, struct finding *finding)
-{
-	struct fixture *fixture = userdata;
-
-	fixture->told += !finding->cleared;
-	fixture->cleared += finding->cleared;
-	finding_clear(&fixture->last);
-	fixture->last = *finding;
-	*finding = (struct finding){};
-}
 
 static int setup(void **state)
 {
 	struct fixture *fixture = calloc(1, sizeof(*fixture));
 
-	fake_root_setup((void **)&fixture->root);
-	fixture->detect.options =
-		(struct detect_options){.on_finding = on_finding, .userdata = fixture};
-	fixture->slot.run = (struct detector_run){
-		.host = fixture->root->host,
-		.clock = clock_system(),
-		.detect = &fixture->detect,
-	};
-	FOREACH_REGISTERED (detectors, struct detector, detector)
-		if (streq(detector->name, "cgroup"))
-			fixture->slot.run.detector = detector;
-	assert_non_null(fixture->slot.run.detector);
-	fake_file(fixture->root, "proc/1/mountinfo",
-		  "30 20 0:27 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
-	fake_file(fixture->root, "sys/fs/cgroup/cgroup.controllers", "cpu memory pids\n");
-	fake_file(fixture->root, "sys/fs/cgroup/cgroup.procs", "1\n");
-	fake_process(fixture->root, 7, 1, "nginx", 'S', 100, false);
-	fake_process(fixture->root, 8, 1, "nginx", 'S', 100, false);
-	fake_process(fixture->root, 9, 1, "sh", 'S', 100, false);
-	fake_file(fixture->root, GROUP "/cgroup.procs", "7\n8\n9\n");
-	fake_file(fixture->root, GROUP "/cgroup.freeze", "0\n");
-	fake_file(fixture->root, GROUP "/cgroup.events", "populated 1\nfrozen 1\n");
-	assert_int_equal(frozen_groups_new(&fixture->slot.run, THRESHOLD_NS, &fixture->frozen), 0);
-	assert_int_equal(cgroup_walk_new(fixture->root->host, "", &fixture->walk), 0);
+	cgroup_fixture_setup(&fixture->base, "/sys/fs/cgroup rw - cgroup2 cgroup2 rw");
+	fake_file(fixture->base.root, "sys/fs/cgroup/cgroup.controllers", "cpu memory pids\n");
+	fake_file(fixture->base.root, "sys/fs/cgroup/cgroup.procs", "1\n");
+	fake_process(fixture->base.root, 7, 1, "nginx", 'S', 100, false);
+	fake_process(fixture->base.root, 8, 1, "nginx", 'S', 100, false);
+	fake_process(fixture->base.root, 9, 1, "sh", 'S', 100, false);
+	fake_file(fixture->base.root, GROUP "/cgroup.procs", "7\n8\n9\n");
+	fake_file(fixture->base.root, GROUP "/cgroup.freeze", "0\n");
+	fake_file(fixture->base.root, GROUP "/cgroup.events", "populated 1\nfrozen 1\n");
+	assert_int_equal(frozen_groups_new(&fixture->base.slot.run, THRESHOLD_NS, &fixture->frozen),
+			 0);
+	assert_int_equal(cgroup_walk_new(fixture->base.root->host, "", &fixture->base.walk), 0);
 	*state = fixture;
 	return 0;
 }
@@ -66,9 +35,7 @@ static int teardown(void **state)
 	struct fixture *fixture = *state;
 
 	frozen_groups_free(fixture->frozen);
-	cgroup_walk_free(fixture->walk);
-	finding_clear(&fixture->last);
-	fake_root_teardown((void **)&fixture->root);
+	cgroup_fixture_teardown(&fixture->base);
 	free(fixture);
 	return 0;
 }
@@ -79,16 +46,16 @@ static void round_at(struct fixture *fixture, unsigned seconds)
 	uint64_t boot_ns = (1000 + seconds) * NS_PER_S;
 	struct cgroup_walk_group group;
 
-	while (cgroup_walk_next(fixture->walk, &group) == 0)
+	while (cgroup_walk_next(fixture->base.walk, &group) == 0)
 		if (frozen_groups_visit(fixture->frozen, CGROUP_V2, &group, boot_ns))
-			cgroup_walk_skip(fixture->walk);
+			cgroup_walk_skip(fixture->base.walk);
 	frozen_groups_round_end(fixture->frozen, boot_ns);
 	assert_int_equal(frozen_groups_look(fixture->frozen, boot_ns), 0);
 }
 
 static void freeze(const struct fixture *fixture, bool frozen)
 {
-	fake_file(fixture->root, GROUP "/cgroup.freeze", "%d\n", frozen);
+	fake_file(fixture->base.root, GROUP "/cgroup.freeze", "%d\n", frozen);
 }
 
 static void a_group_is_told_when_it_has_been_frozen_for_the_threshold(void **state)
@@ -98,12 +65,12 @@ static void a_group_is_told_when_it_has_been_frozen_for_the_threshold(void **sta
 	freeze(fixture, true);
 	round_at(fixture, 0);
 	round_at(fixture, 9);
-	assert_int_equal(fixture->told, 0);
+	assert_int_equal(fixture->base.told, 0);
 	round_at(fixture, 10);
-	assert_int_equal(fixture->told, 1);
-	assert_string_equal(fixture->last.subject, "frozen control group /web");
-	assert_string_equal(fixture->last.type, "CgroupFrozen");
-	const cJSON *details = json_at(fixture->last.event, "details");
+	assert_int_equal(fixture->base.told, 1);
+	assert_string_equal(fixture->base.last.subject, "frozen control group /web");
+	assert_string_equal(fixture->base.last.type, "CgroupFrozen");
+	const cJSON *details = json_at(fixture->base.last.event, "details");
 
 	assert_string_equal(json_string(details, "fault"), "frozen");
 	assert_string_equal(json_string(details, "state"), "frozen");
@@ -122,10 +89,10 @@ static void a_group_is_told_when_it_has_been_frozen_for_the_threshold(void **sta
 	/* Once, and every ten thresholds. */
 	round_at(fixture, 20);
 	round_at(fixture, 109);
-	assert_int_equal(fixture->told, 1);
+	assert_int_equal(fixture->base.told, 1);
 	round_at(fixture, 110);
-	assert_int_equal(fixture->told, 2);
-	assert_int_equal(fixture->cleared, 0);
+	assert_int_equal(fixture->base.told, 2);
+	assert_int_equal(fixture->base.cleared, 0);
 }
 
 static void its_thaw_is_told_if_it_was(void **state)
@@ -138,46 +105,46 @@ static void its_thaw_is_told_if_it_was(void **state)
 	round_at(fixture, 5);
 	freeze(fixture, true);
 	round_at(fixture, 10);
-	assert_int_equal(fixture->told + fixture->cleared, 0);
+	assert_int_equal(fixture->base.told + fixture->base.cleared, 0);
 	round_at(fixture, 20);
-	assert_int_equal(fixture->told, 1);
+	assert_int_equal(fixture->base.told, 1);
 	freeze(fixture, false);
 	round_at(fixture, 21);
-	assert_int_equal(fixture->cleared, 1);
-	assert_string_equal(fixture->last.subject, "frozen control group /web");
+	assert_int_equal(fixture->base.cleared, 1);
+	assert_string_equal(fixture->base.last.subject, "frozen control group /web");
 	round_at(fixture, 40);
-	assert_int_equal(fixture->told + fixture->cleared, 2);
+	assert_int_equal(fixture->base.told + fixture->base.cleared, 2);
 }
 
 static void an_empty_group_is_not_told(void **state)
 {
 	struct fixture *fixture = *state;
 
-	fake_file(fixture->root, GROUP "/cgroup.events", "populated 0\nfrozen 1\n");
+	fake_file(fixture->base.root, GROUP "/cgroup.events", "populated 0\nfrozen 1\n");
 	freeze(fixture, true);
 	for (unsigned seconds = 0; seconds < 60; seconds += 10)
 		round_at(fixture, seconds);
-	assert_int_equal(fixture->told, 0);
+	assert_int_equal(fixture->base.told, 0);
 }
 
 static void of_groups_within_one_another_the_outermost_is_told(void **state)
 {
 	struct fixture *fixture = *state;
 
-	fake_file(fixture->root, GROUP "/inner/cgroup.freeze", "1\n");
-	fake_file(fixture->root, GROUP "/inner/cgroup.events", "populated 1\nfrozen 1\n");
-	fake_file(fixture->root, GROUP "/inner/cgroup.procs", "9\n");
+	fake_file(fixture->base.root, GROUP "/inner/cgroup.freeze", "1\n");
+	fake_file(fixture->base.root, GROUP "/inner/cgroup.events", "populated 1\nfrozen 1\n");
+	fake_file(fixture->base.root, GROUP "/inner/cgroup.procs", "9\n");
 	freeze(fixture, true);
 	round_at(fixture, 0);
 	round_at(fixture, 10);
-	assert_int_equal(fixture->told, 1);
-	assert_string_equal(fixture->last.subject, "frozen control group /web");
+	assert_int_equal(fixture->base.told, 1);
+	assert_string_equal(fixture->base.last.subject, "frozen control group /web");
 	freeze(fixture, false);
 	round_at(fixture, 20);
-	assert_int_equal(fixture->cleared, 1);
+	assert_int_equal(fixture->base.cleared, 1);
 	round_at(fixture, 30);
-	assert_int_equal(fixture->told, 2);
-	assert_string_equal(fixture->last.subject, "frozen control group /web/inner");
+	assert_int_equal(fixture->base.told, 2);
+	assert_string_equal(fixture->base.last.subject, "frozen control group /web/inner");
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

@@ -1,73 +1,45 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Throttled periods over time, v1 and v2, on a tree and with a clock of the test's own. */
-#include "../host/fake_root.h"
-
-#include "detect/cgroup.h"
-#include "detect/slot.h"
+#include "cgroup_fixture.h"
 
 #define THRESHOLD_NS (50 * NS_PER_S) /* samples are 10 s apart: 100 periods */
 #define GROUP "sys/fs/cgroup/cpu/web"
 
 struct fixture {
-	struct fake_root *root;
-	struct detect detect;
-	struct slot slot;
+	struct cgroup_fixture base;
 	struct throttled_groups *throttled;
-	struct cgroup_walk *walk;
-	struct finding last;
-	unsigned told, cleared, second;
+	unsigned second;
 	uint64_t periods, throttled_periods;
 	bool v2;
 };
 
-static void on_finding(void *userdata, struct finding *finding)
-{
-	struct fixture *fixture = userdata;
-
-	fixture->told += !finding->cleared;
-	fixture->cleared += finding->cleared;
-	finding_clear(&fixture->last);
-	fixture->last = *finding;
-	*finding = (struct finding){};
-}
-
 static void lay_quota(const struct fixture *fixture, int quota_us)
 {
 	if (fixture->v2) {
-		fake_file(fixture->root, GROUP "/cpu.max",
+		fake_file(fixture->base.root, GROUP "/cpu.max",
 			  quota_us < 0 ? "max 100000\n" : "%d 100000\n", quota_us);
 		return;
 	}
-	fake_file(fixture->root, GROUP "/cpu.cfs_quota_us", "%d\n", quota_us);
-	fake_file(fixture->root, GROUP "/cpu.cfs_period_us", "100000\n");
+	fake_file(fixture->base.root, GROUP "/cpu.cfs_quota_us", "%d\n", quota_us);
+	fake_file(fixture->base.root, GROUP "/cpu.cfs_period_us", "100000\n");
 }
 
 static int setup(void **state, bool v2)
 {
 	struct fixture *fixture = calloc(1, sizeof(*fixture));
 
-	fake_root_setup((void **)&fixture->root);
+	cgroup_fixture_setup(&fixture->base,
+			     v2 ? "/sys/fs/cgroup/cpu rw - cgroup2 cgroup rw"
+				: "/sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu,cpuacct");
 	fixture->v2 = v2;
-	fixture->detect.options =
-		(struct detect_options){.on_finding = on_finding, .userdata = fixture};
-	fixture->slot.run = (struct detector_run){
-		.host = fixture->root->host,
-		.clock = clock_system(),
-		.detect = &fixture->detect,
-	};
-	FOREACH_REGISTERED (detectors, struct detector, detector)
-		if (streq(detector->name, "cgroup"))
-			fixture->slot.run.detector = detector;
-	fake_file(fixture->root, "proc/1/mountinfo",
-		  "30 20 0:27 / /sys/fs/cgroup/cpu rw - %s cgroup rw%s\n",
-		  v2 ? "cgroup2" : "cgroup", v2 ? "" : ",cpu,cpuacct");
-	fake_file(fixture->root, "sys/fs/cgroup/cpu/cgroup.controllers", "cpu\n");
-	fake_process(fixture->root, 7, 1, "web", 'R', 100, false);
-	fake_file(fixture->root, GROUP "/cgroup.procs", "7\n");
+	fake_file(fixture->base.root, "sys/fs/cgroup/cpu/cgroup.controllers", "cpu\n");
+	fake_process(fixture->base.root, 7, 1, "web", 'R', 100, false);
+	fake_file(fixture->base.root, GROUP "/cgroup.procs", "7\n");
 	lay_quota(fixture, 50000);
-	assert_int_equal(
-		throttled_groups_new(&fixture->slot.run, THRESHOLD_NS, 80, &fixture->throttled), 0);
-	assert_int_equal(cgroup_walk_new(fixture->root->host, "cpu", &fixture->walk), 0);
+	assert_int_equal(throttled_groups_new(&fixture->base.slot.run, THRESHOLD_NS, 80,
+					      &fixture->throttled),
+			 0);
+	assert_int_equal(cgroup_walk_new(fixture->base.root->host, "cpu", &fixture->base.walk), 0);
 	*state = fixture;
 	return 0;
 }
@@ -87,9 +59,7 @@ static int teardown(void **state)
 	struct fixture *fixture = *state;
 
 	throttled_groups_free(fixture->throttled);
-	cgroup_walk_free(fixture->walk);
-	finding_clear(&fixture->last);
-	fake_root_teardown((void **)&fixture->root);
+	cgroup_fixture_teardown(&fixture->base);
 	free(fixture);
 	return 0;
 }
@@ -99,8 +69,8 @@ static void look(struct fixture *fixture)
 	uint64_t boot_ns = (1000 + fixture->second) * NS_PER_S;
 	struct cgroup_walk_group group;
 
-	while (cgroup_walk_next(fixture->walk, &group) == 0)
-		throttled_groups_visit(fixture->throttled, cgroup_walk_version(fixture->walk),
+	while (cgroup_walk_next(fixture->base.walk, &group) == 0)
+		throttled_groups_visit(fixture->throttled, cgroup_walk_version(fixture->base.walk),
 				       &group, boot_ns);
 	throttled_groups_round_end(fixture->throttled, boot_ns);
 }
@@ -110,7 +80,7 @@ static void ten_seconds(struct fixture *fixture, unsigned periods, unsigned thro
 {
 	fixture->periods += periods;
 	fixture->throttled_periods += throttled;
-	fake_file(fixture->root, GROUP "/cpu.stat",
+	fake_file(fixture->base.root, GROUP "/cpu.stat",
 		  "usage_usec 1\nnr_periods %llu\nnr_throttled %llu\n%s %llu\n",
 		  (unsigned long long)fixture->periods,
 		  (unsigned long long)fixture->throttled_periods,
@@ -129,12 +99,12 @@ static void a_whole_window_at_the_share_is_told_and_half_of_it_clears(void **sta
 
 	for (unsigned i = 0; i < 5; i++)
 		ten_seconds(fixture, 100, 90);
-	assert_int_equal(fixture->told, 0);
+	assert_int_equal(fixture->base.told, 0);
 	ten_seconds(fixture, 100, 50); /* one mild fifth: 82 % in all */
-	assert_int_equal(fixture->told, 1);
-	assert_string_equal(fixture->last.type, "CPUThrottled");
-	assert_string_equal(fixture->last.subject, "CPU quota of control group /web");
-	const cJSON *details = json_at(fixture->last.event, "details");
+	assert_int_equal(fixture->base.told, 1);
+	assert_string_equal(fixture->base.last.type, "CPUThrottled");
+	assert_string_equal(fixture->base.last.subject, "CPU quota of control group /web");
+	const cJSON *details = json_at(fixture->base.last.event, "details");
 
 	assert_int_equal(json_u64(details, "periods"), 500);
 	assert_int_equal(json_u64(details, "throttled"), 410);
@@ -145,11 +115,11 @@ static void a_whole_window_at_the_share_is_told_and_half_of_it_clears(void **sta
 	/* A little less is not over yet, and is not told again. */
 	for (unsigned i = 0; i < 5; i++)
 		ten_seconds(fixture, 100, 60);
-	assert_int_equal(fixture->told, 1);
-	assert_int_equal(fixture->cleared, 0);
+	assert_int_equal(fixture->base.told, 1);
+	assert_int_equal(fixture->base.cleared, 0);
 	for (unsigned i = 0; i < 5; i++)
 		ten_seconds(fixture, 100, 30);
-	assert_int_equal(fixture->cleared, 1);
+	assert_int_equal(fixture->base.cleared, 1);
 }
 
 static void less_than_the_share_or_mostly_idle_is_not_told(void **state)
@@ -161,7 +131,7 @@ static void less_than_the_share_or_mostly_idle_is_not_told(void **state)
 	lay_quota(fixture, 60000); /* another window */
 	for (unsigned i = 0; i < 10; i++)
 		ten_seconds(fixture, 40, 40);
-	assert_int_equal(fixture->told, 0);
+	assert_int_equal(fixture->base.told, 0);
 }
 
 static void without_a_quota_nothing_is_read_and_with_another_it_begins_anew(void **state)
@@ -173,15 +143,15 @@ static void without_a_quota_nothing_is_read_and_with_another_it_begins_anew(void
 	lay_quota(fixture, 60000);
 	for (unsigned i = 0; i < 5; i++)
 		ten_seconds(fixture, 100, 100);
-	assert_int_equal(fixture->told, 0);
+	assert_int_equal(fixture->base.told, 0);
 	ten_seconds(fixture, 100, 100);
-	assert_int_equal(fixture->told, 1);
+	assert_int_equal(fixture->base.told, 1);
 	lay_quota(fixture, -1);
 	ten_seconds(fixture, 100, 100);
-	assert_int_equal(fixture->cleared, 1);
+	assert_int_equal(fixture->base.cleared, 1);
 	for (unsigned i = 0; i < 10; i++)
 		ten_seconds(fixture, 100, 100);
-	assert_int_equal(fixture->told, 1);
+	assert_int_equal(fixture->base.told, 1);
 }
 
 static void rounds_that_are_rarer_than_the_threshold_need_but_two(void **state)
@@ -191,15 +161,15 @@ static void rounds_that_are_rarer_than_the_threshold_need_but_two(void **state)
 	ten_seconds(fixture, 100, 100);
 	fixture->second += 90;
 	ten_seconds(fixture, 1000, 900);
-	assert_int_equal(fixture->told, 1);
-	const cJSON *details = json_at(fixture->last.event, "details");
+	assert_int_equal(fixture->base.told, 1);
+	const cJSON *details = json_at(fixture->base.last.event, "details");
 
 	assert_int_equal(json_u64(details, "seconds"), 100);
 	assert_int_equal(json_u64(details, "periods"), 1000);
 	/* Nor is what was before the last threshold part of it. */
 	fixture->second += 90;
 	ten_seconds(fixture, 1000, 300);
-	assert_int_equal(fixture->cleared, 1);
+	assert_int_equal(fixture->base.cleared, 1);
 }
 
 #define V1(name) cmocka_unit_test_setup_teardown(name, setup_v1, teardown)
