@@ -129,27 +129,15 @@ def memory_hierarchy():
     return None, "no memory controller is mounted"
 
 
-class MemoryGroup:
-    """A memory cgroup of its own with a limit, v1 or v2, whichever this host has."""
+class ControlGroup:
+    """A control group of its own in the hierarchy at ROOT, with processes that end with it."""
 
-    def __init__(self, name, megabytes=20):
-        root, self.version = memory_hierarchy()
-        self.path = "/" + name
-        self.folder = root / name
-        self.limit = megabytes << 20
+    def __init__(self, root, name, version):
+        self.version, self.path, self.folder = version, f"/{name}", root / name
         self.processes = []
 
     def __enter__(self):
         self.folder.mkdir()
-        try:
-            if self.version == 1:
-                (self.folder / "memory.limit_in_bytes").write_text(str(self.limit))
-            else:
-                (self.folder / "memory.max").write_text(str(self.limit))
-                (self.folder / "memory.swap.max").write_text("0")
-        except BaseException:
-            self.__exit__()
-            raise
         return self
 
     def spawn(self, script, *arguments):
@@ -160,17 +148,10 @@ class MemoryGroup:
         return process
 
     def sleeper(self):
-        process = self.spawn("import time; time.sleep(600)")
+        """Sleeps, and wakes up all the time: whether it may run can be told."""
+        process = self.spawn("import time\nwhile True: time.sleep(0.01)")
         wait_for(lambda: str(process.pid) in (self.folder / "cgroup.procs").read_text().split(), 10,
-                 "the sleeper has joined its cgroup")
-        return process
-
-    def hog(self, megabytes=64):
-        """Takes more memory than the limit; returns once the kernel has killed it."""
-        process = self.spawn("b = bytearray()\n"
-                             f"for i in range({megabytes}): b += bytearray(b'x' * (1 << 20))")
-        process.wait(30)
-        assert process.returncode == -signal.SIGKILL, f"the hog ended with {process.returncode}"
+                 "the sleeper has joined its group")
         return process
 
     def __exit__(self, *_):
@@ -186,3 +167,33 @@ class MemoryGroup:
         except OSError:
             return False
         return True
+
+
+class MemoryGroup(ControlGroup):
+    """With a limit of its memory, v1 or v2, whichever this host has."""
+
+    def __init__(self, name, megabytes=20):
+        root, version = memory_hierarchy()
+        super().__init__(root, name, version)
+        self.limit = megabytes << 20
+
+    def __enter__(self):
+        super().__enter__()
+        try:
+            if self.version == 1:
+                (self.folder / "memory.limit_in_bytes").write_text(str(self.limit))
+            else:
+                (self.folder / "memory.max").write_text(str(self.limit))
+                (self.folder / "memory.swap.max").write_text("0")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def hog(self, megabytes=64):
+        """Takes more memory than the limit; returns once the kernel has killed it."""
+        process = self.spawn("b = bytearray()\n"
+                             f"for i in range({megabytes}): b += bytearray(b'x' * (1 << 20))")
+        process.wait(30)
+        assert process.returncode == -signal.SIGKILL, f"the hog ended with {process.returncode}"
+        return process

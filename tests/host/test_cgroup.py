@@ -11,7 +11,7 @@ import sys
 
 import pytest
 from containers import Unavailable
-from faults import end_process, only_detector, process_state, wait_for
+from faults import ControlGroup, only_detector, process_state, wait_for
 
 
 def hierarchy(controller, version):
@@ -29,28 +29,8 @@ def hierarchy(controller, version):
     return None
 
 
-class Group:
-    """A control group of its own, with processes that end with it."""
-
-    def __init__(self, root, name, version):
-        self.version, self.path, self.folder = version, f"/{name}", root / name
-        self.processes = []
-
-    def __enter__(self):
-        self.folder.mkdir()
-        return self
-
-    def spawn(self, script, *arguments):
-        join = f"import os; open({str(self.folder / 'cgroup.procs')!r}, 'w').write(str(os.getpid()))\n"
-        process = subprocess.Popen([sys.executable, "-c", join + script, *map(str, arguments)])
-        self.processes.append(process)
-        return process
-
-    def sleeper(self):
-        process = self.spawn("import time\nwhile True: time.sleep(0.01)")
-        wait_for(lambda: str(process.pid) in (self.folder / "cgroup.procs").read_text().split(), 10,
-                 "the sleeper has joined its group")
-        return process
+class Group(ControlGroup):
+    """That can be frozen."""
 
     def freeze(self):
         if self.version == 1:
@@ -73,18 +53,7 @@ class Group:
     def __exit__(self, *_):
         with contextlib.suppress(OSError):
             self.thaw()
-        for process in self.processes:
-            end_process(process)
-        wait_for(self._remove, 10, f"{self.folder} can be removed")
-
-    def _remove(self):
-        try:
-            self.folder.rmdir()
-        except FileNotFoundError:
-            pass
-        except OSError:
-            return False
-        return True
+        super().__exit__()
 
 
 @pytest.fixture(params=[1, 2], ids=["v1", "v2"])
