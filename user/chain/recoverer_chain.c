@@ -7,18 +7,12 @@
  * is not tried again, and an action without an outcome is one that a restart cut off. Its effect is
  * looked for first, and only an idempotent one is then run again.
  */
+#include "chain/journal.h"
 #include "chain/recovery.h"
 
 #include "base/buffer.h"
 
 #define TEXT_MAXIMUM (16 * KIB)
-
-struct action *recovery_last_action(const struct handling *handling)
-{
-	const struct list *actions = &handling->abnormal->status.actions;
-
-	return actions->count ? (struct action *)actions->items + actions->count - 1 : NULL;
-}
 
 /* --- Ends --- */
 
@@ -51,7 +45,7 @@ static void tell_action(const struct action *action, struct buffer *text)
 
 static const char *reason_not_recovered(const struct handling *handling)
 {
-	const struct action *last = recovery_last_action(handling);
+	const struct action *last = journal_last(handling);
 
 	if (!last)
 		return json_at(handling->abnormal->status.context, CONTEXT_RECOVERY_ERRORS)
@@ -112,7 +106,7 @@ static int end_not_recovered(struct handling *handling)
 static int end_dry_run(struct handling *handling)
 {
 	_cleanup_buffer_ struct buffer text = BUFFER(TEXT_MAXIMUM);
-	const struct action *action = recovery_last_action(handling);
+	const struct action *action = journal_last(handling);
 
 	buffer_printf(&text, "dry run; %s would have acted on %s, and nothing was done.",
 		      action->recoverer, action->target);
@@ -124,7 +118,7 @@ static int end_dry_run(struct handling *handling)
 static int end_recovered(struct handling *handling)
 {
 	_cleanup_buffer_ struct buffer text = BUFFER(TEXT_MAXIMUM);
-	const struct action *action = recovery_last_action(handling);
+	const struct action *action = journal_last(handling);
 	struct abnormal_status *status = &handling->abnormal->status;
 
 	if (!status->recoverer)
@@ -184,7 +178,7 @@ int recoverer_chain_go_on(struct handling *handling, enum attempt_end end)
 
 int recoverer_chain_run(struct handling *handling)
 {
-	const struct action *last = recovery_last_action(handling);
+	const struct action *last = journal_last(handling);
 	int r;
 
 	handling_chain_free(handling);

@@ -19,9 +19,6 @@
 
 #include "chain/handling.h"
 
-/* Actions in one Abnormal's journal, well below what the codec accepts. */
-#define ACTIONS_MAXIMUM 256
-
 enum attempt_end {
 	ATTEMPT_NOT_MINE, /* nothing was done, nothing is journalled */
 	ATTEMPT_REFUSED,
@@ -38,7 +35,5 @@ int recovery_take_up(struct handling *handling);
 /* The last action is done, and the agent died while it was verified. */
 int recovery_verify_again(struct handling *handling);
 
-/* The last action of the journal, or NULL. */
-struct action *recovery_last_action(const struct handling *handling);
 /* What the chain does after an attempt that ended so. */
 int recoverer_chain_go_on(struct handling *handling, enum attempt_end end);

@@ -7,27 +7,19 @@
  * A recoverer's words go into its action's message; status.message and status.reason stay the
  * diagnosis until the end, so that a failed attempt never hides the cause.
  */
+#include "chain/journal.h"
 #include "chain/recovery.h"
-
-#include "base/utf8.h"
 
 /* From one look to the next: 0.5 s, 1 s, 2 s … */
 #define LOOK_FIRST_NS (500 * NS_PER_MS)
 #define LOOK_LONGEST_NS (15 * NS_PER_S)
 /* How long what a former agent began may take to end, before it counts as stuck for good. */
 #define FORMER_WITHIN_NS (60 * NS_PER_S)
-/* Of what a recoverer says at once: a whole journal must fit into an Abnormal. */
-#define WORDS_BYTES_MAX ((size_t)2048)
 #define FORMER_LOOK_NS (100 * NS_PER_MS)
 
 static int act(struct handling *handling);
 static int verify_begin(struct handling *handling);
 static int verify_look(struct handling *handling);
-
-static int64_t now_realtime(const struct handling *handling)
-{
-	return clock_realtime(handling->pipeline->options.clock);
-}
 
 static bool dry_run(const struct handling *handling)
 {
@@ -35,80 +27,11 @@ static bool dry_run(const struct handling *handling)
 	       (handling->by_hand && handling->by_hand->dry_run);
 }
 
-/* --- The journal --- */
-
-static int action_say(struct action *action, const char *words)
-{
-	char *both, text[WORDS_BYTES_MAX];
-
-	if (!words || !*words || streq_ptr(action->message, words))
-		return 0;
-	utf8_copy(text, sizeof(text), words);
-	if (!action->message)
-		return string_set(&action->message, text);
-	if (asprintf(&both, "%s; %s", action->message, text) < 0)
-		return -ENOMEM;
-	free(action->message);
-	action->message = both;
-	return 0;
-}
-
-static const char *planned_target(const struct handling *handling)
-{
-	const cJSON *plan = cJSON_GetObjectItemCaseSensitive(handling->abnormal->status.context,
-							     handling->recoverer->name);
-	const char *target = json_string(plan, "target");
-
-	return target ? target : handling->subject;
-}
-
-/* The last entry is as if it had never been made. */
-static void action_take_back(struct handling *handling)
-{
-	struct list *actions = &handling->abnormal->status.actions;
-
-	schema_clear(&action_schema, recovery_last_action(handling));
-	actions->count--;
-}
-
-/* All of it or nothing: an entry without its recoverer would be taken up as an action of before. */
-static int action_append(struct handling *handling, enum action_outcome outcome, const char *words)
-{
-	struct action *action = list_append(&handling->abnormal->status.actions, &action_schema);
-
-	if (!action)
-		return -ENOMEM;
-	action->outcome = (int)outcome;
-	action->intent_time = now_realtime(handling);
-	if (outcome != ACTION_PENDING)
-		action->finish_time = action->intent_time;
-	if (string_set(&action->recoverer, handling->recoverer->name) < 0 ||
-	    string_set(&action->target, planned_target(handling)) < 0 ||
-	    action_say(action, words) < 0) {
-		action_take_back(handling);
-		return -ENOMEM;
-	}
-	return 0;
-}
-
 /* What was intended is not done, or was not for the script, which looked for itself. */
 static void intent_take_back(struct handling *handling)
 {
 	governor_forget(handling->pipeline->governor, handling->recoverer->name, handling->subject);
-	action_take_back(handling);
-}
-
-static int action_finish(struct handling *handling, enum action_outcome outcome, const char *words)
-{
-	struct action *action = recovery_last_action(handling);
-
-	action->outcome = (int)outcome;
-	action->finish_time = now_realtime(handling);
-	if (outcome == ACTION_DONE && !plugin_entry_only_confirms(handling->recoverer))
-		handling->pipeline->counts.actions_done++;
-	else if (outcome == ACTION_FAILED)
-		handling->pipeline->counts.actions_failed++;
-	return action_say(action, words);
+	journal_take_back(handling);
 }
 
 /* --- The end of an attempt --- */
@@ -124,7 +47,7 @@ static int tell_by_hand(struct handling *handling, const char *words)
 	char line[1024];
 
 	snprintf(line, sizeof(line), "By hand, %s on %s: %.700s", handling->recoverer->name,
-		 planned_target(handling), words ? words : "done");
+		 journal_target(handling), words ? words : "done");
 	return handling_add_message(handling, line);
 }
 
@@ -181,7 +104,7 @@ static int refuse(struct handling *handling, const char *why)
 	log_warning("%s: recoverer %s is held back: %s", handling_name(handling),
 		    handling->recoverer->name, why);
 	handling->pipeline->counts.actions_refused++;
-	int r = action_append(handling, ACTION_REFUSED, why);
+	int r = journal_append(handling, ACTION_REFUSED, why);
 	return r < 0 ? r : attempt_over(handling, ATTEMPT_REFUSED, why);
 }
 
@@ -204,8 +127,8 @@ static int pretend(struct handling *handling, const char *words)
 {
 	handling->pipeline->counts.actions_dry_run++;
 	log_info("%s: dry run: %s would act on %s", handling_name(handling),
-		 handling->recoverer->name, planned_target(handling));
-	int r = action_append(handling, ACTION_DRY_RUN, words);
+		 handling->recoverer->name, journal_target(handling));
+	int r = journal_append(handling, ACTION_DRY_RUN, words);
 	return r < 0 ? r : attempt_over(handling, ATTEMPT_DRY_RUN, words);
 }
 
@@ -213,14 +136,14 @@ static int intend(struct handling *handling, const char *words)
 {
 	struct governor *governor = handling->pipeline->governor;
 	int64_t now_ns = (int64_t)clock_boot(handling->pipeline->options.clock);
-	int r = action_append(handling, ACTION_PENDING, words);
+	int r = journal_append(handling, ACTION_PENDING, words);
 
 	if (r < 0)
 		return r;
 	r = governor_note(governor, handling->recoverer->name, handling->subject,
 			  handling->recoverer->disturbs == DISTURBS_NONE, now_ns);
 	if (r < 0) {
-		action_take_back(handling);
+		journal_take_back(handling);
 		return r;
 	}
 	r = handling_commit(handling, NULL, act);
@@ -234,11 +157,11 @@ static int admit(struct handling *handling, const char *words)
 	const struct pipeline *pipeline = handling->pipeline;
 	char why[512];
 
-	if (handling->abnormal->status.actions.count >= ACTIONS_MAXIMUM ||
+	if (handling->abnormal->status.actions.count >= JOURNAL_MAXIMUM ||
 	    !handling_has_room(handling))
 		return refuse_unwritten(handling);
 	if (plugin_entry_only_confirms(handling->recoverer)) {
-		int r = action_append(handling, ACTION_DONE, words);
+		int r = journal_append(handling, ACTION_DONE, words);
 
 		return r < 0 ? r : verify_begin(handling);
 	}
@@ -320,7 +243,7 @@ static int acted(struct handling *handling, struct call_result *result)
 	case CALL_RECOGNISED:
 		r = merge(handling, result->answer, &words);
 		if (r == 0 || r == -EFBIG)
-			r = action_finish(handling, ACTION_DONE, words);
+			r = journal_finish(handling, ACTION_DONE, words);
 		handling->abnormal->status.recoverable = true;
 		return r < 0 ? r : handling_commit(handling, NULL, verify_begin);
 	case CALL_NOT_MINE:
@@ -334,16 +257,16 @@ static int acted(struct handling *handling, struct call_result *result)
 			 result->explanation ? result->explanation : "");
 		governor_forget(handling->pipeline->governor, handling->recoverer->name,
 				handling->subject);
-		r = action_finish(handling, ACTION_REFUSED, text);
+		r = journal_finish(handling, ACTION_REFUSED, text);
 		return r < 0 ? r
 			     : attempt_over(handling, ATTEMPT_REFUSED,
-					    recovery_last_action(handling)->message);
+					    journal_last(handling)->message);
 	case CALL_ERROR:
 		break;
 	}
 	log_warning("%s: recoverer %s failed: %s", handling_name(handling),
 		    handling->recoverer->name, result->error ? result->error : "it gave no reason");
-	r = action_finish(handling, ACTION_FAILED, result->error);
+	r = journal_finish(handling, ACTION_FAILED, result->error);
 	return r < 0 ? r : attempt_over(handling, ATTEMPT_FAILED, result->error);
 }
 
@@ -355,7 +278,7 @@ static int act(struct handling *handling)
 		return handling_take_cleared(handling);
 	}
 	log_info("%s: %s acts on %s", handling_name(handling), handling->recoverer->name,
-		 recovery_last_action(handling)->target);
+		 journal_last(handling)->target);
 	return handling_call(handling, handling->recoverer, STEP_RECOVER, acted);
 }
 
@@ -377,33 +300,33 @@ static bool is_over(const struct handling *handling)
 
 static int verified(struct handling *handling, const char *words)
 {
-	struct action *action = recovery_last_action(handling);
+	struct action *action = journal_last(handling);
 	int r = 0;
 
 	action->verification = VERIFICATION_VERIFIED;
 	if (action->outcome == ACTION_PENDING)
-		r = action_finish(
+		r = journal_finish(
 			handling, ACTION_DONE,
 			"the agent was restarted while this was done, and its effect is there");
 	if (r == 0)
-		r = action_say(action, words);
+		r = journal_say(action, words);
 	return r < 0 ? r : attempt_over(handling, ATTEMPT_VERIFIED, action->message);
 }
 
 static int not_verified(struct handling *handling, const char *why)
 {
-	struct action *action = recovery_last_action(handling);
+	struct action *action = journal_last(handling);
 	int r = 0;
 
 	log_warning("%s: the effect of %s is not proven: %s", handling_name(handling),
 		    action->recoverer, why);
 	action->verification = VERIFICATION_NOT_VERIFIED;
 	if (action->outcome == ACTION_PENDING)
-		r = action_finish(
+		r = journal_finish(
 			handling, ACTION_UNKNOWN,
 			"the agent was restarted while this was done; it is not run a second time");
 	if (r == 0)
-		r = action_say(action, why);
+		r = journal_say(action, why);
 	return r < 0 ? r : attempt_over(handling, ATTEMPT_NOT_VERIFIED, action->message);
 }
 
@@ -478,8 +401,8 @@ static int verify_begin(struct handling *handling)
 
 static int outcome_unknown(struct handling *handling, const char *why)
 {
-	struct action *action = recovery_last_action(handling);
-	int r = action_finish(handling, ACTION_UNKNOWN, why);
+	struct action *action = journal_last(handling);
+	int r = journal_finish(handling, ACTION_UNKNOWN, why);
 
 	log_warning("%s: whether %s acted before the restart of the agent is unknown: %s",
 		    handling_name(handling), action->recoverer, why);
@@ -489,8 +412,7 @@ static int outcome_unknown(struct handling *handling, const char *why)
 
 static int act_again(struct handling *handling)
 {
-	int r = action_say(recovery_last_action(handling),
-			   "begun again after a restart of the agent");
+	int r = journal_say(journal_last(handling), "begun again after a restart of the agent");
 
 	return r < 0 ? r : handling_commit(handling, NULL, act);
 }
@@ -517,7 +439,7 @@ static struct plugin_entry *journalled_recoverer(const struct handling *handling
 {
 	struct plugin_entry *entry =
 		registry_find(handling->pipeline->options.registry, PLUGIN_RECOVERER,
-			      recovery_last_action(handling)->recoverer);
+			      journal_last(handling)->recoverer);
 
 	return entry && !entry->refusal ? entry : NULL;
 }
@@ -562,10 +484,11 @@ int recovery_verify_again(struct handling *handling)
 	struct plugin_entry *entry = journalled_recoverer(handling);
 
 	if (!entry) {
-		struct action *action = recovery_last_action(handling);
+		struct action *action = journal_last(handling);
 
 		action->verification = VERIFICATION_NOT_VERIFIED;
-		int r = action_say(action, "the recoverer that could verify it is no longer there");
+		int r = journal_say(action,
+				    "the recoverer that could verify it is no longer there");
 		return r < 0 ? r : recoverer_chain_go_on(handling, ATTEMPT_NOT_VERIFIED);
 	}
 	attempt_begin(handling, entry);
@@ -574,13 +497,13 @@ int recovery_verify_again(struct handling *handling)
 
 int recoverer_give_up_unfinished(struct handling *handling)
 {
-	struct action *action = recovery_last_action(handling);
+	struct action *action = journal_last(handling);
 
 	if (!action || action->outcome != ACTION_PENDING)
 		return 0;
 	action->outcome = ACTION_UNKNOWN;
-	action->finish_time = now_realtime(handling);
-	int r = action_say(action, "started by hand; the agent was restarted while it was done");
+	action->finish_time = clock_realtime(handling->pipeline->options.clock);
+	int r = journal_say(action, "started by hand; the agent was restarted while it was done");
 	return r < 0 ? r : handling_write_soon(handling);
 }
 
