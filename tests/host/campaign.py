@@ -23,7 +23,7 @@ import sys
 import time
 
 from conftest import LIFEBOAT, Agent
-from faults import MemoryGroup, end_process, only_detector, wait_for
+from faults import MemoryGroup, bpf_file_system, end_process, only_detector, wait_for
 from test_kernel_log import log, unlimited
 
 CUSTOM = """
@@ -46,7 +46,6 @@ esac
 READER = "#!/bin/sh\n# lifeboat: sources=Custom\ncat > /dev/null\nexit 0\n"
 
 REPEATED = 2  # groups in which several processes are killed for memory
-LOOPING = "k9loop"
 REST_EVERY = 25  # kills; then the agent may work off what has come together
 BACKLOG = 30
 PATIENCE = 60  # seconds in which at least one Abnormal must end
@@ -65,7 +64,9 @@ class Campaign:
         self.folder = pathlib.Path(folder)
         self.kills, self.seed, self.seconds, self.tell = kills, seed, seconds, tell
         self.chance = random.Random(seed)
+        # In the names of all that is made: a node may have more than one campaign.
         self.marker = f"k9-{os.getpid()}"
+        self.looping, self.crashing = f"k9l{os.getpid()}", f"k9c{os.getpid()}-"
         self.killed = collections.Counter()
         self.problems = []
         self.lost_by_detectors = 0
@@ -80,7 +81,7 @@ class Campaign:
         detectors = {**only_detector("oom"), "process_crash": {}, "kernel_log": {"builtin": False, "rules": [rule]}}
         # The groups are gone at once: whether their processes stay below the limit cannot be seen for long.
         return {"detectors": detectors, "pipeline": {"parallel": 4, "liveMaximum": 10000},
-                "recoverers": {"oom-settled": {"verifyWithin": "1s"}}}
+                "recoverers": {"oom-settled": {"verifyWithin": "1s"}}, "store": {"retentionCount": 1000000}}
 
     def scripts(self):
         folder = self.agent.folder
@@ -258,7 +259,7 @@ class Campaign:
 
     def run(self):
         try:
-            with unlimited(), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as self.notified:
+            with bpf_file_system(), unlimited(), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as self.notified:
                 self.notified.bind(str(self.folder / "notify"))
                 return self.run_inside()
         finally:
@@ -446,19 +447,19 @@ def crash(name):
     assert forked(work) == signal.SIGSEGV
 
 
-def make_crash(*_):
+def make_crash(campaign, *_):
     number = 0
     while True:
-        name = f"k9c{number}"
+        name = f"{campaign.crashing}{number}"
         number += 1
         crash(name)
         yield {"program": name}
 
 
-def make_loop(*_):
+def make_loop(campaign, *_):
     while True:
-        crash(LOOPING)
-        yield {"program": LOOPING}
+        crash(campaign.looping)
+        yield {"program": campaign.looping}
 
 
 def make_line(campaign, *_):
@@ -532,11 +533,11 @@ class Verdict:
 
     def loop(self):
         """A crash in a loop is counted alone, in the loop, or in both: at least once."""
-        made = len(self.faults["make_loop"])
+        made, looping = len(self.faults["make_loop"]), self.campaign.looping
         told = sum(item["status"]["occurrences"]["count"] for item in self.items
-                   if detector_of(item) == "process_crash" and details_of(item)["program"].split()[0] == LOOPING)
+                   if detector_of(item) == "process_crash" and details_of(item)["program"].split()[0] == looping)
         if told < made:
-            self.lost.append(f"{LOOPING}: {made} made, {told} told")
+            self.lost.append(f"{looping}: {made} made, {told} told")
 
     def others(self):
         """No process of the agent's own has crashed, its store worker and supervisors included."""

@@ -11,9 +11,15 @@ import tempfile
 
 import pytest
 from containers import Containerd, Unavailable
-from faults import end_process, wait_for
+from faults import bpf_file_system, end_process, wait_for
 
 LIFEBOAT = os.environ.get("LIFEBOAT", str(pathlib.Path(__file__).parents[2] / "build/lifeboat"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def pinned_beyond_the_agent():
+    with bpf_file_system() if os.geteuid() == 0 else contextlib.nullcontext():
+        yield
 
 
 def pytest_collection_modifyitems(items):

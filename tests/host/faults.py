@@ -116,6 +116,19 @@ class Filesystem:
             run("losetup", "--detach", self.device, check=False)
 
 
+@contextlib.contextmanager
+def bpf_file_system():
+    """Where the agent pins what outlives it: mounted meanwhile, where it is not anyway."""
+    if os.path.ismount("/sys/fs/bpf"):
+        yield
+        return
+    run("mount", "-t", "bpf", "bpf", "/sys/fs/bpf")
+    try:
+        yield
+    finally:
+        run("umount", "/sys/fs/bpf")
+
+
 def memory_hierarchy():
     """(folder, version) of the memory controller, or (None, reason)."""
     for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines():

@@ -18,12 +18,6 @@ pytestmark = pytest.mark.skipif(memory_hierarchy()[0] is None, reason=f"{memory_
 WATCHED = {**only_detector("oom"), "process_crash": {}}
 
 
-@pytest.fixture(autouse=True)
-def bpffs():
-    if not any(" /sys/fs/bpf bpf " in line for line in pathlib.Path("/proc/mounts").read_text().splitlines()):
-        run("mount", "-t", "bpf", "bpf", "/sys/fs/bpf")
-
-
 def when(text):
     """Seconds since the epoch of an RFC 3339 time."""
     return datetime.datetime.fromisoformat(text[:26].rstrip("Z") + "+00:00").timestamp()
