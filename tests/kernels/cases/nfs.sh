@@ -24,7 +24,8 @@ nfs_serve() {
 
 nfs_silent() {
 	nfs_serve
-	mount -t nfs4 -o addr=127.0.0.1,clientaddr=127.0.0.1,vers=4.2,hard,timeo=20,retrans=2 \
+	# Again and again: in a slow guest one that has served before may not be up again yet.
+	wait_until 60 mount -t nfs4 -o addr=127.0.0.1,clientaddr=127.0.0.1,vers=4.2,hard,timeo=20,retrans=2 \
 		127.0.0.1:/ /tmp/nfs || broken "mount 127.0.0.1:/"
 	ls -l /tmp/nfs
 	ip link set lo down
