@@ -170,7 +170,7 @@ static int retrieved_start(struct retrieval *retrieval, const char *text, size_t
 		if (r < 0)
 			return r;
 		TAKE_PTR(abnormal);
-		pipeline_add_ended(pipeline, handling, INT64_MIN / 2);
+		pipeline_add_ended(pipeline, handling, INT64_MIN / 2, INT64_MIN / 2);
 		/* Nothing is under way for what was not at hand. */
 		r = recoverer_give_up_unfinished(handling);
 		if (r < 0)

@@ -20,7 +20,7 @@
 #include "core/phase.h"
 
 /* Ended Abnormals that are kept at hand for cooldown, late clearing and recovery by hand. */
-#define ENDED_MAXIMUM 256
+#define ENDED_MAXIMUM STORE_RECENT_MAXIMUM
 /* status.context[CONTEXT_CLEARED]: {time} when the detector stopped seeing the fault. */
 #define CONTEXT_CLEARED "cleared"
 #define CONTEXT_DIAGNOSIS_ERRORS "diagnosisErrors"
@@ -63,6 +63,7 @@ struct handling {
 	char fingerprint[FINGERPRINT_SIZE];
 	char *subject;
 	int64_t ended_boot_ns; /* when it ended, once it has */
+	int64_t heard_boot_ns; /* and when its fault was heard of last since */
 	bool ended;
 	bool active; /* has its turn: one of `parallel`, the only one of its subject */
 	bool removed; /* deleted or forgotten: nothing goes on from here */
@@ -227,9 +228,11 @@ struct handling *pipeline_lookup_fingerprint(struct pipeline *pipeline, const ch
 void pipeline_add_live(struct pipeline *pipeline, struct handling *handling);
 /* Out of the table; whatever is under way for it is ended. */
 void pipeline_take_off(struct pipeline *pipeline, struct handling *handling);
-/* An ended Abnormal from the store joins those at hand. */
-void pipeline_add_ended(struct pipeline *pipeline, struct handling *handling,
-			int64_t ended_boot_ns);
+/* An ended Abnormal joins those at hand, of which the one goes that was heard of longest ago. */
+void pipeline_add_ended(struct pipeline *pipeline, struct handling *handling, int64_t ended_boot_ns,
+			int64_t heard_boot_ns);
+/* Its fault was seen once more: an ended one stays at hand for longer. */
+void pipeline_heard_of(struct pipeline *pipeline, struct handling *handling);
 bool pipeline_subject_busy(const struct pipeline *pipeline, const char *subject);
 
 /* --- by_hand.c --- */

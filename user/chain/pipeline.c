@@ -163,7 +163,7 @@ static void ended_remove(struct pipeline *pipeline, struct handling *handling)
 	handling_unref(handling);
 }
 
-/* The oldest goes that has nothing left to write and that nobody works on. */
+/* Who was heard of longest ago goes, of those with nothing left to write, and on which nobody works. */
 static void ended_limit(struct pipeline *pipeline)
 {
 	struct handling *handling, *next;
@@ -176,18 +176,37 @@ static void ended_limit(struct pipeline *pipeline)
 	}
 }
 
-void pipeline_add_ended(struct pipeline *pipeline, struct handling *handling, int64_t ended_boot_ns)
+static void ended_insert(struct pipeline *pipeline, struct handling *handling,
+			 int64_t heard_boot_ns)
 {
-	const struct handling *last = TAILQ_LAST(&pipeline->ended, handlings);
+	struct handling *before;
 
+	handling->heard_boot_ns = heard_boot_ns;
+	TAILQ_FOREACH_REVERSE (before, &pipeline->ended, handlings, entry)
+		if (before->heard_boot_ns <= heard_boot_ns)
+			break;
+	if (before)
+		TAILQ_INSERT_AFTER(&pipeline->ended, before, handling, entry);
+	else
+		TAILQ_INSERT_HEAD(&pipeline->ended, handling, entry);
+}
+
+void pipeline_add_ended(struct pipeline *pipeline, struct handling *handling, int64_t ended_boot_ns,
+			int64_t heard_boot_ns)
+{
 	ended_limit(pipeline);
 	handling->ended = handling->announced = true;
 	handling->ended_boot_ns = ended_boot_ns;
-	if (last && last->ended_boot_ns > ended_boot_ns)
-		TAILQ_INSERT_HEAD(&pipeline->ended, handling, entry);
-	else
-		TAILQ_INSERT_TAIL(&pipeline->ended, handling, entry);
+	ended_insert(pipeline, handling, heard_boot_ns);
 	pipeline->ended_count++;
+}
+
+void pipeline_heard_of(struct pipeline *pipeline, struct handling *handling)
+{
+	if (!handling->ended)
+		return;
+	TAILQ_REMOVE(&pipeline->ended, handling, entry);
+	ended_insert(pipeline, handling, (int64_t)clock_boot(pipeline->options.clock));
 }
 
 void pipeline_take_off(struct pipeline *pipeline, struct handling *handling)
@@ -306,7 +325,8 @@ static int handling_ended(struct handling *handling)
 	handling->active = false;
 	live_count_changed(pipeline, -1, -1);
 	TAILQ_REMOVE(&pipeline->live, handling, entry);
-	pipeline_add_ended(pipeline, handling, (int64_t)clock_boot(pipeline->options.clock));
+	int64_t now_ns = (int64_t)clock_boot(pipeline->options.clock);
+	pipeline_add_ended(pipeline, handling, now_ns, now_ns);
 	pipeline_schedule(pipeline);
 	return 0;
 }
@@ -400,7 +420,8 @@ static int resume_ended(struct pipeline *pipeline, struct abnormal **abnormal)
 		return r;
 	*abnormal = NULL;
 	pipeline_add_ended(pipeline, handling,
-			   boot_of_realtime(pipeline, ended_realtime(handling->abnormal)));
+			   boot_of_realtime(pipeline, ended_realtime(handling->abnormal)),
+			   boot_of_realtime(pipeline, abnormal_latest_time(handling->abnormal)));
 	return recoverer_give_up_unfinished(handling);
 }
 
@@ -436,6 +457,8 @@ void pipeline_resume(struct pipeline *pipeline, struct store_loaded *loaded)
 				 ((*abnormal)->status.phase != PHASE_CREATED) == begun)
 				resume_failed(*abnormal, resume_live(pipeline, abnormal));
 		}
+	for (size_t i = loaded->acted_count; i-- > 0;)
+		resume_failed(loaded->acted[i], remember_actions(pipeline, loaded->acted[i]));
 	/* Newest first there, newest last here. */
 	for (size_t i = loaded->recent_count; i-- > 0;)
 		if (loaded->recent[i])

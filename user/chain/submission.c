@@ -33,14 +33,6 @@ static int uid_set(char **member)
 	return string_set(member, text);
 }
 
-/* What a submitter says of the handling does not count: the pipeline alone keeps the status. */
-static void status_clear(struct abnormal *abnormal)
-{
-	for (size_t i = 0; i < abnormal_schema.field_count; i++)
-		if (streq(abnormal_schema.fields[i].name, "status"))
-			schema_clear(abnormal_schema.fields[i].schema, &abnormal->status);
-}
-
 static int label_set(struct abnormal *abnormal, const char *name, const char *value)
 {
 	cJSON **labels = &abnormal->metadata.labels;
@@ -86,7 +78,8 @@ static int defaults_set(struct pipeline *pipeline, struct abnormal *abnormal)
 {
 	struct metadata *metadata = &abnormal->metadata;
 
-	status_clear(abnormal);
+	/* What a submitter says of the handling does not count: the pipeline alone keeps the status. */
+	abnormal_clear_status(abnormal);
 	metadata->creation_timestamp = clock_realtime(pipeline->options.clock);
 	if (!metadata->namespace && string_set(&metadata->namespace, NAMESPACE_DEFAULT) < 0)
 		return -ENOMEM;
@@ -165,7 +158,6 @@ static int waiter_add(struct handling *handling, const struct submission *submis
 	return 0;
 }
 
-/* One more sighting. It also tells that the fault is not over, whatever was heard before. */
 /*
  * An ended Abnormal whose fault is back tells of it as it was seen last: who waited the first time
  * may be long gone, and a repair by hand would find nothing to do, and call that proof.
@@ -184,6 +176,7 @@ static int take_sighting(struct handling *handling, const struct abnormal *seen)
 	return 0;
 }
 
+/* One more sighting. It also tells that the fault is not over, whatever was heard before. */
 static int fold(struct handling *handling, const struct submission *submission,
 		enum submit_result how)
 {
@@ -198,6 +191,7 @@ static int fold(struct handling *handling, const struct submission *submission,
 		r = waiter_add(handling, submission, how);
 	if (r < 0)
 		return r;
+	pipeline_heard_of(pipeline, handling);
 	handling->cleared = false;
 	cJSON_DeleteItemFromObjectCaseSensitive(handling->abnormal->status.context,
 						CONTEXT_CLEARED);
@@ -280,7 +274,10 @@ static int fold_known(struct handling *known, const struct submission *submissio
 {
 	int r = waiter_add(known, submission, known->ended ? SUBMIT_COOLDOWN : SUBMIT_FOLDED);
 
-	return r < 0 ? r : handling_write_soon(known);
+	if (r < 0)
+		return r;
+	pipeline_heard_of(known->pipeline, known);
+	return handling_write_soon(known);
 }
 
 static int decide(struct pipeline *pipeline, struct submission *submission)

@@ -131,6 +131,39 @@ int abnormal_set_condition(struct abnormal *abnormal, enum condition_type type,
 	return 0;
 }
 
+int64_t abnormal_latest_time(const struct abnormal *abnormal)
+{
+	const struct condition *conditions = abnormal->status.conditions.items;
+	const struct occurrences *occurrences = abnormal->status.occurrences;
+	int64_t latest = abnormal->metadata.creation_timestamp;
+
+	for (size_t i = 0; i < abnormal->status.conditions.count; i++)
+		latest = MAX(latest, conditions[i].last_transition_time);
+	return occurrences ? MAX(latest, occurrences->last_time) : latest;
+}
+
+static void part_clear(struct abnormal *abnormal, const char *name, void *part)
+{
+	for (size_t i = 0; i < abnormal_schema.field_count; i++)
+		if (streq(abnormal_schema.fields[i].name, name))
+			schema_clear(abnormal_schema.fields[i].schema, part);
+}
+
+void abnormal_clear_status(struct abnormal *abnormal)
+{
+	part_clear(abnormal, "status", &abnormal->status);
+}
+
+void abnormal_keep_actions(struct abnormal *abnormal)
+{
+	struct list actions = abnormal->status.actions;
+
+	abnormal->status.actions = (struct list){};
+	abnormal_clear_status(abnormal);
+	part_clear(abnormal, "spec", &abnormal->spec);
+	abnormal->status.actions = actions;
+}
+
 int string_set(char **member, const char *text)
 {
 	char *copy = text ? strdup(text) : NULL;

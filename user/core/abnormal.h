@@ -303,6 +303,18 @@ int abnormal_set_condition(struct abnormal *abnormal, enum condition_type type,
 			   enum condition_status status, const char *reason, const char *message,
 			   int64_t now_realtime_ns);
 
+/*
+ * The latest instant that it tells of, in nanoseconds of the wall clock: its creation, a condition's
+ * change, or the last sighting.
+ */
+int64_t abnormal_latest_time(const struct abnormal *abnormal);
+
+/* Clears the status, as of one that nobody has handled. */
+void abnormal_clear_status(struct abnormal *abnormal);
+
+/* Clears all but metadata and status.actions: who it was, and what was done to it. */
+void abnormal_keep_actions(struct abnormal *abnormal);
+
 /* Replaces a string member by a copy of TEXT (NULL clears it). Returns 0 or -ENOMEM. */
 int string_set(char **member, const char *text);
 

@@ -6,7 +6,7 @@
 
 struct loading {
 	struct store_loaded loaded;
-	size_t live_capacity, recent_capacity;
+	size_t live_capacity, recent_capacity, acted_capacity;
 };
 
 /*

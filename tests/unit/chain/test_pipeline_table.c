@@ -132,6 +132,45 @@ static void a_record_of_the_kernel_that_is_read_again_counts_once_also_after_a_r
 	assert_int_equal(count_of(bench, first.name), 4);
 }
 
+/* Without a process of any plug-in. */
+static void end_others(struct bench *bench, unsigned from, unsigned to)
+{
+	char name[32];
+
+	for (unsigned i = from; i < to; i++) {
+		snprintf(name, sizeof(name), "other-%u", i);
+		handle(bench, fault(bench, "Custom", name, NULL, "",
+				    "\"skipDiagnosis\":true,\"skipRecovery\":true,"
+				    "\"assignedInformationCollectors\":[{\"name\":\"none\"}]"));
+	}
+}
+
+static enum submit_result hear(struct bench *bench, const char *record)
+{
+	struct abnormal *abnormal = of_record(bench, record);
+
+	abnormal->spec.kernel_event->time = bench_realtime(bench);
+	return submit(bench, abnormal).how;
+}
+
+static void what_is_heard_of_stays_at_hand_however_many_end_meanwhile(void **state)
+{
+	struct bench *bench = *state;
+	struct submitted first = submit(bench, of_record(bench, "ring:40"));
+	unsigned i = STORE_RECENT_MAXIMUM - 8;
+
+	wait_ended(bench, first.name);
+	end_others(bench, 0, i);
+	assert_int_equal(hear(bench, "ring:80"), SUBMIT_COOLDOWN);
+	end_others(bench, i, i + 32);
+	assert_int_equal(hear(bench, "ring:80"), SUBMIT_COOLDOWN);
+	end_others(bench, i + 32, i + 64);
+	bench_restart(bench);
+	end_others(bench, i + 64, i + 72);
+	assert_int_equal(hear(bench, "ring:80"), SUBMIT_COOLDOWN);
+	assert_int_equal(count_of(bench, first.name), 2);
+}
+
 static void in_the_cooldown_a_fault_is_counted_and_after_it_it_is_a_new_one(void **state)
 {
 	struct bench *bench = *state;
@@ -528,6 +567,7 @@ int main(int argc, char **argv)
 		UNIT(without_a_name_the_same_words_are_the_same_fault),
 		UNIT(ten_thousand_repeats_are_one_abnormal_with_that_count_and_few_writes),
 		UNIT(a_record_of_the_kernel_that_is_read_again_counts_once_also_after_a_restart),
+		UNIT(what_is_heard_of_stays_at_hand_however_many_end_meanwhile),
 		UNIT(in_the_cooldown_a_fault_is_counted_and_after_it_it_is_a_new_one),
 		UNIT(one_subject_is_handled_one_at_a_time_and_others_in_parallel),
 		UNIT(no_more_than_parallel_are_handled_at_once),

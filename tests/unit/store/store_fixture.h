@@ -38,7 +38,8 @@ struct fixture {
 	unsigned ready, recovered, medium_calls, refused;
 	enum store_medium medium;
 	char reason[640];
-	size_t live_count, recent_count, recovered_count, removed_count;
+	size_t live_count, recent_count, acted_count, recovered_count, removed_count;
+	char acted_recoverer[64];
 	char live[NAMES_MAX][64], recovered_names[NAMES_MAX][64], removed[NAMES_MAX][64];
 	char *positions;
 	struct abnormal *kept[NAMES_MAX]; /* live ones that the owner writes again in memory */
@@ -88,6 +89,12 @@ static inline void on_ready(void *userdata, struct store_loaded *loaded)
 	f->ready++;
 	f->live_count = copy_names(f->live, loaded);
 	f->recent_count = loaded->recent_count;
+	f->acted_count = loaded->acted_count;
+	if (loaded->acted_count) {
+		const struct action *actions = loaded->acted[0]->status.actions.items;
+
+		snprintf(f->acted_recoverer, sizeof(f->acted_recoverer), "%s", actions->recoverer);
+	}
 	free(f->positions);
 	f->positions = json_print(loaded->positions);
 }
@@ -159,7 +166,8 @@ static inline void start(struct fixture *f)
 
 	handlers.userdata = f;
 	f->ready = f->recovered = f->medium_calls = f->refused = 0;
-	f->live_count = f->recent_count = f->removed_count = f->written = f->failed = 0;
+	f->live_count = f->recent_count = f->acted_count = f->removed_count = f->written =
+		f->failed = 0;
 	f->reason[0] = '\0';
 	assert_int_equal(store_start(&f->options, &handlers, &f->store), 0);
 }

@@ -258,6 +258,29 @@ static void another_object_of_the_same_name_starts_a_new_history(void **state)
 	assert_int_equal(store_counts(f->store)->abnormals, 1);
 }
 
+static void of_many_that_ended_the_last_are_handed_over_whole_and_the_others_with_their_actions(
+	void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_abnormal_ struct abnormal *acted = make("acted", PHASE_FAILED);
+	struct action *action = list_append(&acted->status.actions, &action_schema);
+	char name[32];
+
+	assert_non_null(action);
+	assert_int_equal(string_set(&action->recoverer, "fix-it"), 0);
+	start_ready(f);
+	write_of(f, acted, "NotRecovered");
+	for (unsigned i = 0; i < STORE_RECENT_MAXIMUM + 10; i++) {
+		snprintf(name, sizeof(name), "a-%u", i);
+		write_one(f, name, PHASE_FAILED, "NotIdentified");
+	}
+	restart(f);
+	assert_int_equal(store_counts(f->store)->abnormals, STORE_RECENT_MAXIMUM + 11);
+	assert_int_equal(f->recent_count, STORE_RECENT_MAXIMUM);
+	assert_int_equal(f->acted_count, 1);
+	assert_string_equal(f->acted_recoverer, "fix-it");
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -272,6 +295,8 @@ int main(int argc, char **argv)
 		STORE_TEST(retention_by_count_removes_the_oldest_that_ended),
 		STORE_TEST(retention_by_age_removes_those_that_ended_long_ago),
 		STORE_TEST(another_object_of_the_same_name_starts_a_new_history),
+		STORE_TEST(
+			of_many_that_ended_the_last_are_handed_over_whole_and_the_others_with_their_actions),
 	};
 	int status;
 
