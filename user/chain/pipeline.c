@@ -353,16 +353,6 @@ int pipeline_proceed(struct handling *handling)
 
 /* --- After a start --- */
 
-static int64_t ended_realtime(const struct abnormal *abnormal)
-{
-	const struct condition *conditions = abnormal->status.conditions.items;
-	int64_t latest = abnormal->metadata.creation_timestamp;
-
-	for (size_t i = 0; i < abnormal->status.conditions.count; i++)
-		latest = MAX(latest, conditions[i].last_transition_time);
-	return latest;
-}
-
 /* An instant of the wall clock on the boot clock, where one before the boot is negative. */
 static int64_t boot_of_realtime(const struct pipeline *pipeline, int64_t realtime_ns)
 {
@@ -420,7 +410,7 @@ static int resume_ended(struct pipeline *pipeline, struct abnormal **abnormal)
 		return r;
 	*abnormal = NULL;
 	pipeline_add_ended(pipeline, handling,
-			   boot_of_realtime(pipeline, ended_realtime(handling->abnormal)),
+			   boot_of_realtime(pipeline, abnormal_changed_time(handling->abnormal)),
 			   boot_of_realtime(pipeline, abnormal_latest_time(handling->abnormal)));
 	return recoverer_give_up_unfinished(handling);
 }

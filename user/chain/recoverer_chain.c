@@ -7,10 +7,10 @@
  * is not tried again, and an action without an outcome is one that a restart cut off. Its effect is
  * looked for first, and only an idempotent one is then run again.
  */
-#include "chain/journal.h"
 #include "chain/recovery.h"
 
 #include "base/buffer.h"
+#include "chain/journal.h"
 
 #define TEXT_MAXIMUM (16 * KIB)
 

@@ -7,8 +7,9 @@
  * A recoverer's words go into its action's message; status.message and status.reason stay the
  * diagnosis until the end, so that a failed attempt never hides the cause.
  */
-#include "chain/journal.h"
 #include "chain/recovery.h"
+
+#include "chain/journal.h"
 
 /* From one look to the next: 0.5 s, 1 s, 2 s … */
 #define LOOK_FIRST_NS (500 * NS_PER_MS)

@@ -131,14 +131,24 @@ int abnormal_set_condition(struct abnormal *abnormal, enum condition_type type,
 	return 0;
 }
 
-int64_t abnormal_latest_time(const struct abnormal *abnormal)
+int64_t abnormal_changed_time(const struct abnormal *abnormal)
 {
 	const struct condition *conditions = abnormal->status.conditions.items;
-	const struct occurrences *occurrences = abnormal->status.occurrences;
 	int64_t latest = abnormal->metadata.creation_timestamp;
 
 	for (size_t i = 0; i < abnormal->status.conditions.count; i++)
 		latest = MAX(latest, conditions[i].last_transition_time);
+	return latest;
+}
+
+int64_t abnormal_latest_time(const struct abnormal *abnormal)
+{
+	const struct action *actions = abnormal->status.actions.items;
+	const struct occurrences *occurrences = abnormal->status.occurrences;
+	int64_t latest = abnormal_changed_time(abnormal);
+
+	for (size_t i = 0; i < abnormal->status.actions.count; i++)
+		latest = MAX(latest, MAX(actions[i].intent_time, actions[i].finish_time));
 	return occurrences ? MAX(latest, occurrences->last_time) : latest;
 }
 

@@ -303,10 +303,10 @@ int abnormal_set_condition(struct abnormal *abnormal, enum condition_type type,
 			   enum condition_status status, const char *reason, const char *message,
 			   int64_t now_realtime_ns);
 
-/*
- * The latest instant that it tells of, in nanoseconds of the wall clock: its creation, a condition's
- * change, or the last sighting.
- */
+/* When it last changed, in nanoseconds of the wall clock: its creation, or a condition's change. */
+int64_t abnormal_changed_time(const struct abnormal *abnormal);
+
+/* The same, or when it was heard of since: the last sighting, or an action, also one by hand. */
 int64_t abnormal_latest_time(const struct abnormal *abnormal);
 
 /* Clears the status, as of one that nobody has handled. */

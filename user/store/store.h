@@ -46,20 +46,20 @@ struct store_counts {
 	uint64_t abnormals, writes, write_errors, pending, commits, bytes;
 };
 
-/* The state found at start. */
 /* Of those that have ended, so many are handed over whole. */
 #define STORE_RECENT_MAXIMUM 256
 
+/* The state found at start. */
 struct store_loaded {
 	struct abnormal **live; /* not final; the callee takes each it wants with TAKE_PTR */
 	size_t live_count;
 	/*
 	 * Final ones that ended within the options' history_ns, those that were heard of last (an
-	 * end, a sighting), the latest first (for cooldown); at most STORE_RECENT_MAXIMUM.
+	 * end, a sighting, an action), the latest first (for cooldown); at most STORE_RECENT_MAXIMUM.
 	 */
 	struct abnormal **recent;
 	size_t recent_count;
-	/* The others of those that something was done to, the latest first: abnormal_keep_actions. */
+	/* The others of those that something was done to: abnormal_keep_actions. */
 	struct abnormal **acted;
 	size_t acted_count;
 	cJSON *positions; /* {source: position} */
