@@ -263,19 +263,25 @@ static void of_many_that_ended_the_last_are_handed_over_whole_and_the_others_wit
 {
 	struct fixture *f = *state;
 	_cleanup_abnormal_ struct abnormal *acted = make("acted", PHASE_FAILED);
-	struct action *action = list_append(&acted->status.actions, &action_schema);
+	_cleanup_abnormal_ struct abnormal *by_hand = make("by-hand", PHASE_FAILED);
+	struct action *action = list_append(&acted->status.actions, &action_schema),
+		      *begun = list_append(&by_hand->status.actions, &action_schema);
 	char name[32];
 
-	assert_non_null(action);
+	assert_true(action && begun);
 	assert_int_equal(string_set(&action->recoverer, "fix-it"), 0);
+	assert_int_equal(string_set(&begun->recoverer, "by-hand"), 0);
+	/* As old as the other, but something was begun with it since. */
+	begun->intent_time = by_hand->metadata.creation_timestamp + 3600 * (int64_t)NS_PER_S;
 	start_ready(f);
+	write_of(f, by_hand, "NotRecovered");
 	write_of(f, acted, "NotRecovered");
 	for (unsigned i = 0; i < STORE_RECENT_MAXIMUM + 10; i++) {
 		snprintf(name, sizeof(name), "a-%u", i);
 		write_one(f, name, PHASE_FAILED, "NotIdentified");
 	}
 	restart(f);
-	assert_int_equal(store_counts(f->store)->abnormals, STORE_RECENT_MAXIMUM + 11);
+	assert_int_equal(store_counts(f->store)->abnormals, STORE_RECENT_MAXIMUM + 12);
 	assert_int_equal(f->recent_count, STORE_RECENT_MAXIMUM);
 	assert_int_equal(f->acted_count, 1);
 	assert_string_equal(f->acted_recoverer, "fix-it");
