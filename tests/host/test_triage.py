@@ -75,6 +75,7 @@ def test_zombies_are_listed_with_who_should_reap_them(dead):
     try:
         child = int(parent.stdout.readline())
         wait_for(lambda: process_state(child) == "Z", 10, "the child is a zombie")
+        wait_for(lambda: process_state(parent.pid) == "S", 10, "the parent has come to rest")
         (row,) = rows_of(pins / "zombies", child)
         words = row.split()
         assert words[0] == str(child) and words[2] == "7" and words[4] == str(parent.pid) and words[6] == "S", row
