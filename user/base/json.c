@@ -183,3 +183,33 @@ bool json_equal(const cJSON *a, const cJSON *b)
 			return false;
 	return !x && !y;
 }
+
+static void become(cJSON *value, int type, char *text, cJSON *children)
+{
+	cJSON_Delete(value->child);
+	free(value->valuestring);
+	value->type = (value->type & ~0xff) | type; /* the other bits tell who owns it */
+	value->valuestring = text;
+	value->child = children;
+}
+
+void json_pack(cJSON *value)
+{
+	char *text = value && value->child ? json_print(value) : NULL;
+
+	if (text)
+		become(value, cJSON_Raw, text, NULL);
+}
+
+int json_unpack(cJSON *value)
+{
+	_cleanup_json_ cJSON *whole = NULL;
+
+	if (!cJSON_IsRaw(value))
+		return 0;
+	whole = cJSON_Parse(value->valuestring);
+	if (!whole)
+		return -ENOMEM;
+	become(value, whole->type & 0xff, NULL, TAKE_PTR(whole->child));
+	return 0;
+}

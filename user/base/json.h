@@ -69,5 +69,13 @@ int json_set_time(cJSON *json, const char *name, int64_t realtime_ns);
 /* A key that OBJECT holds more than once, or NULL; belongs to OBJECT. Returns 0 or -ENOMEM. */
 int json_find_duplicate(const cJSON *object, const char **ret_name);
 
+/*
+ * Packing turns an object or a list, in its place, into its own text: a quarter of the memory. It is
+ * printed, copied and freed as before, but nothing in it is found until it is unpacked. Without
+ * memory, VALUE stays as it was; json_unpack returns 0 (also of what was not packed) or -ENOMEM.
+ */
+void json_pack(cJSON *value);
+int json_unpack(cJSON *value);
+
 /* True if both hold the same value, whatever the order of members. NULL equals NULL only. */
 bool json_equal(const cJSON *a, const cJSON *b);

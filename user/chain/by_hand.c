@@ -121,6 +121,7 @@ int by_hand_finish(struct handling *handling, int result, const char *explanatio
 	struct pipeline *pipeline = handling->pipeline;
 
 	by_hand->callback(by_hand->userdata, result, handling->abnormal, explanation);
+	abnormal_pack(handling->abnormal);
 	if (pipeline)
 		pipeline_schedule(pipeline);
 	handling_chain_free(handling);
@@ -132,6 +133,9 @@ static int by_hand_start(struct handling *handling, struct by_hand **by_hand)
 	if (!handling->ended || handling->by_hand ||
 	    pipeline_subject_busy(handling->pipeline, handling->subject))
 		return -EBUSY;
+	int r = abnormal_unpack(handling->abnormal);
+	if (r < 0)
+		return r;
 	handling->by_hand = TAKE_PTR(*by_hand);
 	handling_go(handling, recoverer_run_by_hand);
 	return 0;

@@ -195,6 +195,7 @@ void pipeline_add_ended(struct pipeline *pipeline, struct handling *handling, in
 			int64_t heard_boot_ns)
 {
 	ended_limit(pipeline);
+	abnormal_pack(handling->abnormal);
 	handling->ended = handling->announced = true;
 	handling->ended_boot_ns = ended_boot_ns;
 	ended_insert(pipeline, handling, heard_boot_ns);
@@ -362,28 +363,33 @@ static int64_t boot_of_realtime(const struct pipeline *pipeline, int64_t realtim
 	return (int64_t)clock_boot(clock) - MAX(age_ns, 0);
 }
 
+static int remember_action(struct pipeline *pipeline, const struct store_action *action)
+{
+	const struct plugin_entry *entry =
+		registry_find(pipeline->options.registry, PLUGIN_RECOVERER, action->recoverer);
+
+	if (entry && plugin_entry_only_confirms(entry))
+		return 0;
+	return governor_note(pipeline->governor, action->recoverer, action->subject,
+			     entry && entry->disturbs == DISTURBS_NONE,
+			     boot_of_realtime(pipeline, action->intent_time));
+}
+
 static int remember_actions(struct pipeline *pipeline, const struct abnormal *abnormal)
 {
 	const struct action *actions = abnormal->status.actions.items;
+	int r = 0;
 
-	for (size_t i = 0; i < abnormal->status.actions.count; i++) {
-		const struct action *action = &actions[i];
+	for (size_t i = 0; r == 0 && i < abnormal->status.actions.count; i++) {
+		const struct store_action action = {.recoverer = actions[i].recoverer,
+						    .subject = abnormal_subject(abnormal),
+						    .intent_time = actions[i].intent_time};
 
-		if (action->outcome == ACTION_REFUSED || action->outcome == ACTION_DRY_RUN ||
-		    !action->recoverer)
-			continue;
-		const struct plugin_entry *entry = registry_find(
-			pipeline->options.registry, PLUGIN_RECOVERER, action->recoverer);
-		if (entry && plugin_entry_only_confirms(entry))
-			continue;
-		int r = governor_note(pipeline->governor, action->recoverer,
-				      abnormal_subject(abnormal),
-				      entry && entry->disturbs == DISTURBS_NONE,
-				      boot_of_realtime(pipeline, action->intent_time));
-		if (r < 0)
-			return r;
+		if (action.recoverer && actions[i].outcome != ACTION_REFUSED &&
+		    actions[i].outcome != ACTION_DRY_RUN)
+			r = remember_action(pipeline, &action);
 	}
-	return 0;
+	return r;
 }
 
 static int resume_live(struct pipeline *pipeline, struct abnormal **abnormal)
@@ -447,9 +453,15 @@ void pipeline_resume(struct pipeline *pipeline, struct store_loaded *loaded)
 				 ((*abnormal)->status.phase != PHASE_CREATED) == begun)
 				resume_failed(*abnormal, resume_live(pipeline, abnormal));
 		}
-	for (size_t i = loaded->acted_count; i-- > 0;)
-		resume_failed(loaded->acted[i], remember_actions(pipeline, loaded->acted[i]));
 	/* Newest first there, newest last here. */
+	for (size_t i = loaded->acted_count; i-- > 0;) {
+		int r = remember_action(pipeline, &loaded->acted[i]);
+
+		if (r < 0)
+			log_error("Remembering what %s did to %s failed: %s; its cooldown ends early",
+				  loaded->acted[i].recoverer, loaded->acted[i].subject,
+				  strerror(-r));
+	}
 	for (size_t i = loaded->recent_count; i-- > 0;)
 		if (loaded->recent[i])
 			resume_failed(loaded->recent[i],

@@ -152,26 +152,29 @@ int64_t abnormal_latest_time(const struct abnormal *abnormal)
 	return occurrences ? MAX(latest, occurrences->last_time) : latest;
 }
 
-static void part_clear(struct abnormal *abnormal, const char *name, void *part)
-{
-	for (size_t i = 0; i < abnormal_schema.field_count; i++)
-		if (streq(abnormal_schema.fields[i].name, name))
-			schema_clear(abnormal_schema.fields[i].schema, part);
-}
-
 void abnormal_clear_status(struct abnormal *abnormal)
 {
-	part_clear(abnormal, "status", &abnormal->status);
+	for (size_t i = 0; i < abnormal_schema.field_count; i++)
+		if (streq(abnormal_schema.fields[i].name, "status"))
+			schema_clear(abnormal_schema.fields[i].schema, &abnormal->status);
 }
 
-void abnormal_keep_actions(struct abnormal *abnormal)
+void abnormal_pack(struct abnormal *abnormal)
 {
-	struct list actions = abnormal->status.actions;
+	cJSON *piece;
 
-	abnormal->status.actions = (struct list){};
-	abnormal_clear_status(abnormal);
-	part_clear(abnormal, "spec", &abnormal->spec);
-	abnormal->status.actions = actions;
+	cJSON_ArrayForEach (piece, abnormal->status.context)
+		json_pack(piece);
+}
+
+int abnormal_unpack(struct abnormal *abnormal)
+{
+	cJSON *piece;
+	int r = 0;
+
+	cJSON_ArrayForEach (piece, abnormal->status.context)
+		r = r < 0 ? r : json_unpack(piece);
+	return r;
 }
 
 int string_set(char **member, const char *text)

@@ -312,8 +312,13 @@ int64_t abnormal_latest_time(const struct abnormal *abnormal);
 /* Clears the status, as of one that nobody has handled. */
 void abnormal_clear_status(struct abnormal *abnormal);
 
-/* Clears all but metadata and status.actions: who it was, and what was done to it. */
-void abnormal_keep_actions(struct abnormal *abnormal);
+/*
+ * Packs (json.h) each piece of status.context, which is most of what an ended one holds: it may be
+ * written, and pieces added and removed, but none is read until it is unpacked. abnormal_unpack
+ * returns 0 or -ENOMEM.
+ */
+void abnormal_pack(struct abnormal *abnormal);
+int abnormal_unpack(struct abnormal *abnormal);
 
 /* Replaces a string member by a copy of TEXT (NULL clears it). Returns 0 or -ENOMEM. */
 int string_set(char **member, const char *text);

@@ -24,17 +24,19 @@
 #define NAME_CORRUPT DATABASE_FILE ".corrupt-"
 
 /*
- * What an Abnormal's row holds besides its document is there to be searched. A transition is named
- * for ever by the agent's run and the record's number, so that one sent twice is kept once.
+ * What an Abnormal's row holds besides its document is there to be searched; `heard` is when it was
+ * last heard of (abnormal_latest_time). A transition is named for ever by the agent's run and the
+ * record's number, so that one sent twice is kept once.
  */
 static const char schema_sql[] =
 	"CREATE TABLE abnormals ("
 	" id INTEGER PRIMARY KEY, namespace TEXT NOT NULL, name TEXT NOT NULL, uid TEXT NOT NULL,"
 	" fingerprint TEXT NOT NULL, phase TEXT NOT NULL, final INTEGER NOT NULL,"
-	" created INTEGER NOT NULL, ended INTEGER, document TEXT NOT NULL, UNIQUE (namespace, "
-	"name));"
+	" created INTEGER NOT NULL, ended INTEGER, heard INTEGER NOT NULL, document TEXT NOT NULL,"
+	" UNIQUE (namespace, name));"
 	"CREATE INDEX abnormals_live ON abnormals (created) WHERE NOT final;"
 	"CREATE INDEX abnormals_ended ON abnormals (ended) WHERE final;"
+	"CREATE INDEX abnormals_heard ON abnormals (heard) WHERE final;"
 	"CREATE TABLE transitions ("
 	" id INTEGER PRIMARY KEY,"
 	" abnormal INTEGER NOT NULL REFERENCES abnormals (id) ON DELETE CASCADE,"
@@ -45,10 +47,20 @@ static const char schema_sql[] =
 	" abnormal INTEGER NOT NULL REFERENCES abnormals (id) ON DELETE CASCADE,"
 	" position INTEGER NOT NULL, recoverer TEXT, target TEXT, intent_time TEXT, finish_time "
 	"TEXT,"
-	" outcome TEXT, verification TEXT, PRIMARY KEY (abnormal, position)) WITHOUT ROWID;"
+	" outcome TEXT, verification TEXT, subject TEXT, PRIMARY KEY (abnormal, position)) "
+	"WITHOUT ROWID;"
 	"CREATE TABLE positions (source TEXT PRIMARY KEY, position TEXT NOT NULL) WITHOUT ROWID;"
 	"CREATE TABLE deleted (id INTEGER PRIMARY KEY, namespace TEXT NOT NULL, name TEXT NOT NULL,"
 	" UNIQUE (namespace, name));";
+
+/* Version 1 did not know when an Abnormal was last heard of, nor an action's subject. */
+static const char upgrade_from_1_sql[] =
+	"ALTER TABLE abnormals ADD COLUMN heard INTEGER NOT NULL DEFAULT 0;"
+	"UPDATE abnormals SET heard = coalesce(ended, created);"
+	"CREATE INDEX abnormals_heard ON abnormals (heard) WHERE final;"
+	"ALTER TABLE actions ADD COLUMN subject TEXT;"
+	"UPDATE actions SET subject = (SELECT document ->> " SUBJECT_PATH
+	" FROM abnormals WHERE id = abnormal);";
 
 /* A standby database remembers what it deleted, for the merge into the disk's. */
 static const char standby_sql[] =
@@ -325,6 +337,8 @@ static int database_prepare_schema(struct database *database, struct problem *pr
 	r = database_execute(database, "BEGIN IMMEDIATE");
 	if (r == 0 && version == 0)
 		r = database_execute(database, schema_sql);
+	if (r == 0 && version == 1)
+		r = database_execute(database, upgrade_from_1_sql);
 	if (r == 0 && version == 0 && database->standby)
 		r = database_execute(database, standby_sql);
 	/* Written also when it is the same: this is the proof that the disk takes a write. */

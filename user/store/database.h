@@ -13,10 +13,14 @@
 
 #include "base/cleanup.h"
 #include "base/problem.h"
+#include "core/abnormal.h"
+#include "store/store.h"
 #include "store/store_protocol.h"
 
 #define DATABASE_FILE "lifeboat.db"
-#define DATABASE_VERSION 1
+#define DATABASE_VERSION 2
+/* In a document, as SQL: what its actions were done to, if that is not the Abnormal itself. */
+#define SUBJECT_PATH "'$.metadata.annotations.\"" ANNOTATION_SUBJECT "\"'"
 /* Damaged databases that are kept aside. */
 #define DATABASE_CORRUPT_KEPT 3
 /*
@@ -53,6 +57,7 @@ enum database_statement {
 	STATEMENT_HISTORY,
 	STATEMENT_LIVE,
 	STATEMENT_RECENT,
+	STATEMENT_ACTED,
 	STATEMENT_POSITIONS,
 	STATEMENT_RETAIN_AGE,
 	STATEMENT_RETAIN_COUNT,
@@ -111,6 +116,8 @@ void database_checkpoint(struct database *database);
  * ends it.
  */
 typedef int (*database_row)(void *userdata, const char *text, size_t length, const char *second);
+/* For one action that was begun; the texts are borrowed. Returns as database_row. */
+typedef int (*database_acted_row)(void *userdata, const struct store_action *action);
 
 /*
  * Applies one record whole or not at all, inside database_begin. REMOVED gets the uid of an
@@ -132,10 +139,16 @@ int database_list(struct database *database, const char *namespace, database_row
 int database_history(struct database *database, const char *namespace, const char *name,
 		     database_row row, void *userdata);
 
-/* The state found: live ones, recent ones (ended at or after SINCE, newest first), positions. */
+/*
+ * The state found: live ones; of the ended that were heard of at or after SINCE the last
+ * STORE_RECENT_MAXIMUM, the latest first; what was done to the others of these, the latest first,
+ * at most STORE_ACTED_MAXIMUM; positions.
+ */
 int database_live(struct database *database, database_row row, void *userdata);
 int database_recent(struct database *database, int64_t since_realtime_ns, database_row row,
 		    void *userdata);
+int database_acted(struct database *database, int64_t since_realtime_ns, database_acted_row row,
+		   void *userdata);
 int database_positions(struct database *database, database_row row, void *userdata);
 
 /* Removes what is over AGE or COUNT (0: no such limit), in a transaction of its own. */

@@ -10,6 +10,7 @@
 /* Deletions that a standby database remembers; older ones are forgotten. */
 #define DELETED_MAX "65536"
 #define NOT_KNOWN " AND (namespace, name) NOT IN (SELECT namespace, name FROM temp.known)"
+#define RECENT " WHERE final AND heard >= ?1" NOT_KNOWN " ORDER BY heard DESC LIMIT ?2"
 
 static const char *const statement_sql[STATEMENT_END] = {
 	[STATEMENT_BEGIN] = "BEGIN IMMEDIATE",
@@ -29,11 +30,11 @@ static const char *const statement_sql[STATEMENT_END] = {
 	[STATEMENT_PUT] =
 		"INSERT INTO abnormals (namespace, name, uid, fingerprint, phase, final, created, "
 		"ended,"
-		" document) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, iif(?6, ?8, NULL), ?9)"
+		" heard, document) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, iif(?6, ?8, NULL), ?10, ?9)"
 		" ON CONFLICT (namespace, name) DO UPDATE SET fingerprint = excluded.fingerprint,"
 		" phase = excluded.phase, final = excluded.final, created = excluded.created,"
 		" ended = iif(excluded.final, coalesce(ended, excluded.ended), NULL),"
-		" document = excluded.document RETURNING id",
+		" heard = excluded.heard, document = excluded.document RETURNING id",
 	[STATEMENT_TRANSITION] =
 		"INSERT OR IGNORE INTO transitions"
 		" (abnormal, time, from_phase, to_phase, transition, run, record) VALUES (?1, ?2,"
@@ -44,7 +45,8 @@ static const char *const statement_sql[STATEMENT_END] = {
 	[STATEMENT_ACTIONS] =
 		"INSERT INTO actions SELECT ?1, key, value ->> 'recoverer', value ->> 'target',"
 		" value ->> 'intentTime', value ->> 'finishTime', value ->> 'outcome',"
-		" value ->> 'verification' FROM json_each(?2, '$.status.actions')",
+		" value ->> 'verification', ?2 ->> " SUBJECT_PATH
+		" FROM json_each(?2, '$.status.actions')",
 	[STATEMENT_DELETE_ROW] = "DELETE FROM abnormals WHERE id = ?1",
 	[STATEMENT_REMEMBER_DELETED] =
 		"INSERT OR IGNORE INTO deleted (namespace, name) VALUES (?1, ?2)",
@@ -62,8 +64,14 @@ static const char *const statement_sql[STATEMENT_END] = {
 		" json_quote(transition) FROM transitions WHERE abnormal = ?1 ORDER BY id",
 	[STATEMENT_LIVE] =
 		"SELECT document FROM abnormals WHERE NOT final" NOT_KNOWN " ORDER BY created",
-	[STATEMENT_RECENT] = "SELECT document FROM abnormals WHERE final AND ended >= ?1" NOT_KNOWN
-			     " ORDER BY ended DESC",
+	[STATEMENT_RECENT] = "SELECT document FROM abnormals" RECENT,
+	/* What was only looked at or refused has not begun. */
+	[STATEMENT_ACTED] =
+		"SELECT recoverer, coalesce(subject, name), intent_time FROM actions"
+		" JOIN abnormals ON id = abnormal WHERE final AND heard >= ?1" NOT_KNOWN
+		" AND id NOT IN (SELECT id FROM abnormals" RECENT ") AND recoverer IS NOT NULL"
+		" AND coalesce(outcome, '') NOT IN ('Refused', 'DryRun')"
+		" ORDER BY intent_time DESC LIMIT ?3",
 	[STATEMENT_POSITIONS] = "SELECT source, position FROM positions",
 	[STATEMENT_RETAIN_AGE] = "DELETE FROM abnormals WHERE final AND ended < ?1 RETURNING uid",
 	[STATEMENT_RETAIN_COUNT] =
@@ -234,6 +242,7 @@ static int put_row(struct database *database, const struct record *record, int64
 	sqlite3_bind_int(statement, 6, record->final);
 	sqlite3_bind_int64(statement, 7, record->created);
 	sqlite3_bind_int64(statement, 8, record->ended);
+	sqlite3_bind_int64(statement, 10, record->heard);
 	sqlite3_bind_text(statement, 9, record->document, (int)record->document_length,
 			  SQLITE_STATIC);
 	int code = sqlite3_step(statement);
@@ -499,7 +508,46 @@ int database_live(struct database *database, database_row row, void *userdata)
 int database_recent(struct database *database, int64_t since_realtime_ns, database_row row,
 		    void *userdata)
 {
-	return rows_of(database, STATEMENT_RECENT, &since_realtime_ns, row, userdata);
+	sqlite3_stmt *statement = NULL;
+	int r = database_prepare(database, STATEMENT_RECENT, &statement);
+
+	if (r < 0)
+		return r;
+	sqlite3_bind_int64(statement, 1, since_realtime_ns);
+	sqlite3_bind_int(statement, 2, STORE_RECENT_MAXIMUM);
+	return each_row(database, statement, row, userdata);
+}
+
+int database_acted(struct database *database, int64_t since_realtime_ns, database_acted_row row,
+		   void *userdata)
+{
+	sqlite3_stmt *statement = NULL;
+	int code = SQLITE_OK, r = database_prepare(database, STATEMENT_ACTED, &statement);
+
+	if (r < 0)
+		return r;
+	sqlite3_bind_int64(statement, 1, since_realtime_ns);
+	sqlite3_bind_int(statement, 2, STORE_RECENT_MAXIMUM);
+	sqlite3_bind_int(statement, 3, STORE_ACTED_MAXIMUM);
+	while (r == 0 && (code = sqlite3_step(statement)) == SQLITE_ROW) {
+		struct store_action action = {
+			.recoverer = (const char *)sqlite3_column_text(statement, 0),
+			.subject = (const char *)sqlite3_column_text(statement, 1),
+		};
+		const char *time = (const char *)sqlite3_column_text(statement, 2);
+
+		if (!action.recoverer || !action.subject)
+			r = -ENOMEM;
+		/* Without a time it counts as just begun. */
+		else if (!time || time_parse(time, &action.intent_time) < 0)
+			action.intent_time = TIME_ABSENT;
+		if (r == 0)
+			r = row(userdata, &action);
+	}
+	if (r == 0)
+		r = database_error(database, code);
+	sqlite3_reset(statement);
+	return r;
 }
 
 int database_positions(struct database *database, database_row row, void *userdata)

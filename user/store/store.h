@@ -48,19 +48,27 @@ struct store_counts {
 
 /* Of those that have ended, so many are handed over whole. */
 #define STORE_RECENT_MAXIMUM 256
+/* Of what was done to the others, so much. */
+#define STORE_ACTED_MAXIMUM 4096
+
+/* What a recoverer has begun (neither refused nor a dry run). */
+struct store_action {
+	const char *recoverer, *subject; /* abnormal_subject */
+	int64_t intent_time; /* ns since 1970, or TIME_ABSENT */
+};
 
 /* The state found at start. */
 struct store_loaded {
 	struct abnormal **live; /* not final; the callee takes each it wants with TAKE_PTR */
 	size_t live_count;
 	/*
-	 * Final ones that ended within the options' history_ns, those that were heard of last (an
-	 * end, a sighting, an action), the latest first (for cooldown); at most STORE_RECENT_MAXIMUM.
+	 * Final ones that were heard of (an end, a sighting, an action) within the options'
+	 * history_ns, the latest first (for cooldown); at most STORE_RECENT_MAXIMUM.
 	 */
 	struct abnormal **recent;
 	size_t recent_count;
-	/* The others of those that something was done to: abnormal_keep_actions. */
-	struct abnormal **acted;
+	/* What was done to the others, the latest first; at most STORE_ACTED_MAXIMUM. */
+	struct store_action *acted;
 	size_t acted_count;
 	cJSON *positions; /* {source: position} */
 };

@@ -54,6 +54,13 @@ static int handle_state(struct store *store, struct frame *frame)
 
 	if (!text)
 		return -EPROTO;
+	if (frame->header.type == FRAME_ACTED) {
+		struct store_action action = {.recoverer = text,
+					      .subject = frame_text(frame, NULL)};
+
+		action.intent_time = (int64_t)frame_number(frame);
+		return action.subject ? loading_add_action(&store->loading, &action) : -EPROTO;
+	}
 	if (frame->header.type == FRAME_POSITION) {
 		const char *position = frame_text(frame, NULL);
 
@@ -101,6 +108,7 @@ static int handle_frame(struct store *store, struct store_link *link, struct fra
 		return 0;
 	case FRAME_LIVE:
 	case FRAME_RECENT:
+	case FRAME_ACTED:
 	case FRAME_POSITION:
 		return handle_state(store, frame);
 	case FRAME_OPENED:

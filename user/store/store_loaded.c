@@ -18,52 +18,6 @@ static int list_add(struct abnormal ***list, size_t *count, size_t *capacity,
 	return 0;
 }
 
-/* So that a node that has had ten thousand in a day need not hold them all at once. */
-static int acted_add(struct loading *loading, struct abnormal **abnormal)
-{
-	struct store_loaded *loaded = &loading->loaded;
-
-	if (!(*abnormal)->status.actions.count)
-		return 0;
-	abnormal_keep_actions(*abnormal);
-	int r = list_add(&loaded->acted, &loaded->acted_count, &loading->acted_capacity, *abnormal);
-	if (r == 0)
-		*abnormal = NULL;
-	return r;
-}
-
-static int recent_add(struct loading *loading, struct abnormal **abnormal)
-{
-	struct store_loaded *loaded = &loading->loaded;
-	size_t oldest = 0;
-
-	if (loaded->recent_count < STORE_RECENT_MAXIMUM) {
-		int r = list_add(&loaded->recent, &loaded->recent_count, &loading->recent_capacity,
-				 *abnormal);
-		if (r == 0)
-			*abnormal = NULL;
-		return r;
-	}
-	for (size_t i = 1; i < loaded->recent_count; i++)
-		if (abnormal_latest_time(loaded->recent[i]) <
-		    abnormal_latest_time(loaded->recent[oldest]))
-			oldest = i;
-	struct abnormal *other = loaded->recent[oldest];
-	if (abnormal_latest_time(other) < abnormal_latest_time(*abnormal)) {
-		loaded->recent[oldest] = *abnormal;
-		*abnormal = other;
-	}
-	return acted_add(loading, abnormal);
-}
-
-static int later_first(const void *a, const void *b)
-{
-	int64_t x = abnormal_latest_time(*(struct abnormal *const *)a),
-		y = abnormal_latest_time(*(struct abnormal *const *)b);
-
-	return (x < y) - (x > y);
-}
-
 int loading_add(struct loading *loading, bool live, const char *text, size_t length,
 		struct problem *problem)
 {
@@ -79,13 +33,48 @@ int loading_add(struct loading *loading, bool live, const char *text, size_t len
 	if (r == 0)
 		r = schema_decode(&abnormal_schema, json, &object, problem);
 	abnormal = object;
-	if (r == 0 && !live)
-		return recent_add(loading, &abnormal);
-	if (r == 0)
+	if (r == 0 && live)
 		r = list_add(&loaded->live, &loaded->live_count, &loading->live_capacity, abnormal);
+	else if (r == 0)
+		abnormal_pack(abnormal);
+	if (r == 0 && !live)
+		r = list_add(&loaded->recent, &loaded->recent_count, &loading->recent_capacity,
+			     abnormal);
 	if (r == 0)
 		abnormal = NULL;
 	return r;
+}
+
+/* Both texts in one piece, the recoverer's first. */
+static void action_free(struct store_action *action)
+{
+	free((char *)action->recoverer);
+}
+
+int loading_add_action(struct loading *loading, const struct store_action *action)
+{
+	struct store_loaded *loaded = &loading->loaded;
+	size_t recoverer = strlen(action->recoverer) + 1, subject = strlen(action->subject) + 1;
+
+	if (loaded->acted_count == loading->acted_capacity) {
+		size_t more = MAX(loading->acted_capacity * 2, (size_t)16);
+		struct store_action *larger = reallocarray(loaded->acted, more, sizeof(*larger));
+
+		if (!larger)
+			return -ENOMEM;
+		loaded->acted = larger;
+		loading->acted_capacity = more;
+	}
+	char *texts = malloc(recoverer + subject);
+	if (!texts)
+		return -ENOMEM;
+	memcpy(texts, action->recoverer, recoverer);
+	memcpy(texts + recoverer, action->subject, subject);
+	loaded->acted[loaded->acted_count++] =
+		(struct store_action){.recoverer = texts,
+				      .subject = texts + recoverer,
+				      .intent_time = action->intent_time};
+	return 0;
 }
 
 int loading_add_position(struct loading *loading, const char *source, const char *position)
@@ -99,9 +88,6 @@ int loading_add_position(struct loading *loading, const char *source, const char
 
 void loading_finish(struct loading *loading)
 {
-	if (loading->loaded.recent_count)
-		qsort(loading->loaded.recent, loading->loaded.recent_count,
-		      sizeof(*loading->loaded.recent), later_first);
 	if (!loading->loaded.positions)
 		loading->loaded.positions = cJSON_CreateObject();
 }
@@ -115,7 +101,7 @@ void loading_clear(struct loading *loading)
 	for (size_t i = 0; i < loaded->recent_count; i++)
 		abnormal_free(loaded->recent[i]);
 	for (size_t i = 0; i < loaded->acted_count; i++)
-		abnormal_free(loaded->acted[i]);
+		action_free(&loaded->acted[i]);
 	free(loaded->acted);
 	free(loaded->live);
 	free(loaded->recent);

@@ -15,6 +15,8 @@ struct loading {
  */
 int loading_add(struct loading *loading, bool live, const char *text, size_t length,
 		struct problem *problem);
+/* Copies ACTION. Returns 0 or -ENOMEM. */
+int loading_add_action(struct loading *loading, const struct store_action *action);
 int loading_add_position(struct loading *loading, const char *source, const char *position);
 /* All pieces are there: what has none is made empty. */
 void loading_finish(struct loading *loading);

@@ -281,6 +281,7 @@ void record_put(struct frame_writer *writer, const struct record *record)
 		frame_put_number(writer, record->actions);
 		frame_put_number(writer, (uint64_t)record->created);
 		frame_put_number(writer, (uint64_t)record->ended);
+		frame_put_number(writer, (uint64_t)record->heard);
 		frame_put_bytes(writer, record->document, record->document_length);
 	}
 	frame_put_text(writer, record->transition);
@@ -308,6 +309,7 @@ int record_get(struct frame *frame, uint64_t run, struct record *ret_record)
 		record.actions = frame_number(frame);
 		record.created = (int64_t)frame_number(frame);
 		record.ended = (int64_t)frame_number(frame);
+		record.heard = (int64_t)frame_number(frame);
 		record.document = frame_text(frame, &record.document_length);
 	}
 	record.transition = frame_text(frame, NULL);

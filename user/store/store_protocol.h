@@ -29,7 +29,8 @@ enum frame_type {
 	/* From the worker. */
 	FRAME_PROGRESS, /* a long work goes on */
 	FRAME_LIVE, /* the document of a live Abnormal */
-	FRAME_RECENT, /* the document of one that ended a short time ago */
+	FRAME_RECENT, /* the document of one that ended and was heard of a short time ago */
+	FRAME_ACTED, /* recoverer, subject, time of the intent */
 	FRAME_POSITION, /* source, position */
 	FRAME_OPENED, /* warning or NULL, then as FRAME_COMMITTED */
 	FRAME_COMMITTED, /* abnormals, bytes: all records up to this sequence are durable */
@@ -123,7 +124,7 @@ struct record {
 	bool put;
 	const char *namespace, *name, *uid, *fingerprint, *phase;
 	bool final, actions;
-	int64_t created, ended;
+	int64_t created, ended, heard;
 	const char *document;
 	size_t document_length;
 	const char *transition;

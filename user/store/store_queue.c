@@ -108,6 +108,7 @@ static int record_of(const struct store_record *source, const char *document,
 					 ? 0
 					 : metadata->creation_timestamp;
 		record.ended = abnormal_ended(abnormal, record.time);
+		record.heard = MAX(abnormal_latest_time(abnormal), record.created);
 		record.document = document;
 		record.document_length = strlen(document);
 	}

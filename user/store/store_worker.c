@@ -131,6 +131,17 @@ static int on_recent(void *userdata, const char *text, size_t length, const char
 	return send_row(userdata, FRAME_RECENT, text, length, second);
 }
 
+static int on_acted(void *userdata, const struct store_action *action)
+{
+	struct worker *worker = userdata;
+	struct frame_writer frame = frame_start(&worker->channel.out, FRAME_ACTED, 0);
+
+	frame_put_text(&frame, action->recoverer);
+	frame_put_text(&frame, action->subject);
+	frame_put_number(&frame, (uint64_t)action->intent_time);
+	return worker_send(worker, &frame);
+}
+
 static int on_position(void *userdata, const char *text, size_t length, const char *second)
 {
 	return send_row(userdata, FRAME_POSITION, text, length, second);
@@ -150,6 +161,9 @@ static int worker_send_state(struct worker *worker)
 	if (r == 0)
 		r = database_recent(worker->database, now_ns - (int64_t)history_ns, on_recent,
 				    worker);
+	if (r == 0)
+		r = database_acted(worker->database, now_ns - (int64_t)history_ns, on_acted,
+				   worker);
 	if (r == 0)
 		r = database_positions(worker->database, on_position, worker);
 	return r;

@@ -362,6 +362,28 @@ static void utf8_is_judged_as_rfc_3629_does(void **state)
 	assert_int_equal(utf8_cut("", 0), 0);
 }
 
+static void what_is_packed_is_printed_the_same_and_found_again_when_unpacked(void **state)
+{
+	static const char text[] = "{\"a\":{\"b\":[1,{\"c\":\"\\u0001\"}],\"d\":null},\"e\":[],\"f\":\"x\"}";
+	_cleanup_json_ cJSON *json = parse(text), *original = parse(text);
+	cJSON *member;
+
+	for (int times = 0; times < 2; times++) {
+		cJSON_ArrayForEach (member, json)
+			json_pack(member);
+		assert_true(cJSON_IsRaw(json_at(json, "a")));
+		assert_null(json_at(json, "a.b"));
+		assert_string_equal(json_string(json, "f"), "x");
+		_cleanup_json_ cJSON *copy = cJSON_Duplicate(json, true);
+		_cleanup_free_ char *packed = json_print(copy);
+		assert_string_equal(packed, text);
+		cJSON_ArrayForEach (member, json)
+			assert_int_equal(json_unpack(member), 0);
+		assert_true(cJSON_Compare(json, original, true));
+		assert_string_equal(json_at(json, "a")->string, "a");
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -379,6 +401,7 @@ int main(void)
 		cmocka_unit_test(numbers_that_do_not_count_anything_are_zero),
 		cmocka_unit_test(setting_a_member_adds_or_replaces_it),
 		cmocka_unit_test(equality_is_of_values_whatever_the_order_of_members),
+		cmocka_unit_test(what_is_packed_is_printed_the_same_and_found_again_when_unpacked),
 		cmocka_unit_test(utf8_is_judged_as_rfc_3629_does),
 	};
 

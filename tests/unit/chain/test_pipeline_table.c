@@ -518,6 +518,20 @@ static void a_recoverer_by_hand_works_on_one_that_ended_long_ago(void **state)
 	assert_non_null(strstr(nobody.explanation, "no such Abnormal"));
 }
 
+/* Also to what was packed meanwhile. */
+static void an_error_by_hand_is_added_to_those_before(void **state)
+{
+	struct bench *bench = *state;
+
+	handle(bench, fault(bench, "Custom", "a", NULL, KNOWN ",\"rough\":{\"plan\":\"error\"}", ""));
+	for (int times = 1; times <= 3; times++) {
+		assert_int_equal(cJSON_GetArraySize(seen(bench, "a", "status.context.recoveryErrors")),
+				 times);
+		cJSON_Delete(run_by_hand(bench, PLUGIN_RECOVERER, "rough", reference("a"), false)
+				     .abnormal);
+	}
+}
+
 static void nothing_is_recovered_by_hand_while_it_is_handled(void **state)
 {
 	struct bench *bench = *state;
@@ -583,6 +597,7 @@ int main(int argc, char **argv)
 		UNIT(a_diagnoser_by_hand_says_whether_it_is_its_own),
 		UNIT(a_recoverer_by_hand_joins_the_journal_and_keeps_the_phase),
 		UNIT(a_recoverer_by_hand_works_on_one_that_ended_long_ago),
+		UNIT(an_error_by_hand_is_added_to_those_before),
 		UNIT(nothing_is_recovered_by_hand_while_it_is_handled),
 		UNIT(whoever_waits_at_the_end_is_told),
 	};

@@ -65,7 +65,7 @@ static const char full[] =
 	"\"FilesystemFrozen\","
 	"\"output\":\"o\",\"startTime\":\"2026-11-23T17:45:01Z\",\"diagnoser\":{\"name\":\"hung-"
 	"task\"},"
-	"\"recoverer\":{\"namespace\":\"n\",\"name\":\"thaw\"},\"context\":{\"k\":1},"
+	"\"recoverer\":{\"namespace\":\"n\",\"name\":\"thaw\"},\"context\":{\"k\":1,\"deep\":{\"a\":[true]}},"
 	"\"occurrences\":{\"count\":1,\"firstTime\":\"2026-11-23T17:45:01Z\",\"lastTime\":\"2026-"
 	"11-23T17:45:03Z\","
 	"\"x\":1},\"information\":[{\"collector\":\"pressure\",\"state\":\"Collected\",\"reason\":"
@@ -416,6 +416,28 @@ static void *failing_malloc(size_t size)
 	return allocations_left-- > 0 ? malloc(size) : NULL;
 }
 
+static void what_is_packed_is_written_as_it_was(void **state)
+{
+	_cleanup_abnormal_ struct abnormal *abnormal = parse(full);
+	_cleanup_free_ char *before = NULL, *packed = NULL, *after = NULL;
+	cJSON_Hooks failing = {.malloc_fn = failing_malloc, .free_fn = free};
+
+	assert_int_equal(abnormal_print(abnormal, &before), 0);
+	abnormal_pack(abnormal);
+	assert_true(cJSON_IsRaw(json_at(abnormal->status.context, "deep")));
+	allocations_left = 1;
+	cJSON_InitHooks(&failing);
+	int r = abnormal_unpack(abnormal);
+	cJSON_InitHooks(NULL);
+	assert_int_equal(r, -ENOMEM);
+	assert_int_equal(abnormal_print(abnormal, &packed), 0);
+	assert_string_equal(packed, before);
+	assert_int_equal(abnormal_unpack(abnormal), 0);
+	assert_true(cJSON_IsArray(json_at(abnormal->status.context, "deep.a")));
+	assert_int_equal(abnormal_print(abnormal, &after), 0);
+	assert_string_equal(after, before);
+}
+
 static void running_out_of_memory_in_cjson_is_an_error_and_leaks_nothing(void **state)
 {
 	cJSON_Hooks failing = {.malloc_fn = failing_malloc, .free_fn = free};
@@ -456,6 +478,7 @@ int main(void)
 		cmocka_unit_test(lists_are_bounded),
 		cmocka_unit_test(a_condition_keeps_its_time_until_its_status_changes),
 		cmocka_unit_test(the_context_is_made_when_first_asked_for),
+		cmocka_unit_test(what_is_packed_is_written_as_it_was),
 		cmocka_unit_test(running_out_of_memory_in_cjson_is_an_error_and_leaks_nothing),
 	};
 

@@ -39,7 +39,8 @@ struct fixture {
 	enum store_medium medium;
 	char reason[640];
 	size_t live_count, recent_count, acted_count, recovered_count, removed_count;
-	char acted_recoverer[64];
+	char acted[NAMES_MAX][80];
+	int64_t acted_times[NAMES_MAX];
 	char live[NAMES_MAX][64], recovered_names[NAMES_MAX][64], removed[NAMES_MAX][64];
 	char *positions;
 	struct abnormal *kept[NAMES_MAX]; /* live ones that the owner writes again in memory */
@@ -90,10 +91,10 @@ static inline void on_ready(void *userdata, struct store_loaded *loaded)
 	f->live_count = copy_names(f->live, loaded);
 	f->recent_count = loaded->recent_count;
 	f->acted_count = loaded->acted_count;
-	if (loaded->acted_count) {
-		const struct action *actions = loaded->acted[0]->status.actions.items;
-
-		snprintf(f->acted_recoverer, sizeof(f->acted_recoverer), "%s", actions->recoverer);
+	for (size_t i = 0; i < loaded->acted_count && i < NAMES_MAX; i++) {
+		snprintf(f->acted[i], sizeof(f->acted[i]), "%s on %s", loaded->acted[i].recoverer,
+			 loaded->acted[i].subject);
+		f->acted_times[i] = loaded->acted[i].intent_time;
 	}
 	free(f->positions);
 	f->positions = json_print(loaded->positions);

@@ -2,6 +2,8 @@
 /* The store with real workers and real SQLite: what is kept, found, and left out in time. */
 #include "store_fixture.h"
 
+#include "core/fingerprint.h"
+
 static void what_is_written_is_found_after_a_restart(void **state)
 {
 	struct fixture *f = *state;
@@ -258,33 +260,87 @@ static void another_object_of_the_same_name_starts_a_new_history(void **state)
 	assert_int_equal(store_counts(f->store)->abnormals, 1);
 }
 
+static struct action *add_action(struct abnormal *abnormal, const char *recoverer, int outcome, int64_t time)
+{
+	struct action *action = list_append(&abnormal->status.actions, &action_schema);
+
+	assert_non_null(action);
+	assert_int_equal(string_set(&action->recoverer, recoverer), 0);
+	action->outcome = outcome;
+	action->intent_time = time;
+	return action;
+}
+
+static void write_many_that_ended(struct fixture *f, unsigned count)
+{
+	char name[32];
+
+	for (unsigned i = 0; i < count; i++) {
+		snprintf(name, sizeof(name), "a-%u", i);
+		write_one(f, name, PHASE_FAILED, "NotIdentified");
+	}
+}
+
 static void of_many_that_ended_the_last_are_handed_over_whole_and_the_others_with_their_actions(
 	void **state)
 {
 	struct fixture *f = *state;
 	_cleanup_abnormal_ struct abnormal *acted = make("acted", PHASE_FAILED);
 	_cleanup_abnormal_ struct abnormal *by_hand = make("by-hand", PHASE_FAILED);
-	struct action *action = list_append(&acted->status.actions, &action_schema),
-		      *begun = list_append(&by_hand->status.actions, &action_schema);
-	char name[32];
+	int64_t now = acted->metadata.creation_timestamp, hour = 3600 * (int64_t)NS_PER_S;
 
-	assert_true(action && begun);
-	assert_int_equal(string_set(&action->recoverer, "fix-it"), 0);
-	assert_int_equal(string_set(&begun->recoverer, "by-hand"), 0);
+	add_action(acted, "first", ACTION_FAILED, now - 2 * (int64_t)NS_PER_S);
+	add_action(acted, "refused", ACTION_REFUSED, now);
+	add_action(acted, "tried", ACTION_DRY_RUN, now);
+	add_action(acted, "begun", ACTION_PENDING, now - 1);
+	acted->metadata.annotations = cJSON_CreateObject();
+	assert_int_equal(json_set_string(acted->metadata.annotations, ANNOTATION_SUBJECT, "shim/1"), 0);
 	/* As old as the other, but something was begun with it since. */
-	begun->intent_time = by_hand->metadata.creation_timestamp + 3600 * (int64_t)NS_PER_S;
+	add_action(by_hand, "by-hand", ACTION_DONE, now + hour);
 	start_ready(f);
 	write_of(f, by_hand, "NotRecovered");
 	write_of(f, acted, "NotRecovered");
-	for (unsigned i = 0; i < STORE_RECENT_MAXIMUM + 10; i++) {
-		snprintf(name, sizeof(name), "a-%u", i);
-		write_one(f, name, PHASE_FAILED, "NotIdentified");
-	}
+	write_many_that_ended(f, STORE_RECENT_MAXIMUM + 10);
 	restart(f);
 	assert_int_equal(store_counts(f->store)->abnormals, STORE_RECENT_MAXIMUM + 12);
 	assert_int_equal(f->recent_count, STORE_RECENT_MAXIMUM);
+	assert_int_equal(f->acted_count, 2);
+	assert_string_equal(f->acted[0], "begun on shim/1");
+	assert_string_equal(f->acted[1], "first on shim/1");
+	assert_true(f->acted_times[0] == now - 1);
+}
+
+static void without_a_subject_an_action_was_done_to_the_abnormal_of_that_name(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_abnormal_ struct abnormal *acted = make("acted", PHASE_SUCCEEDED);
+
+	add_action(acted, "fix-it", ACTION_DONE, acted->metadata.creation_timestamp);
+	start_ready(f);
+	write_of(f, acted, "Recovered");
+	write_many_that_ended(f, STORE_RECENT_MAXIMUM);
+	restart(f);
 	assert_int_equal(f->acted_count, 1);
-	assert_string_equal(f->acted_recoverer, "fix-it");
+	assert_string_equal(f->acted[0], "fix-it on acted");
+}
+
+/* As one that ended two days ago and whose fault came back a moment ago. */
+static void what_ended_long_ago_and_was_heard_of_since_is_handed_over(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_abnormal_ struct abnormal *old = make("old", PHASE_FAILED);
+	_cleanup_abnormal_ struct abnormal *forgotten = make("forgotten", PHASE_FAILED);
+	int64_t now = old->metadata.creation_timestamp, day = 24 * 3600 * (int64_t)NS_PER_S;
+
+	f->options.history_ns = (uint64_t)day;
+	old->metadata.creation_timestamp = forgotten->metadata.creation_timestamp = now - 2 * day;
+	assert_int_equal(occurrences_add(old, 1, now - 2 * day, NULL), 0);
+	assert_int_equal(occurrences_add(old, 1, now, NULL), 0);
+	start_ready(f);
+	write_of(f, old, "NotIdentified");
+	write_of(f, forgotten, "NotIdentified");
+	restart(f);
+	assert_int_equal(f->recent_count, 1);
 }
 
 int main(int argc, char **argv)
@@ -303,6 +359,8 @@ int main(int argc, char **argv)
 		STORE_TEST(another_object_of_the_same_name_starts_a_new_history),
 		STORE_TEST(
 			of_many_that_ended_the_last_are_handed_over_whole_and_the_others_with_their_actions),
+		STORE_TEST(without_a_subject_an_action_was_done_to_the_abnormal_of_that_name),
+		STORE_TEST(what_ended_long_ago_and_was_heard_of_since_is_handed_over),
 	};
 	int status;
 

@@ -2,6 +2,8 @@
 /* The store on disks that fail: full, read-only, damaged, of another version, in use. */
 #include "store_fixture.h"
 
+#include "store/database.h"
+
 static void mount_small(struct fixture *f)
 {
 	if (!has_mounts) {
@@ -213,28 +215,88 @@ static void a_database_damaged_inside_is_found_out(void **state)
 	assert_non_null(strstr(f->reason, "damaged"));
 }
 
+static void database_run_sql(const struct fixture *f, const char *sql)
+{
+	sqlite3 *sqlite;
+	char *error = NULL;
+
+	assert_int_equal(sqlite3_open(path_of(f, "lifeboat.db"), &sqlite), SQLITE_OK);
+	sqlite3_exec(sqlite, sql, NULL, NULL, &error);
+	if (error)
+		fail_msg("%s", error);
+	sqlite3_close(sqlite);
+}
+
+/* The tables of version 1 as they were, with one that is live and one that was acted on. */
+static const char version_1_sql[] =
+	"CREATE TABLE abnormals (id INTEGER PRIMARY KEY, namespace TEXT NOT NULL, name TEXT NOT NULL,"
+	" uid TEXT NOT NULL, fingerprint TEXT NOT NULL, phase TEXT NOT NULL, final INTEGER NOT NULL,"
+	" created INTEGER NOT NULL, ended INTEGER, document TEXT NOT NULL, UNIQUE (namespace, name));"
+	"CREATE INDEX abnormals_live ON abnormals (created) WHERE NOT final;"
+	"CREATE INDEX abnormals_ended ON abnormals (ended) WHERE final;"
+	"CREATE TABLE transitions (id INTEGER PRIMARY KEY,"
+	" abnormal INTEGER NOT NULL REFERENCES abnormals (id) ON DELETE CASCADE, time INTEGER NOT NULL,"
+	" from_phase TEXT, to_phase TEXT NOT NULL, transition TEXT NOT NULL, run INTEGER NOT NULL,"
+	" record INTEGER NOT NULL, UNIQUE (run, record));"
+	"CREATE INDEX transitions_abnormal ON transitions (abnormal, id);"
+	"CREATE TABLE actions (abnormal INTEGER NOT NULL REFERENCES abnormals (id) ON DELETE CASCADE,"
+	" position INTEGER NOT NULL, recoverer TEXT, target TEXT, intent_time TEXT, finish_time TEXT,"
+	" outcome TEXT, verification TEXT, PRIMARY KEY (abnormal, position)) WITHOUT ROWID;"
+	"CREATE TABLE positions (source TEXT PRIMARY KEY, position TEXT NOT NULL) WITHOUT ROWID;"
+	"CREATE TABLE deleted (id INTEGER PRIMARY KEY, namespace TEXT NOT NULL, name TEXT NOT NULL,"
+	" UNIQUE (namespace, name));"
+	"PRAGMA user_version = 1;"
+	"INSERT INTO abnormals VALUES (1, 'default', 'live', 'uid-1', 'f1', 'Diagnosing', 0,"
+	" unixepoch() * 1000000000, NULL, json_object('apiVersion', 'lifeboat.dev/v1alpha1', 'kind', 'Abnormal',"
+	" 'metadata', json_object('name', 'live', 'namespace', 'default', 'uid', 'uid-1'),"
+	" 'spec', json_object('source', 'Custom'), 'status', json_object('phase', 'Diagnosing')));"
+	"INSERT INTO abnormals VALUES (2, 'default', 'acted', 'uid-2', 'f2', 'Failed', 1,"
+	" unixepoch() * 1000000000 - 60000000000, unixepoch() * 1000000000 - 60000000000,"
+	" json_object('apiVersion', 'lifeboat.dev/v1alpha1', 'kind', 'Abnormal',"
+	" 'metadata', json_object('name', 'acted', 'namespace', 'default', 'uid', 'uid-2',"
+	"  'annotations', json_object('lifeboat.dev/subject', 'shim/1')),"
+	" 'spec', json_object('source', 'Custom'), 'status', json_object('phase', 'Failed')));"
+	"INSERT INTO actions VALUES (2, 0, 'fix-it', NULL, '2026-11-27T10:00:00Z', NULL, 'Done', NULL);";
+
+static void a_database_of_version_1_is_brought_up_to_date(void **state)
+{
+	struct fixture *f = *state;
+	char name[32];
+
+	database_run_sql(f, version_1_sql);
+	start_ready(f);
+	assert_int_equal(store_medium(f->store, NULL), STORE_DISK);
+	assert_int_equal(f->live_count, 1);
+	assert_int_equal(f->recent_count, 1);
+	assert_int_equal(f->acted_count, 0);
+	for (unsigned i = 0; i < STORE_RECENT_MAXIMUM; i++) {
+		snprintf(name, sizeof(name), "later-%u", i);
+		write_one(f, name, PHASE_FAILED, "NotIdentified");
+	}
+	restart(f);
+	assert_int_equal(f->recent_count, STORE_RECENT_MAXIMUM);
+	assert_int_equal(f->acted_count, 1);
+	assert_string_equal(f->acted[0], "fix-it on shim/1");
+	put(f, "live", PHASE_FAILED, "NotIdentified");
+}
+
 static void a_database_of_a_newer_version_is_left_alone(void **state)
 {
 	struct fixture *f = *state;
-	sqlite3 *sqlite;
+	char sql[64];
 
 	start_ready(f);
 	put(f, "a", PHASE_DIAGNOSING, "Collected");
 	stop(f);
-	assert_int_equal(sqlite3_open(path_of(f, "lifeboat.db"), &sqlite), SQLITE_OK);
-	assert_int_equal(sqlite3_exec(sqlite, "PRAGMA user_version=99", NULL, NULL, NULL),
-			 SQLITE_OK);
-	sqlite3_close(sqlite);
+	database_run_sql(f, "PRAGMA user_version=99");
 	start_ready(f);
 	assert_int_equal(f->live_count, 0);
 	assert_int_equal(f->medium, STORE_MEMORY);
 	assert_non_null(strstr(f->reason, "newer lifeboat"));
 	assert_non_null(strstr(f->reason, "99"));
 	stop(f);
-	assert_int_equal(sqlite3_open(path_of(f, "lifeboat.db"), &sqlite), SQLITE_OK);
-	assert_int_equal(sqlite3_exec(sqlite, "PRAGMA user_version=1", NULL, NULL, NULL),
-			 SQLITE_OK);
-	sqlite3_close(sqlite);
+	snprintf(sql, sizeof(sql), "PRAGMA user_version=%d", DATABASE_VERSION);
+	database_run_sql(f, sql);
 	start_ready(f);
 	assert_int_equal(f->live_count, 1);
 }
@@ -317,6 +379,7 @@ int main(int argc, char **argv)
 		STORE_TEST(a_read_only_disk_is_told_as_such),
 		STORE_TEST(a_damaged_database_is_set_aside_and_told),
 		STORE_TEST(a_database_damaged_inside_is_found_out),
+		STORE_TEST(a_database_of_version_1_is_brought_up_to_date),
 		STORE_TEST(a_database_of_a_newer_version_is_left_alone),
 		STORE_TEST(a_second_agent_on_the_same_directory_is_refused),
 		STORE_TEST(an_orphaned_worker_keeps_nobody_out_whoever_has_its_agents_pid),
