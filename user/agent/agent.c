@@ -15,14 +15,13 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
-#include <malloc.h>
 #include <signal.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <systemd/sd-daemon.h>
 
 #include "agent/artifacts.h"
 #include "agent/log_relay.h"
+#include "agent/own_memory.h"
 #include "agent/receipt.h"
 #include "agent/settings.h"
 #include "api/api.h"
@@ -51,7 +50,8 @@ struct agent {
 	struct call_pool *pool;
 	struct store *store;
 	struct pipeline *pipeline;
-	struct pipeline_watch *deletions;
+	struct pipeline_watch *changes;
+	struct own_memory memory;
 	struct artifact_cleaner *cleaner;
 	struct detect *detect;
 	struct api *api;
@@ -81,19 +81,7 @@ static void process_prepare(void)
 	struct rlimit files;
 
 	signal(SIGPIPE, SIG_IGN);
-	/*
-	 * One thread: one arena, and freed memory goes back, as the agent idles most of its life.
-	 */
-	mallopt(M_ARENA_MAX, 1);
-	mallopt(M_TRIM_THRESHOLD, 128 * 1024);
-#ifndef __SANITIZE_ADDRESS__ /* whose shadow memory is too large for it */
-	/*
-	 * What the agent has once touched stays in memory: on a node whose disk hangs, a page that
-	 * has to be read back in would hang the agent too.
-	 */
-	if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) < 0)
-		log_debug("Keeping the own pages in memory failed: %s", strerror(errno));
-#endif
+	own_memory_keep();
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < OPEN_FILES) {
 		files.rlim_cur = MIN(files.rlim_max, (rlim_t)OPEN_FILES);
 		setrlimit(RLIMIT_NOFILE, &files);
@@ -263,6 +251,7 @@ static void on_abnormal_changed(void *userdata, const char *type, const struct a
 
 	if (streq(type, "DELETED") && abnormal->metadata.uid)
 		artifact_cleaner_remove(agent->cleaner, abnormal->metadata.uid);
+	own_memory_used(&agent->memory);
 }
 
 static void on_store_removed(void *userdata, const char *uid)
@@ -368,6 +357,8 @@ static void agent_ready(void *userdata, struct store_loaded *loaded)
 	struct agent *agent = userdata;
 
 	pipeline_resume(agent->pipeline, loaded);
+	/* The start of the detectors takes the most of all. */
+	own_memory_give_back();
 	if (detect_begin(agent) < 0 || api_begin(agent) < 0) {
 		sd_event_exit(agent->event, EXIT_FAILURE);
 		return;
@@ -375,6 +366,7 @@ static void agent_ready(void *userdata, struct store_loaded *loaded)
 	host_complain(agent);
 	detectors_tell(agent);
 	agent->ready = true;
+	own_memory_used(&agent->memory);
 	log_info("lifeboat %s is ready on %s%s", LIFEBOAT_VERSION, agent->config->socket,
 		 agent->config->dry_run ? "; dry run: nothing is repaired" : "");
 	sd_notifyf(0, "READY=1\nSTATUS=Watching %s%s", agent->config->node_name,
@@ -441,9 +433,10 @@ static int pipeline_begin(struct agent *agent)
 
 	settings_pipeline(agent->config, &options.settings);
 	int r = pipeline_new(&options, &agent->pipeline);
+	if (r == 0)
+		r = own_memory_begin(&agent->memory, agent->event, agent->pipeline);
 	return r < 0 ? r
-		     : pipeline_watch(agent->pipeline, on_abnormal_changed, agent,
-				      &agent->deletions);
+		     : pipeline_watch(agent->pipeline, on_abnormal_changed, agent, &agent->changes);
 }
 
 static int parts_begin(struct agent *agent)
@@ -484,6 +477,7 @@ static void agent_end(struct agent *agent)
 		api_free(TAKE_PTR(agent->api));
 	if (agent->detect)
 		detect_free(TAKE_PTR(agent->detect));
+	own_memory_end(&agent->memory);
 	if (agent->pipeline)
 		pipeline_free(TAKE_PTR(agent->pipeline));
 	if (agent->pool)

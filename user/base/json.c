@@ -195,10 +195,12 @@ static void become(cJSON *value, int type, char *text, cJSON *children)
 
 void json_pack(cJSON *value)
 {
-	char *text = value && value->child ? json_print(value) : NULL;
+	_cleanup_free_ char *text = value && value->child ? json_print(value) : NULL;
+	/* Without the room that it had to grow. */
+	char *exact = text ? strdup(text) : NULL;
 
-	if (text)
-		become(value, cJSON_Raw, text, NULL);
+	if (exact)
+		become(value, cJSON_Raw, exact, NULL);
 }
 
 int json_unpack(cJSON *value)

@@ -458,9 +458,9 @@ void pipeline_resume(struct pipeline *pipeline, struct store_loaded *loaded)
 		int r = remember_action(pipeline, &loaded->acted[i]);
 
 		if (r < 0)
-			log_error("Remembering what %s did to %s failed: %s; its cooldown ends early",
-				  loaded->acted[i].recoverer, loaded->acted[i].subject,
-				  strerror(-r));
+			log_error(
+				"Remembering what %s did to %s failed: %s; its cooldown ends early",
+				loaded->acted[i].recoverer, loaded->acted[i].subject, strerror(-r));
 	}
 	for (size_t i = loaded->recent_count; i-- > 0;)
 		if (loaded->recent[i])

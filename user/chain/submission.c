@@ -173,6 +173,7 @@ static int take_sighting(struct handling *handling, const struct abnormal *seen)
 		return -ENOMEM;
 	schema_free(&kernel_event_schema, *event);
 	*event = latest;
+	abnormal_pack(handling->abnormal);
 	return 0;
 }
 
@@ -296,13 +297,21 @@ static int decide(struct pipeline *pipeline, struct submission *submission)
 
 /* --- Names that a person gave --- */
 
+/* ABNORMAL may be packed. */
+static int encode_whole(const struct abnormal *abnormal, cJSON **ret_json)
+{
+	int r = abnormal_encode(abnormal, ret_json);
+
+	return r < 0 ? r : json_unpack(json_at(*ret_json, "spec.kernelEvent.details"));
+}
+
 static int same_spec(const struct abnormal *a, const struct abnormal *b)
 {
 	_cleanup_json_ cJSON *a_json = NULL, *b_json = NULL;
-	int r = abnormal_encode(a, &a_json);
+	int r = encode_whole(a, &a_json);
 
 	if (r == 0)
-		r = abnormal_encode(b, &b_json);
+		r = encode_whole(b, &b_json);
 	if (r < 0)
 		return r;
 	return json_equal(json_at(a_json, "spec"), json_at(b_json, "spec"));

@@ -165,12 +165,15 @@ void abnormal_pack(struct abnormal *abnormal)
 
 	cJSON_ArrayForEach (piece, abnormal->status.context)
 		json_pack(piece);
+	if (abnormal->spec.kernel_event)
+		json_pack(abnormal->spec.kernel_event->details);
 }
 
 int abnormal_unpack(struct abnormal *abnormal)
 {
+	struct kernel_event *event = abnormal->spec.kernel_event;
+	int r = event ? json_unpack(event->details) : 0;
 	cJSON *piece;
-	int r = 0;
 
 	cJSON_ArrayForEach (piece, abnormal->status.context)
 		r = r < 0 ? r : json_unpack(piece);

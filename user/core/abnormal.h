@@ -313,9 +313,9 @@ int64_t abnormal_latest_time(const struct abnormal *abnormal);
 void abnormal_clear_status(struct abnormal *abnormal);
 
 /*
- * Packs (json.h) each piece of status.context, which is most of what an ended one holds: it may be
- * written, and pieces added and removed, but none is read until it is unpacked. abnormal_unpack
- * returns 0 or -ENOMEM.
+ * Packs (json.h) each piece of status.context and the kernel event's details, which are most of what
+ * an ended one holds: it may be written, and pieces added, replaced and removed, but none is read
+ * until it is unpacked. abnormal_unpack returns 0 or -ENOMEM.
  */
 void abnormal_pack(struct abnormal *abnormal);
 int abnormal_unpack(struct abnormal *abnormal);

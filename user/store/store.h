@@ -46,8 +46,8 @@ struct store_counts {
 	uint64_t abnormals, writes, write_errors, pending, commits, bytes;
 };
 
-/* Of those that have ended, so many are handed over whole. */
-#define STORE_RECENT_MAXIMUM 256
+/* Of those that have ended, so many are handed over whole: 11 KiB of memory each, two MiB. */
+#define STORE_RECENT_MAXIMUM 192
 /* Of what was done to the others, so much. */
 #define STORE_ACTED_MAXIMUM 4096
 

@@ -364,7 +364,8 @@ static void utf8_is_judged_as_rfc_3629_does(void **state)
 
 static void what_is_packed_is_printed_the_same_and_found_again_when_unpacked(void **state)
 {
-	static const char text[] = "{\"a\":{\"b\":[1,{\"c\":\"\\u0001\"}],\"d\":null},\"e\":[],\"f\":\"x\"}";
+	static const char text[] =
+		"{\"a\":{\"b\":[1,{\"c\":\"\\u0001\"}],\"d\":null},\"e\":[],\"f\":\"x\"}";
 	_cleanup_json_ cJSON *json = parse(text), *original = parse(text);
 	cJSON *member;
 

@@ -33,6 +33,27 @@ static void another_spec_under_a_name_that_is_taken_is_an_error_also_after_a_res
 			 SUBMIT_FOLDED);
 }
 
+static struct submitted submit_named_event(struct bench *bench, const char *details)
+{
+	struct abnormal *abnormal = fault(bench, "KernelEvent", "k", "disk", KNOWN, "");
+
+	abnormal->spec.kernel_event->details = cJSON_Parse(details);
+	assert_non_null(abnormal->spec.kernel_event->details);
+	return submit(bench, abnormal);
+}
+
+/* Though an ended one is packed. */
+static void the_same_spec_under_its_name_changes_nothing_after_the_end_either(void **state)
+{
+	struct bench *bench = *state;
+
+	assert_int_equal(submit_named_event(bench, "{\"a\":{\"b\":1},\"c\":2}").how,
+			 SUBMIT_CREATED);
+	wait_ended(bench, "k");
+	assert_int_equal(submit_named_event(bench, "{\"c\":2,\"a\":{\"b\":1}}").how, SUBMIT_FOLDED);
+	assert_int_equal(submit_named_event(bench, "{\"c\":2,\"a\":{\"b\":3}}").result, -EEXIST);
+}
+
 static void another_nodes_abnormal_is_refused(void **state)
 {
 	struct bench *bench = *state;
@@ -523,10 +544,12 @@ static void an_error_by_hand_is_added_to_those_before(void **state)
 {
 	struct bench *bench = *state;
 
-	handle(bench, fault(bench, "Custom", "a", NULL, KNOWN ",\"rough\":{\"plan\":\"error\"}", ""));
+	handle(bench,
+	       fault(bench, "Custom", "a", NULL, KNOWN ",\"rough\":{\"plan\":\"error\"}", ""));
 	for (int times = 1; times <= 3; times++) {
-		assert_int_equal(cJSON_GetArraySize(seen(bench, "a", "status.context.recoveryErrors")),
-				 times);
+		assert_int_equal(
+			cJSON_GetArraySize(seen(bench, "a", "status.context.recoveryErrors")),
+			times);
 		cJSON_Delete(run_by_hand(bench, PLUGIN_RECOVERER, "rough", reference("a"), false)
 				     .abnormal);
 	}
@@ -576,6 +599,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		UNIT(the_same_name_and_spec_again_changes_nothing),
 		UNIT(another_spec_under_a_name_that_is_taken_is_an_error_also_after_a_restart),
+		UNIT(the_same_spec_under_its_name_changes_nothing_after_the_end_either),
 		UNIT(another_nodes_abnormal_is_refused),
 		UNIT(a_status_that_is_submitted_is_dropped),
 		UNIT(without_a_name_the_same_words_are_the_same_fault),

@@ -260,7 +260,8 @@ static void another_object_of_the_same_name_starts_a_new_history(void **state)
 	assert_int_equal(store_counts(f->store)->abnormals, 1);
 }
 
-static struct action *add_action(struct abnormal *abnormal, const char *recoverer, int outcome, int64_t time)
+static struct action *add_action(struct abnormal *abnormal, const char *recoverer, int outcome,
+				 int64_t time)
 {
 	struct action *action = list_append(&abnormal->status.actions, &action_schema);
 
@@ -294,7 +295,8 @@ static void of_many_that_ended_the_last_are_handed_over_whole_and_the_others_wit
 	add_action(acted, "tried", ACTION_DRY_RUN, now);
 	add_action(acted, "begun", ACTION_PENDING, now - 1);
 	acted->metadata.annotations = cJSON_CreateObject();
-	assert_int_equal(json_set_string(acted->metadata.annotations, ANNOTATION_SUBJECT, "shim/1"), 0);
+	assert_int_equal(json_set_string(acted->metadata.annotations, ANNOTATION_SUBJECT, "shim/1"),
+			 0);
 	/* As old as the other, but something was begun with it since. */
 	add_action(by_hand, "by-hand", ACTION_DONE, now + hour);
 	start_ready(f);
