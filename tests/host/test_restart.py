@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What outlives the agent: real faults while none runs, a killed one's records, and who may take over."""
+import contextlib
 import datetime
+import fcntl
 import json
+import os
 import pathlib
 import signal
 import struct
@@ -45,6 +48,23 @@ def of_program(agent, name):
 def attached(agent):
     """The programs that the agent's pins hold, by their names without generation."""
     return sorted(path.name.partition("@")[0] for path in (agent.bpffs() / "links").glob("*/*"))
+
+
+@contextlib.contextmanager
+def open_folder(path):
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def opened_by(process):
+    paths = []
+    for path in pathlib.Path(f"/proc/{process.pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            paths.append(os.readlink(path))
+    return paths
 
 
 @pytest.mark.parametrize("end", ["kill", "stop"])
@@ -158,6 +178,19 @@ def test_two_agents_do_not_share_a_folder_of_pins(agent, scratch):
     refused = first.detach()
     assert refused.returncode == 1 and f"pid {first.process.pid}" in refused.stdout, refused.stdout
     assert attached(first)
+
+
+def test_what_a_killed_agent_leaves_locked_for_a_moment_is_waited_for(agent):
+    """A child that it forked just then has its locks until it executes."""
+    first = agent({"detectors": WATCHED})
+    first.kill()
+    with open_folder(first.bpffs()) as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        second = first.start(wait=False)
+        wait_for(lambda: str(first.bpffs()) in opened_by(second.process), 20, "the next one is at the lock",
+                 second.log.read_text)
+    wait_for(second.ready, 20, "it goes on", second.log.read_text)
+    assert attached(second)
 
 
 def test_detach_leaves_nothing_in_the_kernel(agent):

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 
@@ -16,7 +15,6 @@
 #define BACKLOG 32
 /* A predecessor that was killed is not quite gone while a child it just forked still has its lock. */
 #define LOCK_WITHIN_NS NS_PER_S
-#define LOCK_AGAIN_NS (20 * NS_PER_MS)
 #define PEER_GROUPS_MAX 65536 /* NGROUPS_MAX of the kernel */
 
 static int parent_make(const char *path, struct problem *problem)
@@ -80,18 +78,6 @@ static int in_use(const char *path, pid_t pid, struct problem *problem)
 			   who, path);
 }
 
-static int lock_wait(int fd)
-{
-	uint64_t end_ns = clock_monotonic(clock_system()) + LOCK_WITHIN_NS;
-
-	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-		if (errno != EWOULDBLOCK || clock_monotonic(clock_system()) >= end_ns)
-			return -errno;
-		clock_sleep(LOCK_AGAIN_NS);
-	}
-	return 0;
-}
-
 static int lock_take(const char *path, const struct sockaddr_un *address, int *ret_fd,
 		     struct problem *problem)
 {
@@ -103,7 +89,7 @@ static int lock_take(const char *path, const struct sockaddr_un *address, int *r
 	if (fd < 0)
 		return problem_set(problem, -errno, NULL, "cannot open the lock %s: %s", name,
 				   strerror(errno));
-	int r = lock_wait(fd);
+	int r = file_lock(fd, LOCK_WITHIN_NS);
 	if (r < 0) {
 		if (r != -EWOULDBLOCK)
 			return problem_set(problem, r, NULL, "cannot lock %s: %s", name,

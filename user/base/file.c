@@ -5,9 +5,13 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 #include "base/buffer.h"
+#include "base/clock.h"
+
+#define LOCK_AGAIN_NS (20 * NS_PER_MS)
 
 int file_read_fd(int fd, size_t maximum, char **ret_text, size_t *ret_length)
 {
@@ -161,6 +165,19 @@ int file_write_atomic(const char *path, const void *data, size_t length, mode_t 
 		return r;
 	}
 	return sync_parent(path);
+}
+
+int file_lock(int fd, uint64_t within_ns)
+{
+	uint64_t end_ns = clock_monotonic(clock_system()) + within_ns;
+
+	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		if ((errno != EWOULDBLOCK && errno != EINTR) ||
+		    clock_monotonic(clock_system()) >= end_ns)
+			return -errno;
+		clock_sleep(LOCK_AGAIN_NS);
+	}
+	return 0;
 }
 
 int directory_make(const char *path, mode_t mode)

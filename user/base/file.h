@@ -45,5 +45,12 @@ int file_write_fd(int fd, const void *data, size_t length);
  */
 int file_write_atomic(const char *path, const void *data, size_t length, mode_t mode);
 
+/*
+ * Locks FD (flock(2), exclusive), waiting up to WITHIN_NS: a child that was forked a moment before its
+ * parent was killed holds what its parent had locked until it has executed. Returns 0, -EWOULDBLOCK
+ * if somebody else has it still, or another negative errno.
+ */
+int file_lock(int fd, uint64_t within_ns);
+
 /* Creates PATH and its parents with MODE where they are missing. Returns 0 or a negative errno. */
 int directory_make(const char *path, mode_t mode);

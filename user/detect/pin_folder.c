@@ -8,13 +8,16 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <stdarg.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/macro.h"
+
+/* What is left of a predecessor that was killed. */
+#define LOCK_WITHIN_NS NS_PER_S
 
 /* The maps of bpf/shared.bpf.c, in the order in which they are made. */
 const char *const pin_shared_names[] = {"events", "lost", "generations", PIN_AGENT, NULL};
@@ -106,8 +109,9 @@ static int folder_lock(const char *folder)
 
 	if (fd < 0)
 		return -errno;
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
-		return errno == EWOULDBLOCK ? -EBUSY : -errno;
+	int r = file_lock(fd, LOCK_WITHIN_NS);
+	if (r < 0)
+		return r == -EWOULDBLOCK ? -EBUSY : r;
 	return TAKE_FD(fd);
 }
 

@@ -7,14 +7,12 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
 #include "base/clock.h"
 #include "base/file.h"
 
-#define LOCK_RETRY_NS (20 * NS_PER_MS)
 /* SQLite calls back after about this many of its instructions: some milliseconds of work. */
 #define PROGRESS_INSTRUCTIONS 100000
 /* Of the write-ahead log, and a little more than what it has when it is emptied. */
@@ -252,20 +250,16 @@ static int lock_refuse(int dir_fd, const char *directory, struct problem *proble
 static int database_lock(struct database *database, int dir_fd, uint64_t wait_ns,
 			 struct problem *problem)
 {
-	uint64_t end_ns = clock_monotonic(clock_system()) + wait_ns;
 	_cleanup_close_ int fd =
 		openat(dir_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 
 	if (fd < 0)
 		return database_explain(database, -errno, problem);
-	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-		if (errno != EWOULDBLOCK && errno != EINTR)
-			return database_explain(database, -errno, problem);
-		if (clock_monotonic(clock_system()) >= end_ns)
-			return lock_refuse(dir_fd, database->directory, problem);
-		clock_sleep(LOCK_RETRY_NS);
-	}
-	int r = lock_sign(fd);
+	int r = file_lock(fd, wait_ns);
+	if (r < 0)
+		return r == -EWOULDBLOCK ? lock_refuse(dir_fd, database->directory, problem)
+					 : database_explain(database, r, problem);
+	r = lock_sign(fd);
 	/*
 	 * The name of the holder is for messages alone: a full disk must be told by the database.
 	 */

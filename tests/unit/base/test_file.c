@@ -10,8 +10,10 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "base/buffer.h"
+#include "base/clock.h"
 #include "base/file.h"
 
 static char directory[] = "/tmp/lifeboat-test-file.XXXXXX";
@@ -235,6 +237,32 @@ static void folders_are_made_with_their_parents(void **state)
 	assert_int_equal(directory_make(in_directory("file/sub"), 0750), -ENOTDIR);
 }
 
+static void a_lock_is_waited_for_as_long_as_was_said(void **state)
+{
+	const char *path = in_directory("lock");
+	uint64_t long_ns = 60 * NS_PER_S;
+
+	write_text(path, "");
+	int mine = open(path, O_RDONLY | O_CLOEXEC), holders = open(path, O_RDONLY | O_CLOEXEC);
+	assert_true(mine >= 0 && holders >= 0);
+	assert_int_equal(file_lock(holders, 0), 0);
+	assert_int_equal(file_lock(mine, 0), -EWOULDBLOCK);
+	assert_int_equal(file_lock(mine, 50 * NS_PER_MS), -EWOULDBLOCK);
+	/* As a child that is about to execute has what its parent had open. */
+	pid_t child = fork();
+	if (child == 0) {
+		clock_sleep(100 * NS_PER_MS);
+		_exit(0);
+	}
+	close(holders);
+	assert_int_equal(file_lock(mine, 0), -EWOULDBLOCK);
+	assert_int_equal(file_lock(mine, long_ns), 0);
+	assert_int_equal(waitpid(child, NULL, 0), child);
+	close(mine);
+	assert_int_equal(file_lock(mine, long_ns), -EBADF);
+	assert_int_equal(unlink(path), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -249,6 +277,7 @@ int main(void)
 		cmocka_unit_test(only_a_regular_file_is_read_where_strangers_choose),
 		cmocka_unit_test(a_number_of_proc_is_read_strictly),
 		cmocka_unit_test(a_file_is_replaced_with_its_mode_and_nothing_left_beside_it),
+		cmocka_unit_test(a_lock_is_waited_for_as_long_as_was_said),
 		cmocka_unit_test(folders_are_made_with_their_parents),
 	};
 
