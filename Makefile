@@ -291,6 +291,7 @@ $(O)/inject/shim.so: tests/inject/shim.c
 inject: all $(O)/inject/shim.so ## fail each allocation, write, open, fork and BPF call in turn (root; ARGS=)
 	$(Q)$(PYTHON) tests/inject/run --build $(O) $(ARGS)
 	$(Q)$(PYTHON) tests/inject/run --build $(O) --bpf $(ARGS)
+	$(Q)$(PYTHON) tests/inject/run --build $(O) --cli $(ARGS)
 
 # --- Figures ---------------------------------------------------------------------------------------
 

@@ -87,13 +87,11 @@ int by_hand_parse(int argc, char **argv, bool may_invent, struct by_hand *ret)
 
 int by_hand_call(const struct by_hand *by_hand, const char *path_format, cJSON **ret_answer)
 {
-	_cleanup_buffer_ struct buffer path = BUFFER(4 * KIB);
-	const char *place = strstr(path_format, "{}");
+	_cleanup_buffer_ struct buffer path = BUFFER(URL_BYTES_MAX);
 	struct problem problem = {0};
+	int r = url_append(&path, &problem, path_format, by_hand->plugin);
 
-	if (buffer_append(&path, path_format, (size_t)(place - path_format)) < 0 ||
-	    url_append(&path, by_hand->plugin) < 0 || buffer_append_text(&path, place + 2) < 0)
-		return report_text(EXIT_ERROR, "the name %.64s… is too long", by_hand->plugin);
-	int r = client_call("POST", path.data, by_hand->abnormal, NULL, ret_answer, &problem);
+	if (r == 0)
+		r = client_call("POST", path.data, by_hand->abnormal, NULL, ret_answer, &problem);
 	return r < 0 ? report_plugin_error(r, by_hand->plugin, &problem) : EXIT_OK;
 }

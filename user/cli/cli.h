@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "cli/client.h"
 #include "cli/command.h"
+#include "cli/selector.h"
 
 /* --- Flags --- */
 
@@ -103,6 +104,12 @@ extern const struct resource_words resource_words[RESOURCE_COUNT];
  */
 int resource_parse(const char *command, const char *text, enum resource *ret_resource,
 		   const char **ret_name);
+
+/*
+ * The selector of COMMAND's flag -l replaces *SELECTOR. Returns EXIT_OK, or another exit status after
+ * having said what is wrong.
+ */
+int selector_option(const char *command, const char *text, struct selector **selector);
 
 /* "abnormal.lifeboat.dev/NAME". */
 void resource_print_name(FILE *out, enum resource resource, const cJSON *object);

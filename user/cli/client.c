@@ -163,9 +163,13 @@ static int request_send(struct client *client, const char *method, const char *p
 
 			if (sent < 0 && errno == EINTR)
 				continue;
-			/* The agent has heard enough: its answer says why. */
+			/* The agent has heard enough: its answer says why, if there is one. */
+			if (sent < 0 && (errno == EPIPE || errno == ECONNRESET)) {
+				shutdown(client->fd, SHUT_WR);
+				return 0;
+			}
 			if (sent < 0)
-				return errno == EPIPE || errno == ECONNRESET ? 0 : -errno;
+				return -errno;
 			data += sent;
 			left -= (size_t)sent;
 		}
@@ -320,15 +324,18 @@ int client_call(const char *method, const char *path, const cJSON *body, int *re
 		return r;
 	if (client->status >= 400)
 		return answer_problem(client->status, &answer, problem);
-	if (ret_json && json_parse(buffer_text(&answer), answer.length, ret_json, &inner) < 0)
-		return problem_set(problem, -EBADMSG, NULL, "the agent's answer is no JSON: %s",
-				   inner.text);
+	if (ret_json)
+		r = json_parse(buffer_text(&answer), answer.length, ret_json, &inner);
+	if (r < 0)
+		return r == -ENOMEM ? r
+				    : problem_set(problem, -EBADMSG, NULL,
+						  "the agent's answer is no JSON: %s", inner.text);
 	if (ret_status)
 		*ret_status = client->status;
 	return 0;
 }
 
-int url_append(struct buffer *url, const char *text)
+static int append_encoded(struct buffer *url, const char *text)
 {
 	int r = 0;
 
@@ -341,6 +348,27 @@ int url_append(struct buffer *url, const char *text)
 			r = buffer_printf(url, "%%%02X", c);
 	}
 	return r;
+}
+
+int url_append(struct buffer *url, struct problem *problem, const char *format, ...)
+{
+	const char *text = "", *place;
+	va_list texts;
+	int r = 0;
+
+	va_start(texts, format);
+	for (; r == 0 && (place = strstr(format, "{}")); format = place + 2) {
+		text = va_arg(texts, const char *);
+		r = buffer_append(url, format, (size_t)(place - format));
+		if (r == 0)
+			r = append_encoded(url, text);
+	}
+	va_end(texts);
+	if (r == 0)
+		r = buffer_append_text(url, format);
+	return r == -ENOBUFS ? problem_set(problem, -ENAMETOOLONG, NULL,
+					   "the name %.64s… is too long", text)
+			     : r;
 }
 
 int client_lines_open(const char *path, struct client_lines *lines, struct problem *problem)

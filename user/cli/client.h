@@ -48,11 +48,13 @@ ssize_t client_read(struct client *client, struct buffer *out, int timeout_ms);
 int client_call(const char *method, const char *path, const cJSON *body, int *ret_status,
 		cJSON **ret_json, struct problem *problem);
 
+#define URL_BYTES_MAX (4 * KIB)
+
 /*
- * Appends TEXT to URL, percent-encoded as one path segment or query value. Returns 0 or a negative
- * errno.
+ * Appends FORMAT to URL; each {} in it stands for the next text, percent-encoded as one path segment
+ * or query value. Returns 0, -ENAMETOOLONG (with which text is too long in PROBLEM) or -ENOMEM.
  */
-int url_append(struct buffer *url, const char *text);
+int url_append(struct buffer *url, struct problem *problem, const char *format, ...);
 
 /*
  * A stream of lines. Returns 1 with a line (the caller's to free), 0 at the end, -ETIMEDOUT, or a

@@ -3,7 +3,6 @@
 #include <errno.h>
 
 #include "cli/cli.h"
-#include "cli/selector.h"
 
 struct delete
 {
@@ -14,14 +13,12 @@ struct delete
 
 static int delete_one(const struct delete *delete, const char *namespace, const char *name)
 {
-	_cleanup_buffer_ struct buffer path = BUFFER(4 * KIB);
+	_cleanup_buffer_ struct buffer path = BUFFER(URL_BYTES_MAX);
 	struct problem problem = {0};
+	int r = url_append(&path, &problem, "/api/v1/namespaces/{}/abnormals/{}", namespace, name);
 
-	if (buffer_append_text(&path, "/api/v1/namespaces/") < 0 ||
-	    url_append(&path, namespace) < 0 || buffer_append_text(&path, "/abnormals/") < 0 ||
-	    url_append(&path, name) < 0)
-		return report_text(EXIT_ERROR, "the name %.64s… is too long", name);
-	int r = client_call("DELETE", path.data, NULL, NULL, NULL, &problem);
+	if (r == 0)
+		r = client_call("DELETE", path.data, NULL, NULL, NULL, &problem);
 	if (r == -ENOENT && delete->ignore_missing)
 		return EXIT_OK;
 	if (r < 0)
@@ -89,10 +86,9 @@ static int delete_run(int argc, char **argv)
 	struct options options = OPTIONS("n:l:", longs);
 	_cleanup_(selector_freep) struct selector *selector = NULL;
 	struct delete delete = {0};
-	struct problem problem = {0};
 	enum resource resource;
 	const char *name;
-	int c;
+	int c, status;
 
 	while ((c = options_next(&options)) >= 0) {
 		if (c == 'n')
@@ -101,9 +97,8 @@ static int delete_run(int argc, char **argv)
 			delete.all = true;
 		else if (c == IGNORE_NOT_FOUND)
 			delete.ignore_missing = true;
-		else if (!selector && selector_parse(optarg, &selector, &problem) < 0)
-			return usage_error("delete", "the selector \"%s\" %s", optarg,
-					   problem.text);
+		else if ((status = selector_option("delete", optarg, &selector)) != EXIT_OK)
+			return status;
 	}
 	if (c == OPTION_EXIT)
 		return options.exit_status;

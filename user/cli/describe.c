@@ -7,7 +7,7 @@
 
 static int describe_abnormal(const char *namespace, const char *name)
 {
-	_cleanup_buffer_ struct buffer path = BUFFER(4 * KIB);
+	_cleanup_buffer_ struct buffer path = BUFFER(URL_BYTES_MAX);
 	_cleanup_json_ cJSON *abnormal = NULL, *history = NULL, *recoverers = NULL;
 	struct terminal terminal = terminal_of(stdout);
 	struct problem problem = {0};
@@ -15,26 +15,19 @@ static int describe_abnormal(const char *namespace, const char *name)
 	int r = abnormal_fetch(namespace, name, &abnormal, &problem);
 	if (r < 0)
 		return report_error(r, &problem);
-	r = buffer_append_text(&path, "/api/v1/namespaces/");
-	if (r == 0)
-		r = url_append(&path, namespace);
-	if (r == 0)
-		r = buffer_append_text(&path, "/abnormals/");
-	if (r == 0)
-		r = url_append(&path, name);
-	if (r == 0)
-		r = buffer_append_text(&path, "/history");
+	r = url_append(&path, &problem, "/api/v1/namespaces/{}/abnormals/{}/history", namespace,
+		       name);
 	/* Without its history the story is still told, from the conditions. */
-	if (r < 0 || client_call("GET", path.data, NULL, NULL, &history, &problem) < 0)
-		history = NULL;
+	if (r == 0)
+		r = client_call("GET", path.data, NULL, NULL, &history, &problem);
 	/* And without them it cannot tell which repairs are off. */
-	if (client_call("GET", resource_words[RESOURCE_RECOVERER].path, NULL, NULL, &recoverers,
-			&problem) < 0)
-		recoverers = NULL;
+	if (r == 0)
+		r = client_call("GET", resource_words[RESOURCE_RECOVERER].path, NULL, NULL,
+				&recoverers, &problem);
 	if (story_print(&terminal, abnormal, json_at(history, "items"),
 			json_at(recoverers, "items"), clock_realtime(clock_system())) < 0)
 		return report_text(EXIT_ERROR, "out of memory");
-	return EXIT_OK;
+	return r < 0 ? report_error(r, &problem) : EXIT_OK;
 }
 
 static int describe_other(enum resource resource, char **names, size_t count)

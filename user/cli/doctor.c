@@ -26,18 +26,35 @@ static void doctor_clear(struct doctor *doctor)
 	cJSON_Delete(doctor->status);
 }
 
+/* That none runs is no fault of the host; whatever else keeps it from answering is. */
+static void agent_not_heard(struct check *agent, int error, const struct problem *problem)
+{
+	const char *text = problem->text[0] ? problem->text : strerror(-error);
+	const char *advice = strstr(text, ": start one");
+
+	agent->state = error == -ECONNREFUSED ? CHECK_NOTE : CHECK_MISSING;
+	snprintf(agent->found, sizeof(agent->found), "%.*s",
+		 advice ? (int)(advice - text) : (int)sizeof(agent->found) - 1, text);
+	snprintf(agent->next, sizeof(agent->next), "%s",
+		 advice ? "start one with `lifeboat agent` or name its socket with --socket" : "");
+}
+
 /* The agent knows what its detectors do; without it, what they would do is judged here. */
 static int look_at_detectors(struct doctor *doctor, const struct host *host)
 {
 	_cleanup_json_ cJSON *list = NULL;
 	struct problem problem = {0};
 
-	if (doctor->status &&
-	    client_call("GET", "/api/v1/detectors", NULL, NULL, &list, &problem) == 0)
-		doctor->detectors = cJSON_DetachItemFromObjectCaseSensitive(list, "items");
-	if (!doctor->detectors)
+	if (!doctor->status) {
 		doctor->detectors = detect_status(NULL, host);
-	return doctor->detectors ? 0 : -ENOMEM;
+		return doctor->detectors ? 0 : -ENOMEM;
+	}
+	int r = client_call("GET", "/api/v1/detectors", NULL, NULL, &list, &problem);
+	if (r < 0)
+		agent_not_heard(&doctor->agent, r, &problem);
+	else
+		doctor->detectors = cJSON_DetachItemFromObjectCaseSensitive(list, "items");
+	return 0;
 }
 
 static void look_at_agent(struct doctor *doctor)
@@ -47,16 +64,10 @@ static void look_at_agent(struct doctor *doctor)
 
 	snprintf(agent->name, sizeof(agent->name), "agent");
 	snprintf(store->name, sizeof(store->name), "store");
-	if (client_call("GET", "/api/v1/status", NULL, NULL, &doctor->status, &problem) < 0) {
+	int r = client_call("GET", "/api/v1/status", NULL, NULL, &doctor->status, &problem);
+	if (r < 0) {
 		doctor->status = NULL;
-		agent->state = CHECK_NOTE;
-		const char *advice = strstr(problem.text, ": start one");
-		snprintf(agent->found, sizeof(agent->found), "%.*s",
-			 advice ? (int)(advice - problem.text) : (int)sizeof(agent->found) - 1,
-			 problem.text);
-		snprintf(agent->next, sizeof(agent->next), "%s",
-			 advice ? "start one with `lifeboat agent` or name its socket with --socket"
-				: "");
+		agent_not_heard(agent, r, &problem);
 		return;
 	}
 	snprintf(agent->found, sizeof(agent->found), "%.64s on %.128s, pid %.0f%s",
@@ -151,6 +162,7 @@ static size_t doctor_show(const struct doctor *doctor)
 	terminal_text(&terminal, COLOUR_BOLD, "Agent");
 	fputc('\n', stdout);
 	check_show(&terminal, &doctor->agent);
+	missing += doctor->agent.state == CHECK_MISSING;
 	if (doctor->status) {
 		check_show(&terminal, &doctor->store);
 		missing += doctor->store.state == CHECK_MISSING;
@@ -190,6 +202,7 @@ static int doctor_json(struct doctor *doctor, size_t *ret_missing)
 		if (!cJSON_AddItemToArray(checks, check_json(&doctor->checks[i])))
 			return -ENOMEM;
 	}
+	missing += doctor->agent.state == CHECK_MISSING;
 	if (doctor->status)
 		missing += doctor->store.state == CHECK_MISSING;
 	cJSON_ArrayForEach (detector, doctor->detectors) {

@@ -42,12 +42,28 @@ static void next(struct check *check, const char *text)
 	snprintf(check->next, sizeof(check->next), "%s", text);
 }
 
-static bool is_on(int directory, const char *path, unsigned long magic)
+/*
+ * What could not be looked at for want of memory or descriptors is not what is not there. Returns
+ * whether ERROR says so, and then it is told.
+ */
+static bool not_looked_at(struct check *check, const char *path, int error)
+{
+	if (error != -ENOMEM && error != -EMFILE && error != -ENFILE)
+		return false;
+	found(check, CHECK_MISSING, "%s was not looked at: %s", path, strerror(-error));
+	next(check, "try again when this host has memory and file descriptors to spare");
+	return true;
+}
+
+/* 1, 0, or the negative errno of what cannot be told. */
+static int is_on(int directory, const char *path, unsigned long magic)
 {
 	_cleanup_close_ int fd = openat(directory, path, O_PATH | O_CLOEXEC);
 	struct statfs status;
 
-	return fd >= 0 && fstatfs(fd, &status) == 0 && (unsigned long)status.f_type == magic;
+	if (fd < 0)
+		return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
+	return fstatfs(fd, &status) == 0 && (unsigned long)status.f_type == magic;
 }
 
 static void check_kernel(const struct host *host, struct check *check)
@@ -76,7 +92,11 @@ static void check_btf(const struct host *host, struct check *check)
 
 static void check_bpffs(const struct host *host, struct check *check)
 {
-	if (is_on(host->sys, "fs/bpf", BPF_FS_MAGIC)) {
+	int on = is_on(host->sys, "fs/bpf", BPF_FS_MAGIC);
+
+	if (not_looked_at(check, "/sys/fs/bpf", on))
+		return;
+	if (on > 0) {
 		found(check, CHECK_FINE, "mounted on /sys/fs/bpf");
 		return;
 	}
@@ -102,10 +122,10 @@ static void check_capabilities(const struct host *host, struct check *check)
 	char lacking[128] = "";
 	size_t length;
 
-	const char *line =
-		file_read(host->proc, "self/status", SMALL_FILE_MAX, &status, &length) == 0
-			? strstr(status, "\nCapEff:")
-			: NULL;
+	int r = file_read(host->proc, "self/status", SMALL_FILE_MAX, &status, &length);
+	if (not_looked_at(check, "/proc/self/status", r))
+		return;
+	const char *line = r == 0 ? strstr(status, "\nCapEff:") : NULL;
 	if (line)
 		effective = strtoull(line + strlen("\nCapEff:"), NULL, 16);
 	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
@@ -126,9 +146,11 @@ static void check_lockdown(const struct host *host, struct check *check)
 {
 	_cleanup_free_ char *text = NULL;
 	size_t length;
+	int r = file_read(host->sys, "kernel/security/lockdown", SMALL_FILE_MAX, &text, &length);
 
-	if (file_read(host->sys, "kernel/security/lockdown", SMALL_FILE_MAX, &text, &length) < 0 ||
-	    !strstr(text, "[confidentiality]")) {
+	if (not_looked_at(check, "/sys/kernel/security/lockdown", r))
+		return;
+	if (r < 0 || !strstr(text, "[confidentiality]")) {
 		found(check, CHECK_FINE, "BPF may read kernel memory");
 		return;
 	}
@@ -140,26 +162,40 @@ static void check_lockdown(const struct host *host, struct check *check)
 
 static void check_cgroup(const struct host *host, struct check *check)
 {
-	if (is_on(host->sys, "fs/cgroup", CGROUP2_SUPER_MAGIC))
-		found(check, CHECK_FINE, "version 2");
-	else if (is_on(host->sys, "fs/cgroup/unified", CGROUP2_SUPER_MAGIC))
-		found(check, CHECK_FINE, "hybrid: version 1 with a unified hierarchy");
-	else if (is_on(host->sys, "fs/cgroup/memory", CGROUP_SUPER_MAGIC))
-		found(check, CHECK_FINE, "version 1");
-	else {
-		found(check, CHECK_NOTE, "no hierarchy with a memory controller on /sys/fs/cgroup");
-		next(check, "mount -t cgroup2 cgroup2 /sys/fs/cgroup; without it limits and usage "
-			    "of containers are not told");
+	static const struct {
+		const char *path;
+		unsigned long magic;
+		const char *words;
+	} kinds[] = {{"fs/cgroup", CGROUP2_SUPER_MAGIC, "version 2"},
+		     {"fs/cgroup/unified", CGROUP2_SUPER_MAGIC,
+		      "hybrid: version 1 with a unified hierarchy"},
+		     {"fs/cgroup/memory", CGROUP_SUPER_MAGIC, "version 1"}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		int on = is_on(host->sys, kinds[i].path, kinds[i].magic);
+
+		if (not_looked_at(check, "/sys/fs/cgroup", on))
+			return;
+		if (on > 0) {
+			found(check, CHECK_FINE, "%s", kinds[i].words);
+			return;
+		}
 	}
+	found(check, CHECK_NOTE, "no hierarchy with a memory controller on /sys/fs/cgroup");
+	next(check, "mount -t cgroup2 cgroup2 /sys/fs/cgroup; without it limits and usage of "
+		    "containers are not told");
 }
 
 static void check_psi(const struct host *host, struct check *check)
 {
 	_cleanup_free_ char *text = NULL;
 	size_t length;
+	int r = file_read(host->proc, "pressure/memory", SMALL_FILE_MAX, &text, &length);
 
+	if (not_looked_at(check, "/proc/pressure", r))
+		return;
 	/* With psi=0 the files are there, and reading gives EOPNOTSUPP. */
-	if (file_read(host->proc, "pressure/memory", SMALL_FILE_MAX, &text, &length) == 0) {
+	if (r == 0) {
 		found(check, CHECK_FINE, "/proc/pressure");
 		return;
 	}
@@ -171,8 +207,11 @@ static void check_psi(const struct host *host, struct check *check)
 static void check_hung_task(const struct host *host, struct check *check)
 {
 	uint64_t seconds;
+	int r = file_read_u64(host->proc, "sys/kernel/hung_task_timeout_secs", &seconds);
 
-	if (file_read_u64(host->proc, "sys/kernel/hung_task_timeout_secs", &seconds) < 0)
+	if (not_looked_at(check, "kernel.hung_task_timeout_secs", r))
+		return;
+	if (r < 0)
 		found(check, CHECK_FINE,
 		      "the kernel's own watch is not built in; lifeboat has its own clock");
 	else if (seconds == 0)
@@ -190,6 +229,8 @@ static void check_kallsyms(const struct host *host, struct check *check)
 	/* Not by the table's first line, whose address is 0 on x86-64 up to Linux 6.14. */
 	int r = kallsyms_range(host, "schedule", &start, &end);
 
+	if (not_looked_at(check, "/proc/kallsyms", r))
+		return;
 	if (r >= 0) {
 		found(check, CHECK_FINE, "addresses are shown");
 		return;

@@ -11,8 +11,8 @@
 #define TYPE_WIDTH 17
 #define TIME_OF_DAY 11 /* where it begins in a time of RFC 3339 */
 
-static void event_show(const struct terminal *terminal, enum output output, const cJSON *event,
-		       const char *subject, bool cleared, bool dated)
+static int event_show(const struct terminal *terminal, enum output output, const cJSON *event,
+		      const char *subject, bool cleared, bool dated)
 {
 	const char *time = json_string(event, "time"), *detector = json_string(event, "detector");
 	const char *type = json_string(event, "type");
@@ -22,11 +22,16 @@ static void event_show(const struct terminal *terminal, enum output output, cons
 	if (output == OUTPUT_JSON) {
 		_cleanup_free_ char *line = json_print(event);
 
-		fprintf(terminal->out, "%s\n", line ? line : "");
-		return;
+		if (!line)
+			return -ENOMEM;
+		fprintf(terminal->out, "%s\n", line);
+		return 0;
 	}
-	if (process && buffer_append_text(&text, "  ") == 0)
-		(void)story_append_process(&text, process); /* a cut line is a line */
+	int r = process ? buffer_append_text(&text, "  ") : 0;
+	if (process && r == 0)
+		r = story_append_process(&text, process);
+	if (r == -ENOMEM) /* a cut line is a line */
+		return r;
 	fputs(terminal_paint(terminal, COLOUR_DIM), terminal->out);
 	if (!time || strlen(time) <= TIME_OF_DAY)
 		fputs("--:--:--", terminal->out);
@@ -43,6 +48,7 @@ static void event_show(const struct terminal *terminal, enum output output, cons
 	terminal_text(terminal, COLOUR_NONE, subject ? subject : "");
 	terminal_text(terminal, COLOUR_DIM, buffer_text(&text));
 	fputc('\n', terminal->out);
+	return 0;
 }
 
 static int follow(const struct terminal *terminal, enum output output)
@@ -71,10 +77,10 @@ static int follow(const struct terminal *terminal, enum output output)
 					   json_string(json_at(finding, "object"), "message"));
 		if (output == OUTPUT_JSON)
 			printf("%s\n", line);
-		else
-			event_show(terminal, output, json_at(finding, "event"),
-				   json_string(finding, "subject"),
-				   json_bool(finding, "cleared", false), false);
+		else if (event_show(terminal, output, json_at(finding, "event"),
+				    json_string(finding, "subject"),
+				    json_bool(finding, "cleared", false), false) < 0)
+			return report_text(EXIT_ERROR, "out of memory");
 		fflush(stdout);
 	}
 }
@@ -112,11 +118,13 @@ static int kept(const struct terminal *terminal, enum output output)
 		fprintf(stderr,
 			"No events are kept; `lifeboat events -f` shows them as they come.\n");
 	qsort(sorted, count, sizeof(*sorted), compare_by_time);
-	for (size_t i = 0; i < count; i++)
-		event_show(
-			terminal, output, json_at(sorted[i], "spec.kernelEvent"),
-			json_string(json_at(sorted[i], "metadata.annotations"), ANNOTATION_SUBJECT),
-			false, true);
+	for (size_t i = 0; i < count; i++) {
+		const cJSON *annotations = json_at(sorted[i], "metadata.annotations");
+
+		if (event_show(terminal, output, json_at(sorted[i], "spec.kernelEvent"),
+			       json_string(annotations, ANNOTATION_SUBJECT), false, true) < 0)
+			return report_text(EXIT_ERROR, "out of memory");
+	}
 	return EXIT_OK;
 }
 

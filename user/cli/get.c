@@ -4,7 +4,6 @@
 
 #include "cli/cli.h"
 #include "cli/rows.h"
-#include "cli/selector.h"
 
 struct get {
 	enum resource resource;
@@ -201,22 +200,20 @@ static int watch_run(const struct get *get, const char *path)
 
 static int get_execute(const struct get *get)
 {
-	_cleanup_buffer_ struct buffer path = BUFFER(4 * KIB);
+	_cleanup_buffer_ struct buffer path = BUFFER(URL_BYTES_MAX);
 	_cleanup_json_ cJSON *list = NULL;
 	struct problem problem = {0};
 	char separator = '?';
 	int r = buffer_append_text(&path, resource_words[get->resource].path);
 
 	if (r == 0 && get->resource == RESOURCE_ABNORMAL && get->namespace) {
-		r = buffer_append_text(&path, "?namespace=");
-		if (r == 0)
-			r = url_append(&path, get->namespace);
+		r = url_append(&path, &problem, "?namespace={}", get->namespace);
 		separator = '&';
 	}
 	if (r == 0 && get->watch)
 		r = buffer_printf(&path, "%cwatch=true", separator);
 	if (r < 0)
-		return report_text(EXIT_ERROR, "the namespace is too long");
+		return report_error(r, &problem);
 	if (get->watch)
 		return watch_run(get, path.data);
 	r = client_call("GET", path.data, NULL, NULL, &list, &problem);
@@ -232,7 +229,6 @@ static int get_parse(int argc, char **argv, struct get *get)
 					      {"selector", required_argument, NULL, 'l'},
 					      GLOBAL_OPTIONS};
 	struct options options = OPTIONS("o:wn:Al:", longs);
-	struct problem problem = {0};
 	const char *name;
 	int c, r;
 
@@ -252,11 +248,9 @@ static int get_parse(int argc, char **argv, struct get *get)
 			get->all_namespaces = true;
 			break;
 		default:
-			selector_free(TAKE_PTR(get->selector));
-			r = selector_parse(optarg, &get->selector, &problem);
-			if (r < 0)
-				return usage_error("get", "the selector \"%s\" %s", optarg,
-						   problem.text);
+			r = selector_option("get", optarg, &get->selector);
+			if (r != EXIT_OK)
+				return r;
 		}
 	}
 	if (c == OPTION_EXIT)

@@ -21,38 +21,40 @@ const struct command *command_find(const char *name)
 	return NULL;
 }
 
-static int compare_commands(const void *a, const void *b)
+/* In the order of the list: by group, then by name. */
+static int compare_commands(const struct command *left, const struct command *right)
 {
-	const struct command *const *left = a, *const *right = b;
+	if (left->group != right->group)
+		return left->group < right->group ? -1 : 1;
+	return strcmp(left->name, right->name);
+}
 
-	if ((*left)->group != (*right)->group)
-		return (*left)->group < (*right)->group ? -1 : 1;
-	return strcmp((*left)->name, (*right)->name);
+/* The one that is listed after LAST (NULL: the first), or NULL. */
+static const struct command *command_after(const struct command *last)
+{
+	const struct command *next = NULL;
+
+	FOREACH_REGISTERED (commands, struct command, command) {
+		if (!command->hidden && (!last || compare_commands(command, last) > 0) &&
+		    (!next || compare_commands(command, next) < 0))
+			next = command;
+	}
+	return next;
 }
 
 void help_print(FILE *out)
 {
-	size_t count = 0, total = (size_t)(__stop_lifeboat_commands - __start_lifeboat_commands);
-	_cleanup_free_ const struct command **sorted = calloc(total + 1, sizeof(*sorted));
-	int group = -1;
+	const struct command *last = NULL, *command;
 
-	if (!sorted)
-		return;
-	FOREACH_REGISTERED (commands, struct command, command) {
-		if (!command->hidden)
-			sorted[count++] = command;
-	}
-	qsort(sorted, count, sizeof(*sorted), compare_commands);
 	fputs("lifeboat finds, diagnoses and repairs faults of this Linux node.\n\n"
 	      "Usage: lifeboat COMMAND [ARGUMENTS] [--socket PATH]\n",
 	      out);
-	for (size_t i = 0; i < count; i++) {
-		if (sorted[i]->group != group) {
-			group = sorted[i]->group;
+	for (; (command = command_after(last)); last = command) {
+		if (!last || last->group != command->group)
 			fprintf(out, "\n%s:\n",
-				group_titles[MIN((size_t)group, ARRAY_SIZE(group_titles) - 1)]);
-		}
-		fprintf(out, "  %-12s %s\n", sorted[i]->name, sorted[i]->summary);
+				group_titles[MIN((size_t)command->group,
+						 ARRAY_SIZE(group_titles) - 1)]);
+		fprintf(out, "  %-12s %s\n", command->name, command->summary);
 	}
 	fputs("\nEvery command takes --socket PATH (or LIFEBOAT_SOCKET) to name the agent's "
 	      "socket, and\n"

@@ -60,6 +60,22 @@ int socket_choose(const char *path)
 	return report_text(EXIT_ERROR, "--socket: %s", strerror(errno));
 }
 
+int selector_option(const char *command, const char *text, struct selector **selector)
+{
+	struct problem problem = {0};
+	struct selector *parsed = NULL;
+	int r = selector_parse(text, &parsed, &problem);
+
+	if (r == -ENOMEM)
+		return report_error(r, &problem);
+	if (r < 0)
+		return usage_error(command, "the selector \"%s\" %s", text, problem.text);
+	if (*selector)
+		selector_free(*selector);
+	*selector = parsed;
+	return EXIT_OK;
+}
+
 static int unknown_flag(struct options *options)
 {
 	const char *command = options->argv[0];

@@ -13,18 +13,16 @@ struct recover {
 
 static int call(const struct recover *recover, bool dry_run, cJSON **ret_answer)
 {
-	_cleanup_buffer_ struct buffer path = BUFFER(4 * KIB);
+	_cleanup_buffer_ struct buffer path = BUFFER(URL_BYTES_MAX);
 	struct problem problem = {0};
+	int r = url_append(&path, &problem,
+			   "/api/v1/recoverers/{}/recover?namespace={}&abnormal={}",
+			   recover->recoverer, recover->namespace, recover->abnormal);
 
-	if (buffer_append_text(&path, "/api/v1/recoverers/") < 0 ||
-	    url_append(&path, recover->recoverer) < 0 ||
-	    buffer_append_text(&path, "/recover?namespace=") < 0 ||
-	    url_append(&path, recover->namespace) < 0 ||
-	    buffer_append_text(&path, "&abnormal=") < 0 ||
-	    url_append(&path, recover->abnormal) < 0 ||
-	    buffer_append_text(&path, dry_run ? "&dryRun=true" : "") < 0)
-		return report_text(EXIT_ERROR, "the names are too long");
-	int r = client_call("POST", path.data, NULL, NULL, ret_answer, &problem);
+	if (r == 0)
+		r = buffer_append_text(&path, dry_run ? "&dryRun=true" : "");
+	if (r == 0)
+		r = client_call("POST", path.data, NULL, NULL, ret_answer, &problem);
 	return r < 0 ? report_plugin_error(r, recover->recoverer, &problem) : EXIT_OK;
 }
 

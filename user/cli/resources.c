@@ -84,11 +84,8 @@ int output_value(FILE *out, enum output output, const cJSON *value)
 int abnormal_fetch(const char *namespace, const char *name, cJSON **ret_abnormal,
 		   struct problem *problem)
 {
-	_cleanup_buffer_ struct buffer path = BUFFER(4 * KIB);
+	_cleanup_buffer_ struct buffer path = BUFFER(URL_BYTES_MAX);
+	int r = url_append(&path, problem, "/api/v1/namespaces/{}/abnormals/{}", namespace, name);
 
-	if (buffer_append_text(&path, "/api/v1/namespaces/") < 0 ||
-	    url_append(&path, namespace) < 0 || buffer_append_text(&path, "/abnormals/") < 0 ||
-	    url_append(&path, name) < 0)
-		return problem_set(problem, -EINVAL, NULL, "the name %.64s… is too long", name);
-	return client_call("GET", path.data, NULL, NULL, ret_abnormal, problem);
+	return r < 0 ? r : client_call("GET", path.data, NULL, NULL, ret_abnormal, problem);
 }

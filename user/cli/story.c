@@ -56,13 +56,10 @@ static void print_heads(const struct story *story)
 }
 
 /* "Evidence: …", "Advice: …" get a margin of their own, for the eye to jump to. */
-static void print_cause_line(const struct terminal *terminal, const char *line, size_t length)
+static void print_cause_line(const struct terminal *terminal, char *text)
 {
-	_cleanup_free_ char *text = strndup(line, length);
-	size_t label = text ? strspn(text, LETTERS) : 0;
+	size_t label = strspn(text, LETTERS);
 
-	if (!text)
-		return;
 	fputs("  ", terminal->out);
 	if (label < 3 || label > LABEL_COLUMN - 4 || !startswith(text + label, ": ")) {
 		terminal_wrap(terminal, COLOUR_NONE, 2, text);
@@ -74,28 +71,29 @@ static void print_cause_line(const struct terminal *terminal, const char *line, 
 	terminal_wrap(terminal, COLOUR_NONE, LABEL_COLUMN, text + label + 2);
 }
 
-static void print_cause(const struct story *story)
+static int print_cause(const struct story *story)
 {
 	const char *message = json_string(story->status, "message");
+	_cleanup_free_ char *lines = strdup(message ? message : "");
 
+	if (!lines)
+		return -ENOMEM;
 	print_title(story, "Cause");
-	if (!message || !*message) {
+	if (!*lines) {
 		fputs("  ", story->terminal->out);
 		terminal_wrap(story->terminal, COLOUR_DIM, 2,
 			      story_is_final(story)
 				      ? "Not known: no diagnoser recognised this fault."
 				      : "Not known yet: it is being looked into.");
-		return;
+		return 0;
 	}
 	/* What a repair would do is no news once its result is told. */
-	bool repaired = streq(story->phase, "Succeeded") && strstr(message, "\nResult: ");
-	while (*message) {
-		size_t length = strcspn(message, "\n");
-
-		if (!repaired || !startswith(message, "Repair: "))
-			print_cause_line(story->terminal, message, length);
-		message += length + (message[length] == '\n');
-	}
+	bool repaired = streq(story->phase, "Succeeded") && strstr(lines, "\nResult: ");
+	char *rest = lines;
+	for (char *line; (line = strsep(&rest, "\n"));)
+		if ((*line || rest) && (!repaired || !startswith(line, "Repair: ")))
+			print_cause_line(story->terminal, line);
+	return 0;
 }
 
 /* "17:45:01Z" for the first, "+1.2s" for the others. */
@@ -167,7 +165,7 @@ static struct files files_measure(const struct story *story)
 }
 
 /* The long way to them is the same for all, and told once. */
-static void print_files(const struct story *story)
+static int print_files(const struct story *story)
 {
 	const struct files files = files_measure(story);
 	const struct terminal *terminal = story->terminal;
@@ -175,13 +173,15 @@ static void print_files(const struct story *story)
 	char bytes[BYTES_TEXT_SIZE];
 
 	if (!files.count)
-		return;
+		return 0;
 	print_title(story, "Files");
 	if (files.length) {
 		_cleanup_free_ char *folder = strndup(files.folder, files.length);
 
+		if (!folder)
+			return -ENOMEM;
 		fputs("  ", terminal->out);
-		terminal_text(terminal, COLOUR_NONE, folder ? folder : "?");
+		terminal_text(terminal, COLOUR_NONE, folder);
 		fputc('\n', terminal->out);
 	}
 	cJSON_ArrayForEach (information, json_at(story->status, "information")) {
@@ -194,6 +194,7 @@ static void print_files(const struct story *story)
 			fputc('\n', terminal->out);
 		}
 	}
+	return 0;
 }
 
 /* The last action that really was one, or NULL. */
@@ -240,26 +241,29 @@ static bool lists(const cJSON *names, const char *name)
  * "thaw-filesystem, restart-unit": what takes such faults, but is off. Returns how many of them are in
  * FIRST. As in the chain, detectors count for kernel events alone.
  */
-static size_t append_recoverers_off(const struct story *story, struct buffer *text,
-				    const char *first[static OFF_SHOWN])
+static int append_recoverers_off(const struct story *story, struct buffer *text,
+				 const char *first[static OFF_SHOWN], size_t *ret_count)
 {
 	const char *source = json_string(story->spec, "source");
 	const char *detector = json_string(json_at(story->spec, "kernelEvent"), "detector");
 	const cJSON *item;
 	size_t count = 0;
+	int r = 0;
 
 	cJSON_ArrayForEach (item, story->recoverers) {
 		if (json_bool(item, "enabled", true) || json_string(item, "refusal") ||
 		    !lists(json_at(item, "sources"), source) ||
 		    (detector && !lists(json_at(item, "detectors"), detector)))
 			continue;
-		if (buffer_printf(text, "%s%s", count ? ", " : "", object_name(item)) < 0)
+		r = buffer_printf(text, "%s%s", count ? ", " : "", object_name(item));
+		if (r < 0)
 			break;
 		if (count < OFF_SHOWN)
 			first[count] = object_name(item);
 		count++;
 	}
-	return MIN(count, (size_t)OFF_SHOWN);
+	*ret_count = MIN(count, (size_t)OFF_SHOWN);
+	return r;
 }
 
 static void print_advice(const struct story *story, const char *text)
@@ -303,16 +307,17 @@ static void print_recover(const struct story *story, const char *recoverer, cons
 }
 
 /* Identified, but not repaired. */
-static void print_next_step(const struct story *story)
+static int print_next_step(const struct story *story)
 {
 	_cleanup_buffer_ struct buffer text = BUFFER(4 * KIB), off = BUFFER(2 * KIB);
 	const char *planned = recoverer_that(story, "DryRun"),
 		   *refused = recoverer_that(story, "Refused");
 	const cJSON *act = last_act(story);
+	int r = 0;
 
 	if (act && streq_ptr(json_string(act, "verification"), "Verified")) {
-		(void)buffer_printf(&text, "Nothing has to be done now: %s has repaired it since.",
-				    json_string(act, "recoverer"));
+		r = buffer_printf(&text, "Nothing has to be done now: %s has repaired it since.",
+				  json_string(act, "recoverer"));
 		print_advice(story, buffer_text(&text));
 	} else if (act) {
 		print_advice(story, "A person has to act: what was tried above has not ended the "
@@ -328,29 +333,34 @@ static void print_next_step(const struct story *story)
 		print_recover(story, refused, "", "# asks before it acts");
 	} else {
 		const char *first[OFF_SHOWN];
-		size_t count = append_recoverers_off(story, &off, first);
+		size_t count;
 
-		(void)buffer_printf(&text, "A person has to act: nothing was repaired.%s%s%s",
-				    count ? " Repairs for such faults that are off here: " : "",
-				    buffer_text(&off),
-				    count == 1	? ". What it would do:"
-				    : count > 1 ? ". What each would do:"
-						: "");
+		r = append_recoverers_off(story, &off, first, &count);
+		if (r != -ENOMEM)
+			r = buffer_printf(&text, "A person has to act: nothing was repaired.%s%s%s",
+					  count ? " Repairs for such faults that are off here: "
+						: "",
+					  buffer_text(&off),
+					  count == 1  ? ". What it would do:"
+					  : count > 1 ? ". What each would do:"
+						      : "");
 		print_advice(story, buffer_text(&text));
 		for (size_t i = 0; i < count; i++)
 			print_recover(story, first[i], " --dry-run", NULL);
 	}
+	return r == -ENOMEM ? r : 0; /* a cut line is a line */
 }
 
-static void print_next(const struct story *story)
+static int print_next(const struct story *story)
 {
 	const cJSON *identified = story_condition(story, "Identified");
+	int r = 0;
 
 	print_title(story, "Next");
 	if (!story_is_final(story)) {
 		print_advice(story, "It is being handled. To follow it:");
 		print_command(story, "lifeboat get abnormals -w ", NULL);
-		return;
+		return 0;
 	}
 	if (story->seen_since) {
 		print_advice(story,
@@ -370,11 +380,12 @@ static void print_next(const struct story *story)
 				    "collected is above and in:");
 		print_command(story, "lifeboat get -o yaml abnormal ", "# all of it");
 		print_command(story, "lifeboat collect host --abnormal ", "# or another collector");
-		return;
+		return 0;
 	} else {
-		print_next_step(story);
+		r = print_next_step(story);
 	}
 	print_command(story, "lifeboat get -o yaml abnormal ", "# everything that is known");
+	return r;
 }
 
 int story_print(const struct terminal *terminal, const cJSON *abnormal, const cJSON *history,
@@ -409,9 +420,10 @@ int story_print(const struct terminal *terminal, const cJSON *abnormal, const cJ
 	if (r < 0)
 		return r;
 	print_heads(&story);
-	print_cause(&story);
+	r = print_cause(&story);
+	if (r < 0)
+		return r;
 	print_entries(&story);
-	print_files(&story);
-	print_next(&story);
-	return 0;
+	r = print_files(&story);
+	return r < 0 ? r : print_next(&story);
 }

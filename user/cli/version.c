@@ -20,8 +20,10 @@ static int version_run(int argc, char **argv)
 	if (c == OPTION_EXIT)
 		return options.exit_status;
 	/* The agent's is a courtesy: without an agent the question is answered all the same. */
-	if (client_call("GET", "/api/v1/status", NULL, NULL, &status, &problem) < 0)
+	int r = client_call("GET", "/api/v1/status", NULL, NULL, &status, &problem);
+	if (r < 0)
 		status = NULL;
+	bool unknown = r < 0 && r != -ECONNREFUSED && r != -EACCES;
 	const char *agent = status ? json_string(status, "version") : NULL;
 	if (output == OUTPUT_JSON) {
 		_cleanup_json_ cJSON *json = cJSON_CreateObject();
@@ -29,13 +31,14 @@ static int version_run(int argc, char **argv)
 		if (!json || json_set_string(json, "version", LIFEBOAT_VERSION) < 0 ||
 		    json_set_string(json, "agentVersion", agent) < 0)
 			return report_text(EXIT_ERROR, "out of memory");
-		return output_value(stdout, output, json);
+		int shown = output_value(stdout, output, json);
+		return shown == EXIT_OK && unknown ? report_error(r, &problem) : shown;
 	}
 	printf("lifeboat %s\n", LIFEBOAT_VERSION);
 	if (agent)
 		printf("agent    %s (pid %.0f, on %s)\n", agent,
 		       json_number(json_at(status, "process"), "pid", 0), client_socket());
-	return EXIT_OK;
+	return unknown ? report_error(r, &problem) : EXIT_OK;
 }
 
 COMMAND(version) = {

@@ -202,7 +202,9 @@ static void what_is_not_plain_is_encoded_in_a_path(void **state)
 {
 	_cleanup_buffer_ struct buffer url = BUFFER(100);
 
-	assert_int_equal(url_append(&url, "a/b c?d&é-_.~"), 0);
+	struct problem problem = {0};
+
+	assert_int_equal(url_append(&url, &problem, "{}", "a/b c?d&é-_.~"), 0);
 	assert_string_equal(url.data, "a%2Fb%20c%3Fd%26%C3%A9-_.~");
 }
 
