@@ -113,7 +113,7 @@ void detector_told(struct detector_run *run)
 
 /* --- Loading and attaching --- */
 
-int detector_share_maps(struct detector_run *run, struct bpf_object *object)
+static int share_maps(struct detector_run *run, struct bpf_object *object)
 {
 	struct slot *slot = (struct slot *)run;
 	struct pins *pins = run->detect->pins;
@@ -122,6 +122,23 @@ int detector_share_maps(struct detector_run *run, struct bpf_object *object)
 	return r < 0 ? r
 		     : pins_new_generation(pins, run->detector->name, run->detector->event_types,
 					   object, &slot->generation);
+}
+
+int detector_load(struct detector_run *run, struct bpf_object_skeleton *skeleton, const char *what,
+		  char *reason, size_t reason_size)
+{
+	int r = share_maps(run, *skeleton->obj);
+
+	if (r < 0)
+		return detector_fail(reason, reason_size, r, "sharing the maps of %s", what);
+	r = bpf_object__load_skeleton(skeleton);
+	return r < 0 ? detector_fail(reason, reason_size, r, "loading %s", what) : 0;
+}
+
+int detector_fail_unmapped(char *reason, size_t reason_size)
+{
+	return detector_fail(reason, reason_size, -EOPNOTSUPP,
+			     "mapping the BPF object's variables");
 }
 
 int detector_attach(struct detector_run *run, struct bpf_program *program,

@@ -135,11 +135,18 @@ void detector_told(struct detector_run *run);
 /* --- Loading and attaching. What they attach outlives the agent where it can be pinned (pins.h) --- */
 
 /*
- * Shares ring and loss counters with OBJECT's maps `events` and `lost`, where it has them, takes over
- * what of its pinned maps a former agent left, and gives its programs their generation
- * (bpf/generation.bpf.h). To be called between open and load.
+ * Loads an opened SKELETON (the `skeleton` of what bpftool generates), whose maps `events` and `lost`,
+ * where it has them, are the ring and the loss counters of all; takes over what of its pinned maps a
+ * former agent left, and gives its programs their generation (bpf/generation.bpf.h). WHAT names what is
+ * loaded, for REASON. Returns 0 or detector_fail's error.
  */
-int detector_share_maps(struct detector_run *run, struct bpf_object *object);
+int detector_load(struct detector_run *run, struct bpf_object_skeleton *skeleton, const char *what,
+		  char *reason, size_t reason_size);
+/*
+ * Of one that is loaded, and whose variables are NULL yet: before Linux 5.5 maps can't be mapped, and
+ * libbpf takes a kernel for such a one, for the process's whole life, if its trial of that failed once.
+ */
+int detector_fail_unmapped(char *reason, size_t reason_size);
 /* Attaches PROGRAM. It is silent until detector.start has succeeded. Returns 0 or a negative errno. */
 int detector_attach(struct detector_run *run, struct bpf_program *program,
 		    struct bpf_link **ret_link);

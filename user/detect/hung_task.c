@@ -236,19 +236,11 @@ static int start_iterator(struct detector_run *run, char *reason, size_t reason_
 	state->skeleton = hung_task_bpf__open();
 	if (!state->skeleton)
 		return detector_fail(reason, reason_size, -errno, "opening the BPF object");
-	int r = detector_share_maps(run, state->skeleton->obj);
+	int r = detector_load(run, state->skeleton->skeleton, "the iterator", reason, reason_size);
 	if (r < 0)
-		return detector_fail(reason, reason_size, r, "sharing the BPF ring");
-	r = hung_task_bpf__load(state->skeleton);
-	if (r < 0)
-		return detector_fail(reason, reason_size, r, "loading the iterator");
-	/*
-	 * Loaded, and yet NULL: before Linux 5.5 maps can't be mapped, and libbpf takes a kernel for such
-	 * a one, for the process's whole life, if its trial of that failed once.
-	 */
+		return r;
 	if (!state->skeleton->bss)
-		return detector_fail(reason, reason_size, -EOPNOTSUPP,
-				     "mapping the iterator's variables");
+		return detector_fail_unmapped(reason, reason_size);
 	state->link = bpf_program__attach_iter(state->skeleton->progs.find_blocked, NULL);
 	if (!state->link)
 		return detector_fail(reason, reason_size, -errno, "attaching the iterator");

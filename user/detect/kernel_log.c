@@ -195,11 +195,9 @@ static int start_tracepoint(struct detector_run *run, char *reason, size_t reaso
 	find_program_code(run, state->skeleton);
 	needles.r = 0;
 	kernel_rules_needles(run->settings, add_to_filter, &needles);
-	r = detector_share_maps(run, state->skeleton->obj);
-	if (r == 0)
-		r = kernel_log_bpf__load(state->skeleton);
+	r = detector_load(run, state->skeleton->skeleton, "kernel_line", reason, reason_size);
 	if (r < 0)
-		return detector_fail(reason, reason_size, r, "loading kernel_line");
+		return r;
 	kernel_rules_needles(run->settings, add_to_map, &needles);
 	if (needles.r < 0)
 		return detector_fail(reason, reason_size, needles.r, "filling the map of needles");

@@ -96,16 +96,11 @@ static int start_programs(struct detector_run *run, const char *const names[2], 
 		if (r < 0)
 			return detector_fail(reason, reason_size, r, "finding %s", names[i]);
 	}
-	r = detector_share_maps(run, state->skeleton->obj);
-	if (r == 0)
-		r = memory_stall_bpf__load(state->skeleton);
+	r = detector_load(run, state->skeleton->skeleton, names[0], reason, reason_size);
 	if (r < 0)
-		return detector_fail(reason, reason_size, r, "loading %s and %s", names[0],
-				     names[1]);
-	/* Loaded, and yet NULL: as in hung_task.c. */
+		return r;
 	if (!state->skeleton->bss)
-		return detector_fail(reason, reason_size, -EOPNOTSUPP,
-				     "mapping the variables of %s and %s", names[0], names[1]);
+		return detector_fail_unmapped(reason, reason_size);
 	state->tasks_fd = bpf_map__fd(state->skeleton->maps.reclaim_tasks);
 	state->groups_fd = bpf_map__fd(state->skeleton->maps.reclaim_groups);
 	state->lost = &state->skeleton->bss->stalls_lost;

@@ -190,12 +190,11 @@ static int start_program(struct detector_run *run, const char *name, char *reaso
 				     "opening the oom detector's BPF object");
 	program = bpf_object__find_program_by_name(state->skeleton->obj, name);
 	r = program ? bpf_program__set_autoload(program, true) : -ENOENT;
-	if (r == 0)
-		r = detector_share_maps(run, state->skeleton->obj);
-	if (r == 0)
-		r = oom_bpf__load(state->skeleton);
 	if (r < 0)
-		return detector_fail(reason, reason_size, r, "loading %s", name);
+		return detector_fail(reason, reason_size, r, "finding %s", name);
+	r = detector_load(run, state->skeleton->skeleton, name, reason, reason_size);
+	if (r < 0)
+		return r;
 	/* Where addresses are hidden, the counters alone are judged by: told as exact=false. */
 	kallsyms_ranges(run->host, oom_symbol_names, OOM_SYMBOL_COUNT, state->symbols.range);
 	r = detector_attach(run, program, &state->link);

@@ -132,13 +132,9 @@ static int load(struct detector_run *run, const char *on_signal, const char *on_
 	r = streq(on_signal, signal_raw)
 		    ? bpf_map__set_map_flags(state->skeleton->maps.dying_processes, 0)
 		    : 0;
-	if (r == 0)
-		r = detector_share_maps(run, state->skeleton->obj);
-	if (r == 0)
-		r = process_crash_bpf__load(state->skeleton);
-	return r < 0 ? detector_fail(reason, reason_size, r, "loading %s and %s", on_signal,
-				     on_exit)
-		     : 0;
+	return r < 0 ? detector_fail(reason, reason_size, r, "choosing how %s is loaded", on_signal)
+		     : detector_load(run, state->skeleton->skeleton, on_signal, reason,
+				     reason_size);
 }
 
 static int attach(struct detector_run *run, const char *name, struct bpf_link **ret_link,
