@@ -86,6 +86,10 @@ class Agent:
                                           f"{done.stdout}{done.stderr}")
         return done
 
+    def story(self, abnormal):
+        """What `describe` tells, in one line, as where lines are broken depends on its numbers."""
+        return " ".join(self.cli("describe", "abnormal", abnormal["metadata"]["name"]).stdout.split())
+
     def abnormals(self, detector=None):
         items = json.loads(self.cli("get", "abnormals", "-A", "-o", "json").stdout)["items"]
         if detector:

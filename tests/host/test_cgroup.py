@@ -110,7 +110,7 @@ def test_a_frozen_group_is_told_and_left_as_it_is_where_nobody_knows_why(agent, 
         assert "state" not in details["runtime"] and "no container" in details["runtime"]["unknown"], details
         assert status["reason"] == "CgroupFrozen" and "cannot be told" in status["message"], status
         assert status["phase"] == "Failed" and group.frozen(), status
-        text = agent.cli("describe", "abnormal", item["metadata"]["name"]).stdout
+        text = agent.story(item)
         assert group.path in text and "whether it is on purpose is not known" in text, text
         assert process.poll() is None
 
@@ -249,7 +249,7 @@ def test_forks_that_a_limit_refuses_are_told_with_the_limit_and_who_used_it_up(a
             assert details["members"]["families"][0]["processes"] == 12, details
             assert status["reason"] == "PidsLimitReached" and status["phase"] == "Failed", status
             assert "use it up (12" in status["message"], status
-            text = agent.cli("describe", "abnormal", item["metadata"]["name"]).stdout
+            text = agent.story(item)
             assert "1 fork refused, at 12 of 12 pids" in text, text
             process.stdin.write("\n")
             process.stdin.flush()
@@ -297,6 +297,6 @@ def test_a_group_that_wants_far_more_than_its_quota_is_told_and_one_that_is_idle
         assert details["quotaCPUs"] == 0.1 and details["throttledPercent"] >= 80, details
         assert details["members"]["processes"] == 1, details
         assert status["reason"] == "CPUThrottled" and status["phase"] == "Failed", status
-        text = agent.cli("describe", "abnormal", item["metadata"]["name"]).stdout
+        text = agent.story(item)
         assert "its quota is 0.1 CPUs" in text, text
         assert not [item for item in agent.abnormals("cgroup") if about(item, idle.path)]

@@ -128,7 +128,7 @@ def test_what_was_left_behind_before_the_agent_came_is_known_by_what_runc_wrote_
     # The recoverer is off by default.
     assert status["phase"] == "Failed" and status["reason"] == "LeftoverContainer", status
     assert "was removed, and 4 of its processes go on" in status["message"], status
-    text = agent.cli("describe", "abnormal", item["metadata"]["name"]).stdout
+    text = agent.story(item)
     assert "nobody has had its processes for" in text and "names a bundle that is gone" in text, text
     assert alive(left) == left
 

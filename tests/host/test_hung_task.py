@@ -37,7 +37,7 @@ def test_a_writer_behind_a_frozen_filesystem_is_found_diagnosed_thawed_and_prove
         assert event["details"]["kind"] == "frozen-filesystem"
         assert any("percpu_rwsem_wait" in frame or "sb_start_write" in frame or "freeze" in frame
                    for frame in event["stack"]["kernel"]), event["stack"]
-        story = agent.cli("describe", "abnormal", ended["metadata"]["name"]).stdout
+        story = agent.story(ended)
         for word in ("FilesystemFrozen", "thaw-filesystem", str(filesystem.mount)):
             assert word in story, story
 

@@ -93,7 +93,7 @@ def test_a_line_is_told_with_its_device_by_each_rung(agent, marker, hook):
     assert item["spec"]["kernelEvent"]["type"] == "BrokenDisk", item["spec"]
     assert details(item)["line"] == f"{marker}: the disk sdz is broken, it seems"
     assert details(item)["writer"] == "program" or hook == HOOKS[0] and hidden_addresses(), item["spec"]
-    text = " ".join(agent.cli("describe", "abnormal", item["metadata"]["name"]).stdout.split())
+    text = agent.story(item)
     assert f"logged: {marker}: the disk sdz is broken, it seems found by rule disk" in text, text
     # What was logged before the agent started is not told.
     assert told(agent, marker, "before") == []

@@ -103,7 +103,7 @@ def test_a_group_whose_files_do_not_fit_is_told_with_what_it_costs_until_it_is_o
         assert details["tasks"][0]["reclaimSeconds"] >= details["tasks"][-1]["reclaimSeconds"] > 0, details
         assert status["reason"] == "MemoryStall" and "20 MiB of its limit" in status["message"], status
         assert "do not fit" in status["message"], status
-        text = " ".join(agent.cli("describe", "abnormal", item["metadata"]["name"]).stdout.split())
+        text = agent.story(item)
         assert group.path in text and "came back" in text and "in reclaim:" in text, text
         entry = counters(agent, group)
         assert entry["name"] == "lifeboat-test-stall" and entry["reclaims"] > 100 and entry["reclaim_ns"] > 0, entry

@@ -36,7 +36,7 @@ def assert_cured(agent, containerd, name, shim, ended):
     assert not shim.alive()
     assert name not in containerd.task_ls()
     assert not containerd.groups(name)
-    story = agent.cli("describe", "abnormal", ended["metadata"]["name"]).stdout
+    story = agent.story(ended)
     for word in ("ShimDeadlock", "kill-shim", str(shim.pid), name):
         assert word in story, story
 
