@@ -11,7 +11,7 @@ import signal
 import subprocess
 
 SECONDS = 20
-# As a terminal shows them: ages and sizes of the agent's log of the moment are not the same twice.
+# Ages, and numbers that the agent counts, are not the same twice.
 CHANGING = re.compile(r"\d+(?:\.\d+)?(?:ms|[smhd])?(?:\d+[smhd])*")
 EVENT = {
     "apiVersion": "lifeboat.dev/v1alpha1", "kind": "Abnormal", "metadata": {"name": "told"},
@@ -74,8 +74,8 @@ class CommandLine:
                 return "went on", said
             return "silent", f"{said}\n{difference(expected.stdout, done.stdout)}"
         # The doctor tells what is wrong where it tells everything.
-        told = done.stderr.strip() or (words[0] == "doctor" and "missing" in done.stdout)
-        if not told:
+        explained = done.stderr.strip() or (words[0] == "doctor" and "missing" in done.stdout)
+        if not explained:
             return "silent", f"{said}: it said nothing"
         if site.kind == "alloc" and words[0] != "doctor" and "memory" not in done.stderr:
             return "silent", f"{said}: it does not say that memory was short"

@@ -209,9 +209,9 @@ int json_unpack(cJSON *value)
 
 	if (!cJSON_IsRaw(value))
 		return 0;
-	whole = cJSON_Parse(value->valuestring);
-	if (!whole)
-		return -ENOMEM;
+	int r = json_parse(value->valuestring, strlen(value->valuestring), &whole, NULL);
+	if (r < 0)
+		return r;
 	become(value, whole->type & 0xff, NULL, TAKE_PTR(whole->child));
 	return 0;
 }

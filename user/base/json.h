@@ -72,7 +72,7 @@ int json_find_duplicate(const cJSON *object, const char **ret_name);
 /*
  * Packing turns an object or a list, in its place, into its own text: a fifth of the memory. It is
  * printed, copied and freed as before, but nothing in it is found until it is unpacked. Without
- * memory, VALUE stays as it was; json_unpack returns 0 (also of what was not packed) or -ENOMEM.
+ * memory, VALUE stays as it was; json_unpack returns 0 (also of what was not packed) or json_parse's error.
  */
 void json_pack(cJSON *value);
 int json_unpack(cJSON *value);

@@ -10,6 +10,9 @@
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
+/* What the macro TOKEN stands for, as text. */
+#define STRINGIFY(token) STRINGIFY_TOKEN(token)
+#define STRINGIFY_TOKEN(token) #token
 #define _printf_(text, first) __attribute__((format(printf, text, first)))
 #define _unused_ __attribute__((unused))
 #define _noreturn_ __attribute__((noreturn))

@@ -26,17 +26,21 @@ static void doctor_clear(struct doctor *doctor)
 	cJSON_Delete(doctor->status);
 }
 
-/* That none runs is no fault of the host; whatever else keeps it from answering is. */
+/* That none runs, or none for this user, is no fault of the host; what else keeps it from answering is. */
 static void agent_not_heard(struct check *agent, int error, const struct problem *problem)
 {
 	const char *text = problem->text[0] ? problem->text : strerror(-error);
 	const char *advice = strstr(text, ": start one");
 
-	agent->state = error == -ECONNREFUSED ? CHECK_NOTE : CHECK_MISSING;
+	bool fault = error != -ECONNREFUSED && error != -EACCES;
+
+	agent->state = fault ? CHECK_MISSING : CHECK_NOTE;
 	snprintf(agent->found, sizeof(agent->found), "%.*s",
 		 advice ? (int)(advice - text) : (int)sizeof(agent->found) - 1, text);
 	snprintf(agent->next, sizeof(agent->next), "%s",
-		 advice ? "start one with `lifeboat agent` or name its socket with --socket" : "");
+		 advice	 ? "start one with `lifeboat agent` or name its socket with --socket"
+		 : fault ? "its log may tell why; try again"
+			 : "");
 }
 
 /* The agent knows what its detectors do; without it, what they would do is judged here. */

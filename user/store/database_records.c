@@ -10,7 +10,9 @@
 /* Deletions that a standby database remembers; older ones are forgotten. */
 #define DELETED_MAX "65536"
 #define NOT_KNOWN " AND (namespace, name) NOT IN (SELECT namespace, name FROM temp.known)"
-#define RECENT " WHERE final AND heard >= ?1" NOT_KNOWN " ORDER BY heard DESC LIMIT ?2"
+#define RECENT                                   \
+	" WHERE final AND heard >= ?1" NOT_KNOWN \
+	" ORDER BY heard DESC LIMIT " STRINGIFY(STORE_RECENT_MAXIMUM)
 
 static const char *const statement_sql[STATEMENT_END] = {
 	[STATEMENT_BEGIN] = "BEGIN IMMEDIATE",
@@ -30,7 +32,7 @@ static const char *const statement_sql[STATEMENT_END] = {
 	[STATEMENT_PUT] =
 		"INSERT INTO abnormals (namespace, name, uid, fingerprint, phase, final, created, "
 		"ended,"
-		" heard, document) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, iif(?6, ?8, NULL), ?10, ?9)"
+		" heard, document) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, iif(?6, ?8, NULL), ?9, ?10)"
 		" ON CONFLICT (namespace, name) DO UPDATE SET fingerprint = excluded.fingerprint,"
 		" phase = excluded.phase, final = excluded.final, created = excluded.created,"
 		" ended = iif(excluded.final, coalesce(ended, excluded.ended), NULL),"
@@ -71,7 +73,7 @@ static const char *const statement_sql[STATEMENT_END] = {
 		" JOIN abnormals ON id = abnormal WHERE final AND heard >= ?1" NOT_KNOWN
 		" AND id NOT IN (SELECT id FROM abnormals" RECENT ") AND recoverer IS NOT NULL"
 		" AND coalesce(outcome, '') NOT IN ('Refused', 'DryRun')"
-		" ORDER BY intent_time DESC LIMIT ?3",
+		" ORDER BY intent_time DESC LIMIT " STRINGIFY(STORE_ACTED_MAXIMUM),
 	[STATEMENT_POSITIONS] = "SELECT source, position FROM positions",
 	[STATEMENT_RETAIN_AGE] = "DELETE FROM abnormals WHERE final AND ended < ?1 RETURNING uid",
 	[STATEMENT_RETAIN_COUNT] =
@@ -242,8 +244,8 @@ static int put_row(struct database *database, const struct record *record, int64
 	sqlite3_bind_int(statement, 6, record->final);
 	sqlite3_bind_int64(statement, 7, record->created);
 	sqlite3_bind_int64(statement, 8, record->ended);
-	sqlite3_bind_int64(statement, 10, record->heard);
-	sqlite3_bind_text(statement, 9, record->document, (int)record->document_length,
+	sqlite3_bind_int64(statement, 9, record->heard);
+	sqlite3_bind_text(statement, 10, record->document, (int)record->document_length,
 			  SQLITE_STATIC);
 	int code = sqlite3_step(statement);
 	if (code == SQLITE_ROW) {
@@ -508,14 +510,7 @@ int database_live(struct database *database, database_row row, void *userdata)
 int database_recent(struct database *database, int64_t since_realtime_ns, database_row row,
 		    void *userdata)
 {
-	sqlite3_stmt *statement = NULL;
-	int r = database_prepare(database, STATEMENT_RECENT, &statement);
-
-	if (r < 0)
-		return r;
-	sqlite3_bind_int64(statement, 1, since_realtime_ns);
-	sqlite3_bind_int(statement, 2, STORE_RECENT_MAXIMUM);
-	return each_row(database, statement, row, userdata);
+	return rows_of(database, STATEMENT_RECENT, &since_realtime_ns, row, userdata);
 }
 
 int database_acted(struct database *database, int64_t since_realtime_ns, database_acted_row row,
@@ -527,8 +522,6 @@ int database_acted(struct database *database, int64_t since_realtime_ns, databas
 	if (r < 0)
 		return r;
 	sqlite3_bind_int64(statement, 1, since_realtime_ns);
-	sqlite3_bind_int(statement, 2, STORE_RECENT_MAXIMUM);
-	sqlite3_bind_int(statement, 3, STORE_ACTED_MAXIMUM);
 	while (r == 0 && (code = sqlite3_step(statement)) == SQLITE_ROW) {
 		struct store_action action = {
 			.recoverer = (const char *)sqlite3_column_text(statement, 0),

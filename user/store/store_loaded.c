@@ -33,13 +33,15 @@ int loading_add(struct loading *loading, bool live, const char *text, size_t len
 	if (r == 0)
 		r = schema_decode(&abnormal_schema, json, &object, problem);
 	abnormal = object;
-	if (r == 0 && live)
+	if (r < 0)
+		return r;
+	if (live) {
 		r = list_add(&loaded->live, &loaded->live_count, &loading->live_capacity, abnormal);
-	else if (r == 0)
+	} else {
 		abnormal_pack(abnormal);
-	if (r == 0 && !live)
 		r = list_add(&loaded->recent, &loaded->recent_count, &loading->recent_capacity,
 			     abnormal);
+	}
 	if (r == 0)
 		abnormal = NULL;
 	return r;
