@@ -524,4 +524,5 @@ static inline const char *reason_of(struct bench *bench, const char *name, const
 }
 
 #define KNOWN "\"holmes\":{\"diagnose\":\"yes\"}"
+#define HANGS "\"holmes\":{\"diagnose\":\"hang\"}"
 #define UNIT(test) cmocka_unit_test_setup_teardown(test, bench_setup, bench_teardown)
