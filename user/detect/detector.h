@@ -72,7 +72,11 @@ struct detector {
 	const char *summary; /* one line for `lifeboat get detectors` */
 	const struct hook *hooks; /* ended by a NULL name */
 	const struct schema *settings; /* strict; of the detector's own settings, or NULL */
-	/* A fresh settings object has this many bytes and these defaults. */
+	/*
+	 * Fills a fresh settings object. What the configuration can set to nothing (false, an empty
+	 * list) while the default is something has a kind that writes nothing too, as FIELD_TRISTATE
+	 * for FIELD_BOOL, or a check that refuses it: the settings that are shown mean those in force.
+	 */
 	void (*defaults)(void *settings);
 	size_t state_size; /* of run->state, zeroed before start */
 	/* Releases what is in run->state; called after a start that failed half-way, too. */

@@ -240,7 +240,7 @@ static const struct hook hooks[] = {
 };
 
 static const struct field settings_fields[] = {
-	SCHEMA_FIELD(struct kernel_log_settings, builtin, "builtin", FIELD_BOOL),
+	SCHEMA_FIELD(struct kernel_log_settings, builtin, "builtin", FIELD_TRISTATE),
 	SCHEMA_FIELD(struct kernel_log_settings, without, "without", FIELD_STRINGS, .maximum = 64,
 		     .check = kernel_rule_names_check),
 	SCHEMA_FIELD(struct kernel_log_settings, rules, "rules", FIELD_LIST,

@@ -50,7 +50,7 @@ extern const struct kernel_builtin kernel_builtins[];
 extern const size_t kernel_builtin_count;
 
 struct kernel_log_settings {
-	bool builtin;
+	int builtin; /* whether the rules that come with the agent are in force */
 	struct strings without; /* names of built-in rules */
 	struct list rules; /* struct kernel_rule */
 };

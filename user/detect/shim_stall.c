@@ -43,6 +43,11 @@ static int check_patterns(const void *value, struct problem *problem)
 {
 	const struct strings *patterns = value;
 
+	if (!patterns->count)
+		return problem_set(
+			problem, -EINVAL, NULL,
+			"names no shim: leave it out for the names that are known, or set "
+			"enabled: false");
 	for (size_t i = 0; i < patterns->count; i++) {
 		const char *pattern = patterns->items[i];
 
@@ -84,8 +89,10 @@ static void set_defaults(void *memory)
 	if (!settings->threshold)
 		settings->threshold = THRESHOLD_DEFAULT_NS;
 	for (size_t i = 0; shim_default_patterns[i]; i++)
-		if (strings_append(&settings->shims, shim_default_patterns[i]) < 0)
+		if (strings_append(&settings->shims, shim_default_patterns[i]) < 0) {
+			strings_clear(&settings->shims); /* all of them or none: see start_watch */
 			return;
+		}
 }
 
 /* --- What both rungs share --- */
@@ -119,7 +126,7 @@ static int start_watch(struct detector_run *run, uint64_t period_min_ns)
 
 	state->common.patterns = (const char *const *)settings->shims.items;
 	state->common.pattern_count = settings->shims.count;
-	if (!settings->shims.count) {
+	if (!settings->shims.count) { /* memory was short for a list of one's own */
 		state->common.patterns = shim_default_patterns;
 		while (shim_default_patterns[state->common.pattern_count])
 			state->common.pattern_count++;

@@ -2,6 +2,7 @@
 /* Processes, as /proc tells of them. */
 #include "host/process.h"
 
+#include <ctype.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -48,6 +49,8 @@ static int parse_stat(const char *text, struct process *process)
 	plain_copy(process->comm, open + 1,
 		   MIN((size_t)(close - open - 1), sizeof(process->comm) - 1));
 	process->state = close[2];
+	if (!isalpha((unsigned char)process->state))
+		return -EINVAL;
 	const char *next = close + 3;
 	for (int field = 4; field <= 24; field++) {
 		char *end;

@@ -49,6 +49,8 @@ static void a_missing_or_reused_pid_is_no_process(void **state)
 	assert_int_equal(process_read_same(root->host, 7, 4712, &process), -ESRCH);
 	fake_file(root, "proc/11/stat", "garbage");
 	assert_int_equal(process_read(root->host, 11, &process), -EINVAL);
+	fake_process(root, 12, 1, "web", '\xff', 4711, false);
+	assert_int_equal(process_read(root->host, 12, &process), -EINVAL);
 }
 
 static void a_tree_has_parents_first_and_nobody_else(void **state)
