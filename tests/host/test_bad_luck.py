@@ -45,6 +45,29 @@ def test_a_second_agent_on_the_same_socket_is_refused_and_the_first_goes_on(agen
     assert first.ready()
 
 
+def watch(agent, stdout):
+    return subprocess.Popen([LIFEBOAT, "get", "abnormals", "--watch", "-o", "name", "--socket", str(agent.socket)],
+                            stdout=stdout, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_watch_that_cannot_be_written_ends_and_says_why(agent):
+    watched = agent()
+    with open("/dev/full", "w") as full, watch(watched, full) as watcher:
+        apply(watched, CUSTOM % "seen-by-nobody")
+        assert watcher.wait(10) == 1
+        assert "standard output: No space left on device" in watcher.stderr.read()
+
+
+def test_a_watch_tells_that_its_agent_has_ended(agent):
+    watched = agent()
+    apply(watched, CUSTOM % "seen")
+    with watch(watched, subprocess.PIPE) as watcher:
+        assert watcher.stdout.readline() == "abnormal.lifeboat.dev/seen\n"
+        watched.kill()
+        assert watcher.wait(10) == 69
+        assert "the agent has ended" in watcher.stderr.read()
+
+
 @pytest.mark.parametrize("text, field", [
     ("detectors: {hung_task: {treshold: 1s}}", "detectors.hung_task.treshold"),
     ("detectors: {hung_task: {threshold: fast}}", "detectors.hung_task.threshold"),

@@ -6,11 +6,14 @@ and its status is not 0: less than everything is never given out as all there is
 """
 import contextlib
 import json
+import os
 import re
+import select
 import signal
 import subprocess
 
 SECONDS = 20
+QUIET_SECONDS = 0.5  # what goes on has told what there is when nothing came for this long
 # Ages, and numbers that the agent counts, are not the same twice.
 CHANGING = re.compile(r"\d+(?:\.\d+)?(?:ms|[smhd])?(?:\d+[smhd])*")
 EVENT = {
@@ -34,6 +37,7 @@ def commands(folder):
             ["get", "abnormals", "-l", "lifeboat.dev/fingerprint!=x"],
             ["describe", "abnormal", "told"], ["describe", "abnormal", "job-1"], ["events"], ["events", "-o", "json"],
             ["get", "detectors"], ["get", "recoverers", "-o", "wide"], ["describe", "recoverer", "injected"],
+            *(["get", "abnormals", "--watch", "-o", output] for output in ("wide", "json", "yaml", "name")), ["top", "--once"],
             ["apply", "-f", str(applied)], ["diagnose", "oom", "--abnormal", "told"],
             ["recover", "injected", "--abnormal", "nobody", "--dry-run"], ["collect", "injected", "-f", str(applied)],
             ["doctor"], ["doctor", "-o", "json"], ["version"], ["help"], ["help", "get"], ["completion", "bash"]]
@@ -43,11 +47,23 @@ class CommandLine:
     def __init__(self, options, agent):
         self.options, self.agent = options, agent
 
-    def run(self, words, **environment):
+    def run(self, words, expected=None, **environment):
+        """What WORDS print; of those that go on for ever, what comes until it is as much as EXPECTED, if that is known."""
         whole = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "MALLOC_PERTURB_": "165",
                  "LIFEBOAT_SOCKET": str(self.agent.socket), "LD_PRELOAD": str(self.options.shim), **environment}
-        return subprocess.run([self.options.lifeboat, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, text=True, errors="replace", timeout=SECONDS, env=whole)
+        with subprocess.Popen([self.options.lifeboat, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, env=whole) as process:
+            try:
+                shown, ended = b"", False
+                if "--watch" in words:
+                    shown, ended = watch(process, expected and expected.stdout.count("\n"))
+                rest, said = process.communicate(timeout=SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+        status = 0 if ended and process.returncode == -signal.SIGTERM else process.returncode
+        return subprocess.CompletedProcess(words, status, (shown + rest).decode(errors="replace"),
+                                           said.decode(errors="replace"))
 
     def record(self, words):
         """What WORDS print, and the lines of the sites that they pass."""
@@ -60,7 +76,7 @@ class CommandLine:
         """(how it went, what is to be told)"""
         reached = self.agent.folder / f"failed-{words[0]}-{site.name}-{mode}"
         try:
-            done = self.run(words, LIFEBOAT_INJECT=f"cli:{site.kind}:{site.name}:{mode}",
+            done = self.run(words, expected, LIFEBOAT_INJECT=f"cli:{site.kind}:{site.name}:{mode}",
                             LIFEBOAT_INJECT_LOG=str(reached))
         except subprocess.TimeoutExpired:
             return "hung", f"lifeboat {' '.join(words)}: after {SECONDS} s"
@@ -72,6 +88,8 @@ class CommandLine:
         if done.returncode == expected.returncode:
             if settled(done.stdout) == settled(expected.stdout):
                 return "went on", said
+            if words[0] == "top" and "not known" in done.stdout:
+                return "went on", said
             return "silent", f"{said}\n{difference(expected.stdout, done.stdout)}"
         # The doctor tells what is wrong where it tells everything.
         explained = done.stderr.strip() or (words[0] == "doctor" and "missing" in done.stdout)
@@ -80,6 +98,23 @@ class CommandLine:
         if site.kind == "alloc" and words[0] != "doctor" and "memory" not in done.stderr:
             return "silent", f"{said}: it does not say that memory was short"
         return "refused", said
+
+
+def watch(process, lines):
+    """(what PROCESS printed, whether it was ended for that): LINES of it, or without a number what there is."""
+    shown = b""
+    while not lines or shown.count(b"\n") < lines:
+        readable = select.select([process.stdout], [], [], SECONDS if lines or not shown else QUIET_SECONDS)[0]
+        if not readable and (lines or not shown):
+            raise subprocess.TimeoutExpired(process.args, SECONDS)
+        more = os.read(process.stdout.fileno(), 1 << 16) if readable else b""
+        if readable and not more:
+            return shown, False
+        if not readable:
+            break
+        shown += more
+    process.terminate()
+    return shown, True
 
 
 def settled(text):

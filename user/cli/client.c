@@ -390,7 +390,8 @@ void client_lines_close(struct client_lines *lines)
 	*lines = (struct client_lines){0};
 }
 
-int client_lines_next(struct client_lines *lines, int timeout_ms, char **ret_line)
+/* The next line, the caller's to free. Returns 1, 0 at the end, or a negative errno. */
+static int line_read(struct client_lines *lines, int timeout_ms, char **ret_line)
 {
 	for (;;) {
 		char *end = lines->pending.length
@@ -411,4 +412,34 @@ int client_lines_next(struct client_lines *lines, int timeout_ms, char **ret_lin
 		if (r <= 0)
 			return (int)r;
 	}
+}
+
+int client_lines_next(struct client_lines *lines, int timeout_ms, cJSON **ret_object,
+		      struct problem *problem)
+{
+	_cleanup_free_ char *line = NULL;
+	_cleanup_json_ cJSON *object = NULL;
+	struct problem inner = {0};
+
+	int r = line_read(lines, timeout_ms, &line);
+	if (r == -ETIMEDOUT)
+		return r;
+	if (r == 0 || r == -ECONNRESET)
+		return problem_set(problem, -ECONNREFUSED, NULL, "the agent has ended");
+	if (r < 0)
+		return problem_set(problem, r, NULL, "cannot go on reading: %s", strerror(-r));
+	r = json_parse(line, strlen(line), &object, &inner);
+	if (r == -ENOMEM)
+		return problem_set(problem, r, NULL, "out of memory");
+	if (r < 0)
+		return problem_set(problem, -EBADMSG, NULL,
+				   "the agent sent a line that is no JSON: %s", inner.text);
+	if (streq_ptr(json_string(object, "type"), "ERROR")) {
+		const char *message = json_string(json_at(object, "object"), "message");
+
+		return problem_set(problem, -EREMOTEIO, NULL, "the agent has ended the stream%s%s",
+				   message ? ": " : "", message ? message : "");
+	}
+	*ret_object = TAKE_PTR(object);
+	return 0;
 }

@@ -56,10 +56,7 @@ int client_call(const char *method, const char *path, const cJSON *body, int *re
  */
 int url_append(struct buffer *url, struct problem *problem, const char *format, ...);
 
-/*
- * A stream of lines. Returns 1 with a line (the caller's to free), 0 at the end, -ETIMEDOUT, or a
- * negative errno.
- */
+/* A stream of objects, each on a line of its own, that goes on until the agent ends. */
 struct client_lines {
 	struct client *client;
 	struct buffer pending;
@@ -67,4 +64,10 @@ struct client_lines {
 int client_lines_open(const char *path, struct client_lines *lines, struct problem *problem);
 void client_lines_close(struct client_lines *lines);
 #define _cleanup_lines_ _cleanup_(client_lines_close)
-int client_lines_next(struct client_lines *lines, int timeout_ms, char **ret_line);
+/*
+ * The next object, the caller's to delete. Returns 0; -ETIMEDOUT when there is none after TIMEOUT_MS (-1:
+ * for ever); -ECONNREFUSED when the agent has ended; -EREMOTEIO when it says why it ends the stream;
+ * -EBADMSG or another negative errno. But for -ETIMEDOUT, PROBLEM tells.
+ */
+int client_lines_next(struct client_lines *lines, int timeout_ms, cJSON **ret_object,
+		      struct problem *problem);

@@ -11,6 +11,16 @@
 #define TYPE_WIDTH 17
 #define TIME_OF_DAY 11 /* where it begins in a time of RFC 3339 */
 
+static int line_show(const struct terminal *terminal, const cJSON *object)
+{
+	_cleanup_free_ char *line = json_print(object);
+
+	if (!line)
+		return -ENOMEM;
+	fprintf(terminal->out, "%s\n", line);
+	return 0;
+}
+
 static int event_show(const struct terminal *terminal, enum output output, const cJSON *event,
 		      const char *subject, bool cleared, bool dated)
 {
@@ -19,14 +29,8 @@ static int event_show(const struct terminal *terminal, enum output output, const
 	const cJSON *process = json_at(event, "process");
 	_cleanup_buffer_ struct buffer text = BUFFER(4 * KIB);
 
-	if (output == OUTPUT_JSON) {
-		_cleanup_free_ char *line = json_print(event);
-
-		if (!line)
-			return -ENOMEM;
-		fprintf(terminal->out, "%s\n", line);
-		return 0;
-	}
+	if (output == OUTPUT_JSON)
+		return line_show(terminal, event);
 	int r = process ? buffer_append_text(&text, "  ") : 0;
 	if (process && r == 0)
 		r = story_append_process(&text, process);
@@ -51,6 +55,16 @@ static int event_show(const struct terminal *terminal, enum output output, const
 	return 0;
 }
 
+/* An event as it comes: whether it clears another is part of its JSON. */
+static int finding_show(const struct terminal *terminal, enum output output, const cJSON *finding)
+{
+	if (output == OUTPUT_JSON)
+		return line_show(terminal, finding);
+	return event_show(terminal, output, json_at(finding, "event"),
+			  json_string(finding, "subject"), json_bool(finding, "cleared", false),
+			  false);
+}
+
 static int follow(const struct terminal *terminal, enum output output)
 {
 	_cleanup_lines_ struct client_lines lines = {0};
@@ -60,28 +74,16 @@ static int follow(const struct terminal *terminal, enum output output)
 	if (r < 0)
 		return report_error(r, &problem);
 	for (;;) {
-		_cleanup_free_ char *line = NULL;
 		_cleanup_json_ cJSON *finding = NULL;
 
-		r = client_lines_next(&lines, -1, &line);
-		if (r <= 0)
-			return r == 0 || r == -ECONNRESET
-				       ? report_text(EXIT_NO_AGENT, "the agent has ended")
-				       : report_text(EXIT_ERROR, "cannot go on reading: %s",
-						     strerror(-r));
-		if (json_parse(line, strlen(line), &finding, &problem) < 0)
-			return report_text(EXIT_ERROR, "the agent sent a line that is no JSON: %s",
-					   problem.text);
-		if (streq_ptr(json_string(finding, "type"), "ERROR"))
-			return report_text(EXIT_ERROR, "the stream has ended: %s",
-					   json_string(json_at(finding, "object"), "message"));
-		if (output == OUTPUT_JSON)
-			printf("%s\n", line);
-		else if (event_show(terminal, output, json_at(finding, "event"),
-				    json_string(finding, "subject"),
-				    json_bool(finding, "cleared", false), false) < 0)
+		r = client_lines_next(&lines, -1, &finding, &problem);
+		if (r < 0)
+			return report_error(r, &problem);
+		r = finding_show(terminal, output, finding);
+		if (r < 0)
 			return report_text(EXIT_ERROR, "out of memory");
-		fflush(stdout);
+		if (output_flush(EXIT_OK) != EXIT_OK)
+			return EXIT_ERROR;
 	}
 }
 

@@ -127,30 +127,24 @@ static int list_show(const struct get *get, cJSON *list)
 	return r != EXIT_OK ? r : status;
 }
 
-/* One line of a watch. Returns 0, or an exit status to end with. */
+/* One change of a watch. Returns EXIT_OK, or an exit status to end with. */
 static int change_show(const struct get *get, struct rows *rows, const struct terminal *terminal,
-		       const char *line)
+		       const cJSON *change)
 {
-	_cleanup_json_ cJSON *change = NULL;
-	struct problem problem = {0};
-
-	if (json_parse(line, strlen(line), &change, &problem) < 0)
-		return report_text(EXIT_ERROR, "the agent sent a line that is no JSON: %s",
-				   problem.text);
 	const char *type = json_string(change, "type");
 	const cJSON *object = json_at(change, "object");
-	if (streq_ptr(type, "ERROR"))
-		return report_text(EXIT_ERROR, "the watch has ended: %s",
-				   json_string(object, "message"));
+
 	if (!type || !object || !wanted(get, object))
-		return 0;
+		return EXIT_OK;
 	if (get->output == OUTPUT_JSON) {
 		_cleanup_free_ char *text = json_print(object);
 
-		printf("%s\n", text ? text : "");
+		if (!text)
+			return report_text(EXIT_ERROR, "out of memory");
+		printf("%s\n", text);
 	} else if (get->output == OUTPUT_YAML) {
 		printf("---\n");
-		output_value(stdout, OUTPUT_YAML, object);
+		return output_value(stdout, OUTPUT_YAML, object);
 	} else if (get->output == OUTPUT_NAME) {
 		resource_print_name(stdout, get->resource, object);
 	} else {
@@ -159,7 +153,7 @@ static int change_show(const struct get *get, struct rows *rows, const struct te
 			return report_text(EXIT_ERROR, "out of memory");
 		rows_print(rows, terminal);
 	}
-	return 0;
+	return EXIT_OK;
 }
 
 static int watch_run(const struct get *get, const char *path)
@@ -182,19 +176,16 @@ static int watch_run(const struct get *get, const char *path)
 	rows.table.widths[rows.namespaces + 2] = strlen("ContainerOutOfMemory");
 	rows.table.widths[rows.namespaces + 4] = strlen("100ms");
 	for (;;) {
-		_cleanup_free_ char *line = NULL;
+		_cleanup_json_ cJSON *change = NULL;
 
-		r = client_lines_next(&lines, -1, &line);
-		if (r <= 0)
-			return r == 0 || r == -ECONNRESET
-				       ? report_text(EXIT_NO_AGENT,
-						     "the agent has ended, and the watch with it")
-				       : report_text(EXIT_ERROR, "cannot go on watching: %s",
-						     strerror(-r));
-		r = change_show(get, &rows, &terminal, line);
-		if (r != 0)
+		r = client_lines_next(&lines, -1, &change, &problem);
+		if (r < 0)
+			return report_error(r, &problem);
+		r = change_show(get, &rows, &terminal, change);
+		if (r == EXIT_OK)
+			r = output_flush(EXIT_OK);
+		if (r != EXIT_OK)
 			return r;
-		fflush(stdout);
 	}
 }
 

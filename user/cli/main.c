@@ -3,7 +3,6 @@
  * The program's entry: finds the subcommand and lets it run. Agent, workers and command line are
  * one binary.
  */
-#include <errno.h>
 #include <locale.h>
 
 #include "base/suggestion.h"
@@ -134,12 +133,9 @@ static int flags_before_command(int argc, char **argv, int *ret_status)
 	return i;
 }
 
-/* Weak, so that the unit tests of this room can have a main of their own. */
-__attribute__((weak)) int main(int argc, char **argv)
+static int command_line_run(int argc, char **argv)
 {
 	int status = EXIT_OK;
-
-	setlocale(LC_CTYPE, "");
 	int first = flags_before_command(argc, argv, &status);
 	if (first < 0)
 		return status;
@@ -150,11 +146,14 @@ __attribute__((weak)) int main(int argc, char **argv)
 	const struct command *command = command_find(argv[first]);
 	if (!command)
 		return unknown_command(argv[first]);
-	status = command->run(argc - first, argv + first);
-	if (fflush(stdout) != 0 && status == EXIT_OK)
-		return report_text(EXIT_ERROR, "cannot write to standard output: %s",
-				   strerror(errno));
-	return status;
+	return command->run(argc - first, argv + first);
+}
+
+/* Weak, so that the unit tests of this room can have a main of their own. */
+__attribute__((weak)) int main(int argc, char **argv)
+{
+	setlocale(LC_CTYPE, "");
+	return output_flush(command_line_run(argc, argv));
 }
 
 static int help_run(int argc, char **argv)

@@ -81,6 +81,15 @@ int output_value(FILE *out, enum output output, const cJSON *value)
 	return EXIT_OK;
 }
 
+int output_flush(int status)
+{
+	int error = fflush(stdout) != 0 ? errno : ferror(stdout) ? EIO : 0;
+
+	if (!error || status != EXIT_OK)
+		return status;
+	return report_text(EXIT_ERROR, "cannot write to standard output: %s", strerror(error));
+}
+
 int abnormal_fetch(const char *namespace, const char *name, cJSON **ret_abnormal,
 		   struct problem *problem)
 {

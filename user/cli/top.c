@@ -87,23 +87,19 @@ static int draw(const struct top_model *model)
 	return 0;
 }
 
-/* Takes what the watch has brought. Returns 0, or a negative errno when it is over. */
-static int take_changes(struct top_model *model, struct client_lines *lines)
+/* Takes what the watch has brought. Returns 0, or a negative errno when it is over, which PROBLEM tells. */
+static int take_changes(struct top_model *model, struct client_lines *lines,
+			struct problem *problem)
 {
 	for (;;) {
-		_cleanup_free_ char *line = NULL;
 		_cleanup_json_ cJSON *change = NULL;
 
-		int r = client_lines_next(lines, 0, &line);
-		if (r == -ETIMEDOUT)
-			return 0;
-		if (r <= 0)
-			return r < 0 ? r : -ECONNRESET;
-		if (json_parse(line, strlen(line), &change, NULL) < 0)
-			return -EBADMSG;
+		int r = client_lines_next(lines, 0, &change, problem);
+		if (r < 0)
+			return r == -ETIMEDOUT ? 0 : r;
 		const char *type = json_string(change, "type");
-		if (!type || streq(type, "ERROR"))
-			return -EOVERFLOW;
+		if (!type)
+			continue;
 		r = top_model_change(model, type,
 				     cJSON_DetachItemFromObjectCaseSensitive(change, "object"));
 		if (r < 0)
@@ -141,7 +137,7 @@ static int live(struct top_model *model, const struct host *host, int signals,
 					  {.fd = client_fd(lines.client), .events = POLLIN},
 					  {.fd = signals, .events = POLLIN}};
 
-		r = take_changes(model, &lines);
+		r = take_changes(model, &lines, problem);
 		if (r == 0 && now_ns >= next_ns) {
 			r = refresh(model, host, problem);
 			next_ns = now_ns + SECOND_MS * NS_PER_MS;
@@ -155,11 +151,7 @@ static int live(struct top_model *model, const struct host *host, int signals,
 		if (wants_to_leave(signals))
 			return 0;
 	}
-	if (problem->text[0])
-		return r;
-	return r == -ECONNRESET
-		       ? problem_set(problem, r, NULL, "the agent has ended")
-		       : problem_set(problem, r, NULL, "cannot go on watching: %s", strerror(-r));
+	return r;
 }
 
 static int show_live(struct top_model *model, const struct host *host)

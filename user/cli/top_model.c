@@ -130,15 +130,20 @@ static void print_pressure(const struct top_model *model, const struct terminal 
 {
 	static const char *const kinds[] = {"cpu", "memory", "io"};
 
-	if (!model->pressure)
-		return;
 	fputs("pressure", terminal->out);
+	if (!model->pressure) {
+		terminal_text(terminal, COLOUR_DIM, "   not known\n");
+		return;
+	}
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
 		const cJSON *kind = json_at(model->pressure, kinds[i]);
 		double some = json_number(json_at(kind, "some"), "avg10", 0);
 		char text[64];
 
-		snprintf(text, sizeof(text), "%s %.1f %%", kinds[i], some);
+		if (kind)
+			snprintf(text, sizeof(text), "%s %.1f %%", kinds[i], some);
+		else
+			snprintf(text, sizeof(text), "%s not known", kinds[i]);
 		fputs("   ", terminal->out);
 		terminal_text(terminal,
 			      some >= 50   ? COLOUR_BAD

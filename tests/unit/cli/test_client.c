@@ -177,25 +177,59 @@ static void a_cut_answer_is_an_error(void **state)
 	a_bad_answer_is_an_error("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{}", state);
 }
 
-static void lines_come_one_by_one_and_the_end_is_told(void **state)
+#define CHUNKED "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+#define LAST_CHUNK "0\r\n\r\n"
+
+static void objects_come_one_by_one_and_the_end_is_told(void **state)
 {
 	_cleanup_lines_ struct client_lines lines = {0};
 	struct problem problem = {0};
-	char *line = NULL;
 
 	answer_with(*state,
-		    "HTTP/1.1 200 OK\r\nTransfer-Encoding: "
-		    "chunked\r\n\r\n4\r\none\n\r\n6\r\ntwo\nth\r\n4\r\nree\n\r\n"
-		    "0\r\n\r\n",
-		    3);
+		    CHUNKED "4\r\n[1]\n\r\n6\r\n[2]\n[3\r\n3\r\n33]\r\n1\r\n\n\r\n" LAST_CHUNK, 3);
 	assert_int_equal(client_lines_open("/x", &lines, &problem), 0);
-	static const char *const expected[] = {"one", "two", "three"};
+	static const double expected[] = {1, 2, 333};
 	for (size_t i = 0; i < ARRAY_SIZE(expected); i++) {
-		assert_int_equal(client_lines_next(&lines, 5000, &line), 1);
-		assert_string_equal(line, expected[i]);
-		free(line);
+		_cleanup_json_ cJSON *object = NULL;
+
+		assert_int_equal(client_lines_next(&lines, 5000, &object, &problem), 0);
+		assert_true(object->child->valuedouble == expected[i]);
 	}
-	assert_int_equal(client_lines_next(&lines, 5000, &line), 0);
+	cJSON *none = NULL;
+	assert_int_equal(client_lines_next(&lines, 5000, &none, &problem), -ECONNREFUSED);
+	assert_string_equal(problem.text, "the agent has ended");
+	assert_null(none);
+}
+
+static void expect_end(void *state, const char *answer, int error, const char *text)
+{
+	_cleanup_lines_ struct client_lines lines = {0};
+	struct problem problem = {0};
+	cJSON *none = NULL;
+
+	answer_with(state, answer, 1);
+	assert_int_equal(client_lines_open("/x", &lines, &problem), 0);
+	assert_int_equal(client_lines_next(&lines, 5000, &none, &problem), error);
+	assert_non_null(strstr(problem.text, text));
+	assert_null(none);
+}
+
+static void a_stream_of_something_else_is_an_error(void **state)
+{
+	expect_end(*state, "HTTP/1.0 200 OK\r\n\r\nno[]\n", -EBADMSG, "no JSON");
+}
+
+static void a_stream_that_the_agent_ends_says_why(void **state)
+{
+	expect_end(*state,
+		   "HTTP/1.0 200 OK\r\n\r\n"
+		   "{\"type\":\"ERROR\",\"object\":{\"message\":\"too slow\"}}\n",
+		   -EREMOTEIO, "ended the stream: too slow");
+}
+
+static void a_stream_that_breaks_off_is_an_agent_that_ended(void **state)
+{
+	expect_end(*state, CHUNKED "5\r\n[1]", -ECONNREFUSED, "the agent has ended");
 }
 
 static void what_is_not_plain_is_encoded_in_a_path(void **state)
@@ -305,7 +339,10 @@ int main(void)
 		TEST(another_protocol_is_an_error),
 		TEST(a_chunk_of_a_wrong_size_is_an_error),
 		TEST(a_cut_answer_is_an_error),
-		TEST(lines_come_one_by_one_and_the_end_is_told),
+		TEST(objects_come_one_by_one_and_the_end_is_told),
+		TEST(a_stream_of_something_else_is_an_error),
+		TEST(a_stream_that_the_agent_ends_says_why),
+		TEST(a_stream_that_breaks_off_is_an_agent_that_ended),
 		TEST(what_is_not_plain_is_encoded_in_a_path),
 		TEST(documents_and_lists_are_read_and_mistakes_named_by_document),
 		TEST(a_bare_host_lacks_things_and_each_has_its_next_step),
