@@ -4,22 +4,26 @@
  * decodes, validates, encodes, copies and frees all of them. Abnormals, script headers and the
  * configuration are such objects; a new field is one line in a table.
  *
- * In the C struct:
- *   FIELD_STRING      char *            NULL when absent
- *   FIELD_BOOL        bool              false when absent; absent and false are written alike (not
- * at all) FIELD_TRISTATE    int               -1 absent, 0 false, 1 true (the engine sets -1 when
- * absent) FIELD_INTEGER     int64_t           0 when absent; range checked; must be a whole number
- *   FIELD_TIME        int64_t           nanoseconds since 1970, TIME_ABSENT when absent (RFC 3339)
- *   FIELD_DURATION    uint64_t          nanoseconds, 0 when absent ("90s")
- *   FIELD_ENUM        int               index into NAMES, 0 when absent (NAMES[0] may be "")
- *   FIELD_OBJECT      struct x *        NULL when absent; described by SCHEMA
- *   FIELD_STRUCT      struct x          an object embedded by value; absent means all members
- * absent FIELD_LIST        struct list       elements of SCHEMA, contiguous FIELD_STRINGS struct
- * strings    a list of strings FIELD_STRING_MAP  cJSON *           an object whose values are
- * strings FIELD_JSON        cJSON *           any JSON object, kept as it is FIELD_ANY cJSON * any
- * JSON value, kept as it is An integer, time, duration or enum that is absent is not written. Where
- * 0 says something that absence does not (user 0, processor 0, no cooldown), the field's `absent`
- * is another value, as -1; where nothing and 0 are the same but the reader should see it (lost
+ * What a kind is in the C struct:
+ *
+ *   FIELD_STRING      char *          NULL when absent
+ *   FIELD_BOOL        bool            false when absent; false is not written
+ *   FIELD_TRISTATE    int             -1 when absent, 0 false, 1 true
+ *   FIELD_INTEGER     int64_t         a whole number; 0 when absent
+ *   FIELD_TIME        int64_t         ns since 1970 (RFC 3339), or TIME_ABSENT
+ *   FIELD_DURATION    uint64_t        ns ("90s"); 0 when absent
+ *   FIELD_ENUM        int             index into NAMES; 0 when absent
+ *   FIELD_OBJECT      struct x *      described by SCHEMA; NULL when absent
+ *   FIELD_STRUCT      struct x        the same, by value
+ *   FIELD_LIST        struct list     of objects, contiguous
+ *   FIELD_STRINGS     struct strings  a list of strings
+ *   FIELD_STRING_MAP  cJSON *         an object whose values are strings
+ *   FIELD_JSON        cJSON *         any JSON object, kept as it is
+ *   FIELD_ANY         cJSON *         any JSON value, kept as it is
+ *
+ * NAMES[0] may be "". An integer, time, duration or enum that is absent, and a list that is empty, is not
+ * written. Where 0 says something that absence does not (user 0, processor 0, no cooldown), the field's
+ * `absent` is another value, as -1; where nothing and 0 are the same but the reader should see it (lost
  * events), `always` writes it.
  *
  * A table that maps a struct has one line a field:
@@ -28,8 +32,8 @@
  *             SCHEMA_FIELD(struct point, x, "x", FIELD_INTEGER, .required = true),
  *             SCHEMA_FIELD(struct point, label, "label", FIELD_STRING, .maximum = 63),
  *     };
- *     const struct schema point_schema = SCHEMA("Point", struct point, point_fields, .extra_offset
- * = SCHEMA_STRICT);
+ *     const struct schema point_schema =
+ *             SCHEMA("Point", struct point, point_fields, .extra_offset = SCHEMA_STRICT);
  */
 #pragma once
 
@@ -72,11 +76,12 @@ struct field {
 	size_t offset; /* in the C struct */
 	const struct schema *schema; /* of OBJECT, STRUCT, LIST */
 	const char *const *names; /* of ENUM, ended by NULL */
-	int64_t minimum,
-		maximum; /* of INTEGER and DURATION (ns), when either is not 0; most characters of
-			    STRING, items of LIST and STRINGS, members of STRING_MAP in maximum */
-	int64_t absent; /* of INTEGER and DURATION: the value that stands for absent, 0 unless told
-			 */
+	/*
+	 * Of INTEGER and DURATION (ns), when either is not 0. The most characters of a STRING, items of
+	 * a LIST or STRINGS and members of a STRING_MAP in the second.
+	 */
+	int64_t minimum, maximum;
+	int64_t absent; /* of INTEGER and DURATION: the value that stands for absent */
 	bool always; /* of INTEGER: written also when absent */
 	/*
 	 * A further check of the decoded value at OFFSET, or NULL; not called for an absent field.

@@ -85,6 +85,6 @@ COMMAND(agent) = {
 		"      --detach           run no agent, but remove what one left in the kernel\n\n"
 		"The BPF programs stay attached when the agent ends, so that the next one misses nothing; "
 		"--detach ends that.\n",
-	.group = 2,
+	.group = GROUP_RUN,
 	.run = run,
 };

@@ -139,6 +139,6 @@ COMMAND(apply) = {
 		"    source: Custom\n"
 		"    context: {seenBy: \"a person\"}\n"
 		"  END\n",
-	.group = 0,
+	.group = GROUP_ABNORMALS,
 	.run = apply_run,
 };

@@ -44,6 +44,6 @@ COMMAND(collect) = {
 		"  -o, --output FORMAT        json or yaml: the whole Abnormal, with what was "
 		"found in status.context\n\n"
 		"  lifeboat collect host\n",
-	.group = 2,
+	.group = GROUP_RUN,
 	.run = collect_run,
 };

@@ -12,14 +12,21 @@ enum {
 	EXIT_NO_AGENT = 69, /* no agent answers on the socket */
 };
 
+/* In the order of `lifeboat help`. */
+enum command_group {
+	GROUP_ABNORMALS, /* working with Abnormals */
+	GROUP_LOOK, /* looking at the node */
+	GROUP_RUN, /* running the agent and its plug-ins */
+	GROUP_OTHER,
+};
+
 struct command {
 	const char *name;
 	const char *arguments; /* "[abnormals] [NAME...]" for the usage line */
 	const char *summary; /* one line for `lifeboat help` */
 	const char *help; /* the rest of `lifeboat NAME --help` */
 	bool hidden; /* internal: not in help */
-	int group; /* for the order in help: 0 working with Abnormals, 1 looking, 2 running, 3 other
-		    */
+	enum command_group group;
 	/* argv[0] is the command's name. Returns the exit status. */
 	int (*run)(int argc, char **argv);
 };

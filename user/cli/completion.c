@@ -122,6 +122,6 @@ COMMAND(completion) = {
 	.summary = "Print a completion script for the shell",
 	.help = "  source <(lifeboat completion bash)\n"
 		"  lifeboat completion zsh > \"${fpath[1]}/_lifeboat\"\n",
-	.group = 3,
+	.group = GROUP_OTHER,
 	.run = completion_run,
 };

@@ -129,6 +129,6 @@ COMMAND(delete) = {
 		"  -l, --selector SELECTOR    those with these labels\n"
 		"      --all                  all of them\n"
 		"      --ignore-not-found     it is fine if one is not there\n",
-	.group = 0,
+	.group = GROUP_ABNORMALS,
 	.run = delete_run,
 };

@@ -101,6 +101,6 @@ COMMAND(describe) = {
 		"Detectors, collectors, diagnosers, recoverers and sources are described with all "
 		"that is\n"
 		"known of them: `lifeboat describe detector oom`.\n",
-	.group = 0,
+	.group = GROUP_ABNORMALS,
 	.run = describe_run,
 };

@@ -43,6 +43,6 @@ COMMAND(diagnose) = {
 		"  -f, --filename FILE        the Abnormal in this file; - is standard input\n"
 		"  -o, --output FORMAT        json or yaml: the whole answer\n\n"
 		"Nothing is kept: the stored Abnormal stays as it is.\n",
-	.group = 2,
+	.group = GROUP_RUN,
 	.run = diagnose_run,
 };

@@ -261,6 +261,6 @@ COMMAND(doctor) = {
 		"Works without an agent, too. Of each detector's hooks, best first: ● is in use, ○ "
 		"could be,\n"
 		"× is not offered here. Exit status 1 if something that is needed is missing.\n",
-	.group = 1,
+	.group = GROUP_LOOK,
 	.run = doctor_run,
 };

@@ -162,6 +162,6 @@ COMMAND(events) = {
 	.help = "  -f, --follow         kernel events as they come\n"
 		"  -o, --output FORMAT  table, or json: one object a line\n\n"
 		"Without -f the events that began the Abnormals which are kept.\n",
-	.group = 1,
+	.group = GROUP_LOOK,
 	.run = events_run,
 };

@@ -289,6 +289,6 @@ COMMAND(get) = {
 		"  lifeboat get abnormals\n"
 		"  lifeboat get abn -w\n"
 		"  lifeboat get recoverers -o wide\n",
-	.group = 0,
+	.group = GROUP_ABNORMALS,
 	.run = get_run,
 };

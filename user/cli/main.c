@@ -9,7 +9,12 @@
 #include "cli/cli.h"
 #include "version.h"
 
-static const char *const group_titles[] = {"Working with Abnormals", "Looking", "Running", "Other"};
+static const char *const group_titles[] = {
+	[GROUP_ABNORMALS] = "Working with Abnormals",
+	[GROUP_LOOK] = "Looking",
+	[GROUP_RUN] = "Running",
+	[GROUP_OTHER] = "Other",
+};
 
 const struct command *command_find(const char *name)
 {
@@ -50,9 +55,7 @@ void help_print(FILE *out)
 	      out);
 	for (; (command = command_after(last)); last = command) {
 		if (!last || last->group != command->group)
-			fprintf(out, "\n%s:\n",
-				group_titles[MIN((size_t)command->group,
-						 ARRAY_SIZE(group_titles) - 1)]);
+			fprintf(out, "\n%s:\n", group_titles[command->group]);
 		fprintf(out, "  %-12s %s\n", command->name, command->summary);
 	}
 	fputs("\nEvery command takes --socket PATH (or LIFEBOAT_SOCKET) to name the agent's "
@@ -174,6 +177,6 @@ COMMAND(help) = {
 	.arguments = "[COMMAND]",
 	.summary = "Tell about a command, or list them all",
 	.help = "",
-	.group = 3,
+	.group = GROUP_OTHER,
 	.run = help_run,
 };

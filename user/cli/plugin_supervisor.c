@@ -27,6 +27,6 @@ COMMAND(plugin_supervisor) = {
 	.summary = "run one plug-in for the agent",
 	.help = "Internal: the agent starts it for each call of a plug-in.\n",
 	.hidden = true,
-	.group = 3,
+	.group = GROUP_OTHER,
 	.run = plugin_supervisor_main,
 };

@@ -154,6 +154,6 @@ COMMAND(recover) = {
 		"yours. Exit status 0\n"
 		"says that the fault is gone (with --dry-run: that there is something it would "
 		"do).\n",
-	.group = 2,
+	.group = GROUP_RUN,
 	.run = recover_run,
 };

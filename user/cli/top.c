@@ -210,6 +210,6 @@ COMMAND(top) = {
 		"terminal)\n\n"
 		"Pressure, live Abnormals, those that ended last, detectors with their events and "
 		"losses. q ends it.\n",
-	.group = 1,
+	.group = GROUP_LOOK,
 	.run = top_run,
 };

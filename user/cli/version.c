@@ -46,6 +46,6 @@ COMMAND(version) = {
 	.arguments = "[-o json]",
 	.summary = "Print the version of this program and of the agent",
 	.help = "",
-	.group = 3,
+	.group = GROUP_OTHER,
 	.run = version_run,
 };

@@ -47,22 +47,14 @@ struct hung_task {
 
 /* --- Settings --- */
 
-static const struct field fields[] = {
-	{.name = "threshold",
-	 .kind = FIELD_DURATION,
-	 .offset = offsetof(struct hung_task_settings, threshold),
-	 .minimum = (int64_t)NS_PER_S,
-	 .maximum = (int64_t)(24 * 3600 * NS_PER_S)},
-	{.name = "kernelThreads",
-	 .kind = FIELD_TRISTATE,
-	 .offset = offsetof(struct hung_task_settings, kernel_threads)},
+static const struct field settings_fields[] = {
+	SCHEMA_FIELD(struct hung_task_settings, threshold, "threshold", FIELD_DURATION,
+		     .minimum = (int64_t)NS_PER_S, .maximum = (int64_t)(24 * 3600 * NS_PER_S)),
+	SCHEMA_FIELD(struct hung_task_settings, kernel_threads, "kernelThreads", FIELD_TRISTATE),
 };
-
-static const struct schema settings_schema = {.name = "hung_task",
-					      .size = sizeof(struct hung_task_settings),
-					      .fields = fields,
-					      .field_count = ARRAY_SIZE(fields),
-					      .extra_offset = SCHEMA_STRICT};
+static const struct schema settings_schema =
+	SCHEMA("settings of detector hung_task", struct hung_task_settings, settings_fields,
+	       .extra_offset = SCHEMA_STRICT);
 
 static void set_defaults(void *memory)
 {

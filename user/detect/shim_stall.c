@@ -63,24 +63,15 @@ static int check_patterns(const void *value, struct problem *problem)
 	return 0;
 }
 
-static const struct field fields[] = {
-	{.name = "threshold",
-	 .kind = FIELD_DURATION,
-	 .offset = offsetof(struct shim_stall_settings, threshold),
-	 .minimum = (int64_t)NS_PER_S,
-	 .maximum = (int64_t)(24 * 3600 * NS_PER_S)},
-	{.name = "shims",
-	 .kind = FIELD_STRINGS,
-	 .offset = offsetof(struct shim_stall_settings, shims),
-	 .maximum = SHIM_NAMES_MAX,
-	 .check = check_patterns},
+static const struct field settings_fields[] = {
+	SCHEMA_FIELD(struct shim_stall_settings, threshold, "threshold", FIELD_DURATION,
+		     .minimum = (int64_t)NS_PER_S, .maximum = (int64_t)(24 * 3600 * NS_PER_S)),
+	SCHEMA_FIELD(struct shim_stall_settings, shims, "shims", FIELD_STRINGS,
+		     .maximum = SHIM_NAMES_MAX, .check = check_patterns),
 };
-
-static const struct schema settings_schema = {.name = "shim_stall",
-					      .size = sizeof(struct shim_stall_settings),
-					      .fields = fields,
-					      .field_count = ARRAY_SIZE(fields),
-					      .extra_offset = SCHEMA_STRICT};
+static const struct schema settings_schema =
+	SCHEMA("settings of detector shim_stall", struct shim_stall_settings, settings_fields,
+	       .extra_offset = SCHEMA_STRICT);
 
 static void set_defaults(void *memory)
 {

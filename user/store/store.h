@@ -109,10 +109,8 @@ struct store_options {
 	uint64_t history_ns;
 	uint64_t deadline_ns; /* of an answer, before the disk counts as hung; 0: 10 s */
 	uint64_t retry_ns; /* between two tries of a disk that failed; 0: 30 s */
-	uint64_t retention_interval_ns; /* between two removals, besides the one at start; 0: 1 min
-					 */
-	const char *worker_program; /* what to execute as `PROGRAM store-worker`; NULL:
-				       /proc/self/exe */
+	uint64_t retention_interval_ns; /* from one removal to the next; 0: 1 min */
+	const char *worker_program; /* of `PROGRAM store-worker`; NULL: /proc/self/exe */
 };
 
 /* Starts the worker. on_ready follows on the loop. Returns 0 or a negative errno. */
