@@ -73,9 +73,8 @@ struct detector {
 	const struct hook *hooks; /* ended by a NULL name */
 	const struct schema *settings; /* strict; of the detector's own settings, or NULL */
 	/*
-	 * Fills a fresh settings object. What the configuration can set to nothing (false, an empty
-	 * list) while the default is something has a kind that writes nothing too, as FIELD_TRISTATE
-	 * for FIELD_BOOL, or a check that refuses it: the settings that are shown mean those in force.
+	 * Fills a fresh settings object. A switch that is on unless told has the kind FIELD_TRISTATE:
+	 * FIELD_BOOL does not write false, and the settings that are shown would say something else.
 	 */
 	void (*defaults)(void *settings);
 	size_t state_size; /* of run->state, zeroed before start */

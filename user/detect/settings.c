@@ -69,8 +69,11 @@ static int decode_own(const struct detector *detector, const cJSON *changes, voi
 	if (r < 0)
 		return r;
 	cJSON_ArrayForEach (change, changes) {
-		/* As if it was not there, which is what null says everywhere. */
-		if (cJSON_IsNull(change) && cJSON_HasObjectItem(merged, change->string))
+		const cJSON *usual = cJSON_GetObjectItemCaseSensitive(merged, change->string);
+
+		/* As if it was not there, which is what null and an empty list say everywhere. */
+		if (usual && (cJSON_IsNull(change) ||
+			      (cJSON_IsArray(usual) && cJSON_IsArray(change) && !change->child)))
 			continue;
 		cJSON *value = cJSON_Duplicate(change, true);
 

@@ -43,11 +43,6 @@ static int check_patterns(const void *value, struct problem *problem)
 {
 	const struct strings *patterns = value;
 
-	if (!patterns->count)
-		return problem_set(
-			problem, -EINVAL, NULL,
-			"names no shim: leave it out for the names that are known, or set "
-			"enabled: false");
 	for (size_t i = 0; i < patterns->count; i++) {
 		const char *pattern = patterns->items[i];
 
