@@ -182,9 +182,9 @@ static __always_inline void walk_filesystems(struct seq_file *seq, struct scratc
 			event_fill_header(&scratch->frozen.header, EVENT_FROZEN_FILESYSTEM,
 					  sizeof(scratch->frozen));
 			filesystem_fill(&scratch->frozen.filesystem, sb);
+			/* Without room all that this call wrote is dropped, and it is called again. */
 			if (bpf_seq_write(seq, &scratch->frozen, sizeof(scratch->frozen)))
-				return; /* all that this call did is dropped, and it is called again
-					 */
+				return;
 		}
 		next = BPF_CORE_READ(link, next);
 		if (++steps > WALK_TOTAL_MAX || BPF_CORE_READ(next, prev) != link) {

@@ -37,7 +37,10 @@ static inline int64_t clock_realtime(const struct clock *clock)
 /* Blocks for that long: for worker processes and the agent's start, never on its loop. */
 void clock_sleep(uint64_t ns);
 
-/* The wall-clock time of an instant that the kernel gave in CLOCK_BOOTTIME. */
+/*
+ * The wall-clock time of an instant that the kernel gave in CLOCK_BOOTTIME: now, where the instant is yet
+ * to come; 1970, where the wall clock was not set and it would be before that.
+ */
 int64_t clock_realtime_of_boot(const struct clock *clock, uint64_t boot_ns);
 
 /* An instant that is not known. */

@@ -248,8 +248,24 @@ static void a_kernel_time_becomes_a_wall_clock_time(void **state)
 	const struct clock clock = {.boot_ns = fixed_boot, .realtime_ns = fixed_realtime};
 
 	assert_int_equal(clock_realtime_of_boot(&clock, 90 * NS_PER_S), 4990 * second);
-	/* An event that the kernel stamped after our look at the clock. */
-	assert_int_equal(clock_realtime_of_boot(&clock, 101 * NS_PER_S), 5001 * second);
+	/* An event that the kernel stamped after our look at the clock, and one whose time is no time. */
+	assert_int_equal(clock_realtime_of_boot(&clock, 101 * NS_PER_S), 5000 * second);
+	assert_int_equal(clock_realtime_of_boot(&clock, UINT64_MAX), 5000 * second);
+	assert_int_equal(clock_realtime_of_boot(&clock, (uint64_t)INT64_MAX + 1), 5000 * second);
+}
+
+/* Of a machine without a battery for its clock. */
+static int64_t unset_realtime(void *userdata)
+{
+	return 12 * second;
+}
+
+static void no_wall_clock_time_is_before_1970(void **state)
+{
+	const struct clock clock = {.boot_ns = fixed_boot, .realtime_ns = unset_realtime};
+
+	assert_int_equal(clock_realtime_of_boot(&clock, 90 * NS_PER_S), 2 * second);
+	assert_int_equal(clock_realtime_of_boot(&clock, 80 * NS_PER_S), 0);
 }
 
 static void the_clocks_of_the_system_run(void **state)
@@ -285,6 +301,7 @@ int main(void)
 		cmocka_unit_test(ages_are_printed_with_their_two_greatest_units),
 		cmocka_unit_test(exact_durations_are_written_as_go_does_and_read_back),
 		cmocka_unit_test(a_kernel_time_becomes_a_wall_clock_time),
+		cmocka_unit_test(no_wall_clock_time_is_before_1970),
 		cmocka_unit_test(the_clocks_of_the_system_run),
 	};
 
