@@ -198,7 +198,8 @@ static void find_start(void *userdata, const struct symbol *symbol)
 	struct ranging *ranging = userdata;
 
 	for (size_t i = 0; i < ranging->count; i++)
-		if (!ranging->ranges[i].start && strlen(ranging->names[i]) == symbol->name_length &&
+		if (!ranging->ranges[i].start && symbol->address < UINT64_MAX &&
+		    strlen(ranging->names[i]) == symbol->name_length &&
 		    memcmp(ranging->names[i], symbol->name, symbol->name_length) == 0)
 			ranging->ranges[i].start = symbol->address;
 }
@@ -224,7 +225,9 @@ int kallsyms_ranges(const struct host *host, const char *const *names, size_t co
 	int r = visit_symbols(host, find_start, &ranging);
 	for (size_t i = 0; i < count; i++)
 		if (ret_ranges[i].start)
-			ret_ranges[i].end = ret_ranges[i].start + FUNCTION_BYTES_MAX;
+			ret_ranges[i].end =
+				ret_ranges[i].start +
+				MIN(FUNCTION_BYTES_MAX, UINT64_MAX - ret_ranges[i].start);
 	/* A second reading, as a module's next symbol may stand before the function. */
 	return r < 0 ? r : visit_symbols(host, find_end, &ranging);
 }

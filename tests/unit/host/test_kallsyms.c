@@ -49,6 +49,19 @@ static void a_function_ends_where_the_next_begins_also_in_a_module(void **state)
 	assert_int_equal(kallsyms_range(root->host, "percpu_rwsem", &start, &end), -ENOENT);
 }
 
+static void the_last_function_ends_with_the_address_space(void **state)
+{
+	const struct fake_root *root = *state;
+	uint64_t start, end;
+
+	fake_file(root, "proc/kallsyms",
+		  "ffffffffffff0000 T last\n"
+		  "ffffffffffffffff T beyond\n");
+	assert_int_equal(kallsyms_range(root->host, "last", &start, &end), 0);
+	assert_true(start == 0xffffffffffff0000 && end == UINT64_MAX);
+	assert_int_equal(kallsyms_range(root->host, "beyond", &start, &end), -ENOENT);
+}
+
 static void hidden_addresses_are_told_apart_from_missing_ones(void **state)
 {
 	const struct fake_root *root = *state;
@@ -91,18 +104,16 @@ static void the_running_kernels_own_table_can_be_read(void **state)
 	free(name);
 }
 
+#define WITH_ROOT(test) cmocka_unit_test_setup_teardown(test, fake_root_setup, fake_root_teardown)
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(an_address_is_named_by_the_function_it_is_in,
-						fake_root_setup, fake_root_teardown),
-		cmocka_unit_test_setup_teardown(
-			a_function_ends_where_the_next_begins_also_in_a_module, fake_root_setup,
-			fake_root_teardown),
-		cmocka_unit_test_setup_teardown(hidden_addresses_are_told_apart_from_missing_ones,
-						fake_root_setup, fake_root_teardown),
-		cmocka_unit_test_setup_teardown(garbage_lines_are_passed_over, fake_root_setup,
-						fake_root_teardown),
+		WITH_ROOT(an_address_is_named_by_the_function_it_is_in),
+		WITH_ROOT(a_function_ends_where_the_next_begins_also_in_a_module),
+		WITH_ROOT(the_last_function_ends_with_the_address_space),
+		WITH_ROOT(hidden_addresses_are_told_apart_from_missing_ones),
+		WITH_ROOT(garbage_lines_are_passed_over),
 		cmocka_unit_test(the_running_kernels_own_table_can_be_read),
 	};
 
