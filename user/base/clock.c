@@ -51,7 +51,6 @@ void clock_sleep(uint64_t ns)
 int64_t clock_realtime_of_boot(const struct clock *clock, uint64_t boot_ns)
 {
 	uint64_t now_ns = clock_boot(clock);
-
 	int64_t realtime_ns = clock_realtime(clock) - (int64_t)(now_ns - MIN(boot_ns, now_ns));
 
 	return MAX(realtime_ns, 0);

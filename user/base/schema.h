@@ -77,8 +77,8 @@ struct field {
 	const struct schema *schema; /* of OBJECT, STRUCT, LIST */
 	const char *const *names; /* of ENUM, ended by NULL */
 	/*
-	 * Of INTEGER and DURATION (ns), when either is not 0. The most characters of a STRING, items of
-	 * a LIST or STRINGS and members of a STRING_MAP in the second.
+	 * Of INTEGER and DURATION (ns), when either is not 0. `maximum` is also the most characters of a
+	 * STRING, items of a LIST or STRINGS, and members of a STRING_MAP.
 	 */
 	int64_t minimum, maximum;
 	int64_t absent; /* of INTEGER and DURATION: the value that stands for absent */

@@ -132,7 +132,8 @@ static void print_pressure(const struct top_model *model, const struct terminal 
 
 	fputs("pressure", terminal->out);
 	if (!model->pressure) {
-		terminal_text(terminal, COLOUR_DIM, "   not known\n");
+		terminal_text(terminal, COLOUR_DIM, "   not known");
+		fputc('\n', terminal->out);
 		return;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {

@@ -379,6 +379,32 @@ static void top_keeps_what_is_live_and_the_latest_that_ended(void **state)
 	assert_int_equal(cJSON_GetArraySize(model.live), 4);
 }
 
+static void expect_pressure(const char *pressure, const char *line)
+{
+	_cleanup_(top_model_clear) struct top_model model;
+	struct screen screen;
+
+	assert_int_equal(top_model_start(&model), 0);
+	model.pressure = pressure ? parsed(pressure) : NULL;
+	screen_open(&screen, 80);
+	assert_int_equal(top_model_print(&model, &screen.terminal, 0), 0);
+	fclose(screen.terminal.out);
+	const char *found = strstr(screen.text, "\npressure");
+	assert_non_null(found);
+	if (!startswith(found + 1, line))
+		fail_msg("expected \"%s\" in:\n%s", line, screen.text);
+	free(screen.text);
+}
+
+static void top_says_which_pressure_is_not_known(void **state)
+{
+	expect_pressure(NULL, "pressure   not known\n\n");
+	expect_pressure(
+		"{\"cpu\":{\"some\":{\"avg10\":12.5}},"
+		"\"memory\":{\"some\":{\"avg10\":0},\"full\":{\"avg10\":0}}}",
+		"pressure   cpu 12.5 %   memory 0.0 % (all tasks 0.0 %)   io not known   of 10 s\n");
+}
+
 static void bytes_are_told_in_their_unit(void **state)
 {
 	char text[BYTES_TEXT_SIZE];
@@ -402,6 +428,7 @@ int main(void)
 		cmocka_unit_test(selectors_mean_what_they_mean_in_kubectl),
 		cmocka_unit_test(a_wrong_selector_is_refused_with_its_place),
 		cmocka_unit_test(top_keeps_what_is_live_and_the_latest_that_ended),
+		cmocka_unit_test(top_says_which_pressure_is_not_known),
 		cmocka_unit_test(bytes_are_told_in_their_unit),
 	};
 	return cmocka_run_group_tests_name("output", tests, NULL, NULL);
