@@ -148,6 +148,32 @@ int json_set_time(cJSON *json, const char *name, int64_t realtime_ns)
 	return json_set_string(json, name, time_format(realtime_ns, text));
 }
 
+static bool says_nothing(const cJSON *member, const cJSON *below)
+{
+	return below && (cJSON_IsNull(member) ||
+			 (cJSON_IsArray(below) && cJSON_IsArray(member) && !member->child));
+}
+
+int json_overlay(cJSON *base, const cJSON *overlay)
+{
+	const cJSON *member;
+	int r = 0;
+
+	cJSON_ArrayForEach (member, overlay) {
+		cJSON *below = cJSON_GetObjectItemCaseSensitive(base, member->string);
+
+		if (says_nothing(member, below))
+			continue;
+		if (cJSON_IsObject(below) && cJSON_IsObject(member))
+			r = json_overlay(below, member);
+		else
+			r = json_set(base, member->string, cJSON_Duplicate(member, true));
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
 static bool objects_equal(const cJSON *a, const cJSON *b)
 {
 	size_t a_count, b_count;

@@ -70,6 +70,13 @@ int json_set_time(cJSON *json, const char *name, int64_t realtime_ns);
 int json_find_duplicate(const cJSON *object, const char **ret_name);
 
 /*
+ * Settings that somebody gave, over the usual ones: members of OVERLAY replace those of BASE, and objects
+ * in both are laid over each other. A null, and an empty list over a list, is as if it was not there.
+ * Returns 0, or -ENOMEM with some of it done.
+ */
+int json_overlay(cJSON *base, const cJSON *overlay);
+
+/*
  * Packing turns an object or a list, in its place, into its own text: a fifth of the memory. It is
  * printed, copied and freed as before, but nothing in it is found until it is unpacked. Without
  * memory, VALUE stays as it was; json_unpack returns 0 (also of what was not packed) or json_parse's error.

@@ -79,6 +79,9 @@ int output_parse(const char *command, const char *text, unsigned allowed, enum o
 /* JSON or YAML of VALUE. Returns the exit status. */
 int output_value(FILE *out, enum output output, const cJSON *value);
 
+/* VALUE as JSON on a line of its own. Returns the exit status. */
+int output_line(FILE *out, const cJSON *value);
+
 /*
  * Writes out what was printed: at the end, and whenever a command that goes on shows something. Returns
  * STATUS; or, where that is EXIT_OK and what was printed could not be written, EXIT_ERROR, which has been

@@ -11,16 +11,7 @@
 #define TYPE_WIDTH 17
 #define TIME_OF_DAY 11 /* where it begins in a time of RFC 3339 */
 
-static int line_show(const struct terminal *terminal, const cJSON *object)
-{
-	_cleanup_free_ char *line = json_print(object);
-
-	if (!line)
-		return -ENOMEM;
-	fprintf(terminal->out, "%s\n", line);
-	return 0;
-}
-
+/* Returns the exit status. */
 static int event_show(const struct terminal *terminal, enum output output, const cJSON *event,
 		      const char *subject, bool cleared, bool dated)
 {
@@ -30,12 +21,12 @@ static int event_show(const struct terminal *terminal, enum output output, const
 	_cleanup_buffer_ struct buffer text = BUFFER(4 * KIB);
 
 	if (output == OUTPUT_JSON)
-		return line_show(terminal, event);
+		return output_line(terminal->out, event);
 	int r = process ? buffer_append_text(&text, "  ") : 0;
 	if (process && r == 0)
 		r = story_append_process(&text, process);
 	if (r == -ENOMEM) /* a cut line is a line */
-		return r;
+		return report_text(EXIT_ERROR, "out of memory");
 	fputs(terminal_paint(terminal, COLOUR_DIM), terminal->out);
 	if (!time || strlen(time) <= TIME_OF_DAY)
 		fputs("--:--:--", terminal->out);
@@ -52,14 +43,14 @@ static int event_show(const struct terminal *terminal, enum output output, const
 	terminal_text(terminal, COLOUR_NONE, subject ? subject : "");
 	terminal_text(terminal, COLOUR_DIM, buffer_text(&text));
 	fputc('\n', terminal->out);
-	return 0;
+	return EXIT_OK;
 }
 
 /* An event as it comes: whether it clears another is part of its JSON. */
 static int finding_show(const struct terminal *terminal, enum output output, const cJSON *finding)
 {
 	if (output == OUTPUT_JSON)
-		return line_show(terminal, finding);
+		return output_line(terminal->out, finding);
 	return event_show(terminal, output, json_at(finding, "event"),
 			  json_string(finding, "subject"), json_bool(finding, "cleared", false),
 			  false);
@@ -79,11 +70,9 @@ static int follow(const struct terminal *terminal, enum output output)
 		r = client_lines_next(&lines, -1, &finding, &problem);
 		if (r < 0)
 			return report_error(r, &problem);
-		r = finding_show(terminal, output, finding);
-		if (r < 0)
-			return report_text(EXIT_ERROR, "out of memory");
-		if (output_flush(EXIT_OK) != EXIT_OK)
-			return EXIT_ERROR;
+		r = output_flush(finding_show(terminal, output, finding));
+		if (r != EXIT_OK)
+			return r;
 	}
 }
 
@@ -123,9 +112,10 @@ static int kept(const struct terminal *terminal, enum output output)
 	for (size_t i = 0; i < count; i++) {
 		const cJSON *annotations = json_at(sorted[i], "metadata.annotations");
 
-		if (event_show(terminal, output, json_at(sorted[i], "spec.kernelEvent"),
-			       json_string(annotations, ANNOTATION_SUBJECT), false, true) < 0)
-			return report_text(EXIT_ERROR, "out of memory");
+		r = event_show(terminal, output, json_at(sorted[i], "spec.kernelEvent"),
+			       json_string(annotations, ANNOTATION_SUBJECT), false, true);
+		if (r != EXIT_OK)
+			return r;
 	}
 	return EXIT_OK;
 }

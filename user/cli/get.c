@@ -136,24 +136,22 @@ static int change_show(const struct get *get, struct rows *rows, const struct te
 
 	if (!type || !object || !wanted(get, object))
 		return EXIT_OK;
-	if (get->output == OUTPUT_JSON) {
-		_cleanup_free_ char *text = json_print(object);
-
-		if (!text)
-			return report_text(EXIT_ERROR, "out of memory");
-		printf("%s\n", text);
-	} else if (get->output == OUTPUT_YAML) {
+	switch (get->output) {
+	case OUTPUT_JSON:
+		return output_line(stdout, object);
+	case OUTPUT_YAML:
 		printf("---\n");
 		return output_value(stdout, OUTPUT_YAML, object);
-	} else if (get->output == OUTPUT_NAME) {
+	case OUTPUT_NAME:
 		resource_print_name(stdout, get->resource, object);
-	} else {
+		return EXIT_OK;
+	default:
 		rows->now_realtime_ns = clock_realtime(clock_system());
 		if (rows_add(rows, object, streq(type, "DELETED")) < 0)
 			return report_text(EXIT_ERROR, "out of memory");
 		rows_print(rows, terminal);
+		return EXIT_OK;
 	}
-	return EXIT_OK;
 }
 
 static int watch_run(const struct get *get, const char *path)
@@ -181,9 +179,7 @@ static int watch_run(const struct get *get, const char *path)
 		r = client_lines_next(&lines, -1, &change, &problem);
 		if (r < 0)
 			return report_error(r, &problem);
-		r = change_show(get, &rows, &terminal, change);
-		if (r == EXIT_OK)
-			r = output_flush(EXIT_OK);
+		r = output_flush(change_show(get, &rows, &terminal, change));
 		if (r != EXIT_OK)
 			return r;
 	}

@@ -81,6 +81,16 @@ int output_value(FILE *out, enum output output, const cJSON *value)
 	return EXIT_OK;
 }
 
+int output_line(FILE *out, const cJSON *value)
+{
+	_cleanup_free_ char *text = json_print(value);
+
+	if (!text)
+		return report_text(EXIT_ERROR, "out of memory");
+	fprintf(out, "%s\n", text);
+	return EXIT_OK;
+}
+
 int output_flush(int status)
 {
 	int error = fflush(stdout) != 0 ? errno : ferror(stdout) ? EIO : 0;

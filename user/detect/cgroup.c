@@ -113,12 +113,6 @@ static const struct field fields[] = {
 static const struct schema settings_schema =
 	SCHEMA("cgroup", struct cgroup_settings, fields, .extra_offset = SCHEMA_STRICT);
 
-/* A part of the configuration may tell one of a fault's settings alone: the others are the defaults. */
-static uint64_t duration_or(uint64_t told_ns, uint64_t default_ns)
-{
-	return told_ns ? told_ns : default_ns;
-}
-
 static void set_defaults(void *memory)
 {
 	struct cgroup_settings *settings = memory;
@@ -268,10 +262,9 @@ static int add_walk(struct detector_run *run, const char *controller, enum fault
 static int start_frozen(struct detector_run *run, const struct fault_settings *settings)
 {
 	struct cgroup_state *state = run->state;
-	uint64_t threshold_ns = duration_or(settings->threshold, FROZEN_THRESHOLD_NS);
-	int r = frozen_groups_new(run, threshold_ns, &state->frozen);
+	int r = frozen_groups_new(run, settings->threshold, &state->frozen);
 
-	state->round_ns = MIN(state->round_ns, threshold_ns / ROUNDS_PER_THRESHOLD);
+	state->round_ns = MIN(state->round_ns, settings->threshold / ROUNDS_PER_THRESHOLD);
 	/* A hybrid host has two kinds of freezers: v1's, and those of the unified hierarchy. */
 	if (r >= 0)
 		r = add_walk(run, "freezer", FAULT_FROZEN);
@@ -281,23 +274,22 @@ static int start_frozen(struct detector_run *run, const struct fault_settings *s
 static int start_pids(struct detector_run *run, const struct pids_settings *settings)
 {
 	struct cgroup_state *state = run->state;
-	uint64_t clear_after_ns = duration_or(settings->clear_after, PIDS_CLEAR_AFTER_NS);
-	int r = pids_groups_new(run, clear_after_ns, &state->pids);
+	int r = pids_groups_new(run, settings->clear_after, &state->pids);
 
-	state->round_ns =
-		MIN(state->round_ns, MIN(clear_after_ns / ROUNDS_PER_THRESHOLD, PIDS_ROUND_NS));
+	state->round_ns = MIN(state->round_ns,
+			      MIN(settings->clear_after / ROUNDS_PER_THRESHOLD, PIDS_ROUND_NS));
 	return r < 0 ? r : add_walk(run, "pids", FAULT_PIDS);
 }
 
 static int start_throttled(struct detector_run *run, const struct throttled_settings *settings)
 {
 	struct cgroup_state *state = run->state;
-	uint64_t threshold_ns = duration_or(settings->threshold, THROTTLED_THRESHOLD_NS);
-	int64_t percent = settings->percent ? settings->percent : THROTTLED_PERCENT;
-	int r = throttled_groups_new(run, threshold_ns, (uint64_t)percent, &state->throttled);
+	int r = throttled_groups_new(run, settings->threshold, (uint64_t)settings->percent,
+				     &state->throttled);
 
 	/* As often as samples are taken, and a little more, as a round may be late. */
-	state->round_ns = MIN(state->round_ns, threshold_ns / (2 * THROTTLED_SAMPLES_PER_WINDOW));
+	state->round_ns =
+		MIN(state->round_ns, settings->threshold / (2 * THROTTLED_SAMPLES_PER_WINDOW));
 	return r < 0 ? r : add_walk(run, "cpu", FAULT_THROTTLED);
 }
 
@@ -306,10 +298,9 @@ static int start_leftover(struct detector_run *run, const struct fault_settings 
 	/* Runtimes make the group in all hierarchies: one is enough, and pids is gone through anyway. */
 	static const char *const controllers[] = {"pids", "memory", "freezer", ""};
 	struct cgroup_state *state = run->state;
-	uint64_t threshold_ns = duration_or(settings->threshold, LEFTOVER_THRESHOLD_NS);
-	int r = leftover_groups_new(run, threshold_ns, &state->leftover);
+	int r = leftover_groups_new(run, settings->threshold, &state->leftover);
 
-	state->round_ns = MIN(state->round_ns, threshold_ns / ROUNDS_PER_THRESHOLD);
+	state->round_ns = MIN(state->round_ns, settings->threshold / ROUNDS_PER_THRESHOLD);
 	for (size_t i = 0; i < ARRAY_SIZE(controllers) && r == 0; i++)
 		r = add_walk(run, controllers[i], FAULT_LEFTOVER);
 	return r;

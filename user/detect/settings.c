@@ -46,7 +46,6 @@ static int decode_own(const struct detector *detector, const cJSON *changes, voi
 		      struct problem *problem)
 {
 	_cleanup_json_ cJSON *merged = NULL;
-	const cJSON *change;
 
 	if (!detector->settings) {
 		if (changes && changes->child)
@@ -66,20 +65,10 @@ static int decode_own(const struct detector *detector, const cJSON *changes, voi
 	int r = schema_encode(detector->settings, fresh, &merged);
 
 	schema_free(detector->settings, fresh);
+	if (r == 0)
+		r = json_overlay(merged, changes);
 	if (r < 0)
 		return r;
-	cJSON_ArrayForEach (change, changes) {
-		const cJSON *usual = cJSON_GetObjectItemCaseSensitive(merged, change->string);
-
-		/* As if it was not there, which is what null and an empty list say everywhere. */
-		if (usual && (cJSON_IsNull(change) ||
-			      (cJSON_IsArray(usual) && cJSON_IsArray(change) && !change->child)))
-			continue;
-		cJSON *value = cJSON_Duplicate(change, true);
-
-		if (!value || json_set(merged, change->string, value) < 0)
-			return -ENOMEM;
-	}
 	return schema_decode(detector->settings, merged, ret_own, problem);
 }
 

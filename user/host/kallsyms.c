@@ -198,6 +198,7 @@ static void find_start(void *userdata, const struct symbol *symbol)
 	struct ranging *ranging = userdata;
 
 	for (size_t i = 0; i < ranging->count; i++)
+		/* A function has a length: none begins with the last byte. */
 		if (!ranging->ranges[i].start && symbol->address < UINT64_MAX &&
 		    strlen(ranging->names[i]) == symbol->name_length &&
 		    memcmp(ranging->names[i], symbol->name, symbol->name_length) == 0)

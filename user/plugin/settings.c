@@ -145,29 +145,6 @@ static bool schema_has(const struct schema *schema, const char *name)
 	return false;
 }
 
-/* Members of OVERLAY replace those of BASE; objects in both are laid over each other. */
-static int json_overlay(cJSON *base, const cJSON *overlay)
-{
-	const cJSON *member;
-
-	cJSON_ArrayForEach (member, overlay) {
-		cJSON *below = cJSON_GetObjectItemCaseSensitive(base, member->string);
-
-		if (below && cJSON_IsNull(member))
-			continue; /* as if it was not there */
-		if (cJSON_IsObject(below) && cJSON_IsObject(member)) {
-			int r = json_overlay(below, member);
-			if (r < 0)
-				return r;
-			continue;
-		}
-		cJSON *copy = cJSON_Duplicate(member, true);
-		if (!copy || json_set(base, member->string, copy) < 0)
-			return -ENOMEM;
-	}
-	return 0;
-}
-
 int plugin_settings_decode(const struct plugin *builtin, const cJSON *own, void **ret_object,
 			   struct problem *problem)
 {

@@ -385,6 +385,29 @@ static void what_is_packed_is_printed_the_same_and_found_again_when_unpacked(voi
 	}
 }
 
+static void settings_that_were_given_lie_over_the_usual_ones(void **state)
+{
+	static const struct {
+		const char *given, *expected;
+	} cases[] = {
+		{"{}", "{\"a\":{\"b\":1,\"c\":2},\"d\":[1],\"e\":[]}"},
+		{"{\"a\":{\"c\":3}}", "{\"a\":{\"b\":1,\"c\":3},\"d\":[1],\"e\":[]}"},
+		{"{\"a\":null,\"d\":[]}", "{\"a\":{\"b\":1,\"c\":2},\"d\":[1],\"e\":[]}"},
+		{"{\"d\":[2,3],\"e\":[4]}", "{\"a\":{\"b\":1,\"c\":2},\"d\":[2,3],\"e\":[4]}"},
+		/* What is not of the usual kind, or not known, is left for the reader to refuse. */
+		{"{\"a\":[],\"f\":null}", "{\"a\":[],\"d\":[1],\"e\":[],\"f\":null}"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		_cleanup_json_ cJSON *base = parse("{\"a\":{\"b\":1,\"c\":2},\"d\":[1],\"e\":[]}");
+		_cleanup_json_ cJSON *given = parse(cases[i].given);
+		_cleanup_json_ cJSON *expected = parse(cases[i].expected);
+
+		assert_int_equal(json_overlay(base, given), 0);
+		assert_true(json_equal(base, expected));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -396,6 +419,7 @@ int main(void)
 		cmocka_unit_test(an_object_of_many_members_is_read_and_compared_quickly),
 		cmocka_unit_test(bytes_that_are_not_utf8_are_printed_as_replacement_characters),
 		cmocka_unit_test(numbers_that_json_does_not_have_are_printed_as_null),
+		cmocka_unit_test(settings_that_were_given_lie_over_the_usual_ones),
 		cmocka_unit_test(pretty_text_is_indented_by_two_spaces),
 		cmocka_unit_test(printing_stops_at_the_cap_of_a_buffer),
 		cmocka_unit_test(members_are_found_by_name_type_and_path),
