@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bad input and bad luck: each gets one clear message with the next step, and the rest goes on."""
+import contextlib
 import json
 import os
 import pathlib
@@ -10,8 +11,9 @@ import time
 
 import pytest
 from conftest import LIFEBOAT
-from faults import MemoryGroup, memory_hierarchy, only_detector, process_state, run, wait_for
+from faults import MemoryGroup, end_process, memory_hierarchy, only_detector, process_state, run, wait_for
 
+NO_AGENT = 69  # the exit status EXIT_NO_AGENT of user/cli/command.h
 CUSTOM = """
 apiVersion: lifeboat.dev/v1alpha1
 kind: Abnormal
@@ -45,27 +47,36 @@ def test_a_second_agent_on_the_same_socket_is_refused_and_the_first_goes_on(agen
     assert first.ready()
 
 
-def watch(agent, stdout):
-    return subprocess.Popen([LIFEBOAT, "get", "abnormals", "--watch", "-o", "name", "--socket", str(agent.socket)],
-                            stdout=stdout, stderr=subprocess.PIPE, text=True)
+@contextlib.contextmanager
+def watch(agent, output):
+    """`get --watch` writing to the file OUTPUT; gives the process and the file of what it complains of."""
+    errors = agent.folder / "watch.errors"
+    with open(output, "w") as out, open(errors, "w") as err:
+        watcher = subprocess.Popen([LIFEBOAT, "get", "abnormals", "--watch", "-o", "name", "--socket", str(agent.socket)],
+                                   stdout=out, stderr=err)
+    try:
+        yield watcher, errors
+    finally:
+        end_process(watcher)
 
 
 def test_a_watch_that_cannot_be_written_ends_and_says_why(agent):
     watched = agent()
-    with open("/dev/full", "w") as full, watch(watched, full) as watcher:
+    with watch(watched, "/dev/full") as (watcher, errors):
         apply(watched, CUSTOM % "seen-by-nobody")
         assert watcher.wait(10) == 1
-        assert "standard output: No space left on device" in watcher.stderr.read()
+        assert "standard output: No space left on device" in errors.read_text()
 
 
 def test_a_watch_tells_that_its_agent_has_ended(agent):
     watched = agent()
+    seen = watched.folder / "watch.seen"
     apply(watched, CUSTOM % "seen")
-    with watch(watched, subprocess.PIPE) as watcher:
-        assert watcher.stdout.readline() == "abnormal.lifeboat.dev/seen\n"
+    with watch(watched, seen) as (watcher, errors):
+        wait_for(lambda: seen.read_text().startswith("abnormal.lifeboat.dev/seen\n"), 10, "the watch shows the Abnormal")
         watched.kill()
-        assert watcher.wait(10) == 69
-        assert "the agent has ended" in watcher.stderr.read()
+        assert watcher.wait(10) == NO_AGENT
+        assert "the agent has ended" in errors.read_text()
 
 
 @pytest.mark.parametrize("text, field", [
